@@ -1,0 +1,135 @@
+package protocol
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Connect is a client's first packet ([CON-1]).
+type Connect struct {
+	Version int    // Version; Decode refuses another one with bad_version
+	Token   string // "" is none
+	Client  string // name and version of the client's software, for the server's logs; at most MaxClientBytes
+}
+
+// Type is TypeConnect.
+func (*Connect) Type() Type { return TypeConnect }
+
+// Append implements Packet.
+func (p *Connect) Append(b []byte) []byte {
+	opts := count(p.Client != "")
+	e := begin(b, TypeConnect, 2, opts)
+	e.int(int64(p.Version))
+	if p.Token == "" {
+		e.null()
+	} else {
+		e.str(p.Token)
+	}
+	e.options(opts)
+	e.text("client", p.Client)
+	return e.end()
+}
+
+// Decode reads r into p. The version is read first, so that another version's Connect is told bad_version whatever its form ([CON-2]).
+func (p *Connect) Decode(r Raw) error {
+	*p = Connect{}
+	d := r.open(TypeConnect)
+	v := d.uint("version")
+	if d.err == nil && v != Version {
+		return Errorf(CodeBadVersion, "found version %d, wanted %d", v, Version)
+	}
+	p.Version = int(v)
+	if !d.null() {
+		p.Token = d.strMax("token", MaxTokenBytes, CodeTokenMalformed)
+	}
+	for o := d.options(); o.next(); {
+		switch string(o.key) {
+		case "client":
+			p.Client = d.strMax("client", MaxClientBytes, CodeBadPacket)
+		default:
+			d.skip()
+		}
+	}
+	return d.finish()
+}
+
+// Connected is the answer to Connect: the session has begun ([CON-6]).
+type Connected struct {
+	Session  string
+	Position Position      // where the session starts
+	Ping     time.Duration // interval of the server's pings; whole milliseconds; 0: it does not ping
+	User     string        // "" is anonymous
+	Expires  int64         // Unix milliseconds at which the token expires; 0: never
+	Server   string        // name and version of the server's software
+	// Limits of the session by name: packet and payload (bytes), subscriptions, publish_rate (per second), inflight, …
+	Limits map[string]int64
+}
+
+// Type is TypeConnected.
+func (*Connected) Type() Type { return TypeConnected }
+
+// Append implements Packet.
+func (p *Connected) Append(b []byte) []byte {
+	opts := count(p.User != "", p.Expires > 0, p.Server != "", len(p.Limits) > 0)
+	e := begin(b, TypeConnected, 3, opts)
+	e.str(p.Session)
+	e.position(p.Position)
+	e.millis(p.Ping)
+	e.options(opts)
+	e.text("user", p.User)
+	if p.Expires > 0 {
+		e.key("expires")
+		e.int(p.Expires)
+	}
+	e.text("server", p.Server)
+	if len(p.Limits) > 0 {
+		e.key("limits")
+		_ = e.m.EncodeMapLen(len(p.Limits))
+		for _, name := range slices.Sorted(maps.Keys(p.Limits)) {
+			e.str(name)
+			e.int(p.Limits[name])
+		}
+	}
+	return e.end()
+}
+
+// Decode reads r into p.
+func (p *Connected) Decode(r Raw) error {
+	*p = Connected{}
+	d := r.open(TypeConnected)
+	p.Session = d.str("session")
+	p.Position = d.position("position")
+	p.Ping = d.millis("ping")
+	for o := d.options(); o.next(); {
+		switch string(o.key) {
+		case "user":
+			p.User = d.str("user")
+		case "expires":
+			p.Expires = int64(d.uint("expires"))
+		case "server":
+			p.Server = d.str("server")
+		case "limits":
+			p.Limits = d.limits("limits")
+		default:
+			d.skip()
+		}
+	}
+	return d.finish()
+}
+
+func (d *decoder) limits(field string) map[string]int64 {
+	n := d.pairs(field)
+	if n == 0 || d.err != nil {
+		return nil
+	}
+	m := make(map[string]int64, n)
+	for range n {
+		name := d.str(field)
+		m[name] = int64(d.uint(field))
+	}
+	if d.err == nil && len(m) < n {
+		d.fail(CodeBadPacket, field, "the same key twice", "each once")
+	}
+	return m
+}

@@ -1,0 +1,129 @@
+package protocol
+
+// Subscribe asks for the messages of the topics that a filter matches ([SUB-1]).
+type Subscribe struct {
+	ID     uint64 // of the request, and of the subscription in this session ([SUB-2])
+	Filter string // not yet checked: see ValidateFilter
+	// Position is the token after which to resume; nil: start with the retained messages and then live. Decode does not parse it and
+	// lets it alias the packet.
+	Position   []byte
+	NoRetained bool // do not send the retained messages first
+}
+
+// Type is TypeSubscribe.
+func (*Subscribe) Type() Type { return TypeSubscribe }
+
+// Append implements Packet.
+func (p *Subscribe) Append(b []byte) []byte {
+	opts := count(p.Position != nil, p.NoRetained)
+	e := begin(b, TypeSubscribe, 2, opts)
+	e.uint(p.ID)
+	e.str(p.Filter)
+	e.options(opts)
+	if p.Position != nil {
+		e.key("position")
+		e.bin(p.Position)
+	}
+	if p.NoRetained {
+		e.key("retained")
+		_ = e.m.EncodeBool(false)
+	}
+	return e.end()
+}
+
+// Decode reads r into p.
+func (p *Subscribe) Decode(r Raw) error {
+	*p = Subscribe{}
+	d := r.open(TypeSubscribe)
+	p.ID = d.id("id")
+	p.Filter = d.str("filter")
+	for o := d.options(); o.next(); {
+		switch string(o.key) {
+		case "position":
+			p.Position = d.bin("position")
+		case "retained":
+			p.NoRetained = !d.bool("retained")
+		default:
+			d.skip()
+		}
+	}
+	return d.finish()
+}
+
+// Subscribed is the answer to Subscribe: everything after Position that matches will come, or a Gap ([SUB-4]).
+type Subscribed struct {
+	ID       uint64
+	Position Position
+}
+
+// Type is TypeSubscribed.
+func (*Subscribed) Type() Type { return TypeSubscribed }
+
+// Append implements Packet.
+func (p *Subscribed) Append(b []byte) []byte {
+	e := begin(b, TypeSubscribed, 2, 0)
+	e.uint(p.ID)
+	e.position(p.Position)
+	return e.end()
+}
+
+// Decode reads r into p.
+func (p *Subscribed) Decode(r Raw) error {
+	*p = Subscribed{}
+	d := r.open(TypeSubscribed)
+	p.ID = d.id("id")
+	p.Position = d.position("position")
+	d.noOptions()
+	return d.finish()
+}
+
+// Unsubscribe ends a subscription ([SUB-8]).
+type Unsubscribe struct {
+	ID           uint64
+	Subscription uint64 // the ID of its Subscribe
+}
+
+// Type is TypeUnsubscribe.
+func (*Unsubscribe) Type() Type { return TypeUnsubscribe }
+
+// Append implements Packet.
+func (p *Unsubscribe) Append(b []byte) []byte {
+	e := begin(b, TypeUnsubscribe, 2, 0)
+	e.uint(p.ID)
+	e.uint(p.Subscription)
+	return e.end()
+}
+
+// Decode reads r into p.
+func (p *Unsubscribe) Decode(r Raw) error {
+	*p = Unsubscribe{}
+	d := r.open(TypeUnsubscribe)
+	p.ID = d.id("id")
+	p.Subscription = d.id("subscription")
+	d.noOptions()
+	return d.finish()
+}
+
+// Unsubscribed is the answer to Unsubscribe: nothing more comes for that subscription alone ([SUB-8]).
+type Unsubscribed struct {
+	ID uint64
+}
+
+// Type is TypeUnsubscribed.
+func (*Unsubscribed) Type() Type { return TypeUnsubscribed }
+
+// Append implements Packet.
+func (p *Unsubscribed) Append(b []byte) []byte {
+	e := begin(b, TypeUnsubscribed, 1, 0)
+	e.uint(p.ID)
+	return e.end()
+}
+
+// Decode reads r into p.
+func (p *Unsubscribed) Decode(r Raw) error {
+	*p = Unsubscribed{}
+	d := r.open(TypeUnsubscribed)
+	p.ID = d.id("id")
+	d.noOptions()
+	return d.finish()
+}
