@@ -1,0 +1,126 @@
+// Package admin is the operators' HTTP door, on a listener of its own: probes, metrics and the state of the plugins. It changes
+// nothing and asks for no token: whoever reaches the listener may read. Its caller opens the listener.
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/webrules"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// Broker is what the door needs of the core. *broker.Broker is one.
+type Broker interface {
+	Ready() error
+	Stats() broker.Stats
+}
+
+var _ Broker = (*broker.Broker)(nil)
+
+// Plugin is one plugin process as it is shown.
+type Plugin struct {
+	Name      string    `json:"name"`
+	Kind      string    `json:"kind"` // auth or store
+	Version   string    `json:"version,omitempty"`
+	State     string    `json:"state"`
+	Up        bool      `json:"up"` // calls can be made
+	PID       int       `json:"pid,omitempty"`
+	Restarts  int       `json:"restarts"`
+	Since     time.Time `json:"since"` // of State
+	LastError string    `json:"last_error,omitempty"`
+}
+
+// Options are the door's settings.
+type Options struct {
+	Hosts   []string        // names the listener is reached by, beside loopback and IP addresses
+	Listen  []string        // HOST:PORT of the listener
+	Plugins func() []Plugin // nil: none
+	Version string          // of the broker
+}
+
+// Handler serves the admin listener. It is safe for concurrent use.
+type Handler struct {
+	b       Broker
+	opt     Options
+	rules   *webrules.Rules
+	metrics http.Handler
+}
+
+// New makes the door to b.
+func New(b Broker, o Options) (*Handler, error) {
+	rules, err := webrules.New(webrules.Options{Hosts: o.Hosts, Listen: o.Listen})
+	if err != nil {
+		return nil, err
+	}
+	if o.Plugins == nil {
+		o.Plugins = func() []Plugin { return nil }
+	}
+	registry, err := newRegistry(b, o)
+	if err != nil {
+		return nil, err
+	}
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	return &Handler{b: b, opt: o, rules: rules, metrics: metrics}, nil
+}
+
+// ServeHTTP answers every path of the listener.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := h.guard(w, r); err != nil {
+		webrules.WriteProblem(w, r, err)
+		return
+	}
+	switch r.URL.EscapedPath() {
+	case "/livez":
+		writeText(w, "alive\n")
+	case "/readyz":
+		h.readyz(w, r)
+	case "/metrics":
+		h.metrics.ServeHTTP(w, r)
+	case "/v1/admin/plugins":
+		writeJSON(w, map[string]any{"plugins": append([]Plugin{}, h.opt.Plugins()...)})
+	default:
+		webrules.WriteProblem(w, r, protocol.Errorf(protocol.CodeNotFound, "nothing is served under this path").
+			WithHint("/livez, /readyz, /metrics and /v1/admin/plugins are"))
+	}
+}
+
+// guard lets nobody in through a browser: not by a name that was made to resolve to this machine, not from a page.
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request) *protocol.Error {
+	if err := h.rules.CheckHost(r); err != nil {
+		return err
+	}
+	if err := h.rules.CheckOrigin(r); err != nil {
+		return err
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return protocol.Errorf(protocol.CodeMethodNotAllowed, "found method %.20q, only GET is served here", r.Method)
+	}
+	return nil
+}
+
+// readyz is 200 when the broker serves everything, and 503 with the reason while it starts or drains.
+func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
+	if err := h.b.Ready(); err != nil {
+		webrules.WriteProblem(w, r, protocol.Errorf(protocol.CodeNotReady, "%v", err))
+		return
+	}
+	writeText(w, "ready\n")
+}
+
+func writeText(w http.ResponseWriter, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write([]byte(text)) // the client has gone: nobody is left to tell
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(v) // the client has gone: nobody is left to tell
+}

@@ -1,0 +1,133 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+type fake struct {
+	notReady error
+	stats    broker.Stats
+}
+
+func (f *fake) Ready() error        { return f.notReady }
+func (f *fake) Stats() broker.Stats { return f.stats }
+
+func get(t *testing.T, h http.Handler, method, path string, headers ...string) (int, string) {
+	t.Helper()
+	req := httptest.NewRequest(method, path, nil)
+	req.Host = "127.0.0.1:8081"
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		if name == "Host" {
+			req.Host = value
+			continue
+		}
+		req.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	body, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, string(body)
+}
+
+func newHandler(t *testing.T, b Broker, o Options) *Handler {
+	t.Helper()
+	h, err := New(b, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestPaths(t *testing.T) {
+	for _, tc := range []struct {
+		name, method, path, header string
+		notReady                   error
+		status                     int
+		body                       string
+	}{
+		{"alive", "GET", "/livez", "", errors.New("starting"), 200, "alive"},
+		{"ready", "GET", "/readyz", "", nil, 200, "ready"},
+		{"not ready", "GET", "/readyz", "", errors.New("retained messages are being loaded"), 503, "retained messages are being loaded"},
+		{"HEAD", "HEAD", "/readyz", "", nil, 200, ""},
+		{"metrics", "GET", "/metrics", "", nil, 200, "carillon_sessions"},
+		{"no plugins", "GET", "/v1/admin/plugins", "", nil, 200, `{"plugins":[]}`},
+		{"unknown", "GET", "/", "", nil, 404, "not_found"},
+		{"not cleaned", "GET", "//metrics", "", nil, 404, "not_found"},
+		{"profiles are not served", "GET", "/debug/pprof/", "", nil, 404, "not_found"},
+		{"POST", "POST", "/livez", "", nil, 405, "method_not_allowed"},
+		{"foreign host", "GET", "/metrics", "Host: evil.test", nil, 421, "bad_host"},
+		{"foreign page", "GET", "/metrics", "Origin: http://evil.test", nil, 403, "bad_origin"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := newHandler(t, &fake{notReady: tc.notReady}, Options{})
+			var headers []string
+			if tc.header != "" {
+				headers = append(headers, tc.header)
+			}
+			status, body := get(t, h, tc.method, tc.path, headers...)
+			if status != tc.status || !strings.Contains(body, tc.body) {
+				t.Errorf("status %d, want %d: %s", status, tc.status, body)
+			}
+		})
+	}
+}
+
+func TestMetricsHaveThePromisedNames(t *testing.T) {
+	b := &fake{stats: broker.Stats{
+		Sessions: 3, Subscriptions: 4, Lagging: 1, DrainSessions: 2, Delivered: 9, RingBytes: 1024, RingSpan: 90 * time.Second, StoreUp: true,
+		Published:          map[broker.Class]uint64{broker.ClassLive: 1, broker.ClassMemory: 2, broker.ClassStored: 3},
+		Gaps:               map[protocol.GapReason]uint64{"epoch": 5},
+		Rejected:           map[protocol.Code]uint64{protocol.CodeForbidden: 6},
+		PublishSeconds:     broker.Histogram{Count: 2, Sum: 0.5, Buckets: map[float64]uint64{0.1: 1, 1: 2}},
+		StoreCommitSeconds: broker.Histogram{Count: 1, Sum: 0.25, Buckets: map[float64]uint64{1: 1}},
+	}}
+	h := newHandler(t, b, Options{Version: "1.2.3", Plugins: func() []Plugin {
+		return []Plugin{{Name: "store-bolt", Kind: "store", State: "ready", Up: true, Restarts: 2}}
+	}})
+	_, body := get(t, h, "GET", "/metrics")
+	for _, line := range []string{
+		"carillon_sessions 3", "carillon_subscriptions 4", "carillon_sessions_lagging 1", "carillon_drain_sessions 2",
+		`carillon_messages_published_total{class="live"} 1`, `carillon_messages_published_total{class="memory"} 2`,
+		`carillon_messages_published_total{class="stored"} 3`, "carillon_messages_delivered_total 9",
+		`carillon_gaps_total{reason="epoch"} 5`, `carillon_rejected_total{code="forbidden"} 6`,
+		`carillon_publish_seconds_bucket{le="0.1"} 1`, "carillon_publish_seconds_count 2", "carillon_store_commit_seconds_sum 0.25",
+		"carillon_ring_bytes 1024", "carillon_ring_seconds 90", "carillon_store_up 1",
+		`carillon_plugin_up{kind="store"} 1`, `carillon_plugin_restarts_total{kind="store"} 2`, `carillon_build_info{version="1.2.3"} 1`,
+	} {
+		if !strings.Contains(body, "\n"+line+"\n") {
+			t.Errorf("missing %s", line)
+		}
+	}
+}
+
+func TestPluginsAreShown(t *testing.T) {
+	want := Plugin{
+		Name: "store-bolt", Kind: "store", Version: "0.1.0", State: "restarting", PID: 42, Restarts: 1,
+		Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), LastError: "signal: killed",
+	}
+	h := newHandler(t, &fake{}, Options{Plugins: func() []Plugin { return []Plugin{want} }})
+	_, body := get(t, h, "GET", "/v1/admin/plugins")
+	var got struct{ Plugins []Plugin }
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]Plugin{want}, got.Plugins); d != "" {
+		t.Error(d)
+	}
+}

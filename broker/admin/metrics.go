@@ -1,0 +1,120 @@
+package admin
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/carillon-mq/carillon/broker"
+)
+
+// The metrics. Their names are a promise to dashboards; no label is ever a topic, a user or a session.
+var (
+	sessions      = desc("sessions", "Sessions that are open.")
+	subscriptions = desc("subscriptions", "Subscriptions of all sessions.")
+	lagging       = desc("sessions_lagging", "Sessions that are behind and read the log from a cursor of their own.")
+	draining      = desc("drain_sessions", "Sessions still open while the broker drains.")
+	published     = desc("messages_published_total", "Messages accepted, by the class of their topic.", "class")
+	delivered     = desc("messages_delivered_total", "Messages handed to sessions.")
+	gaps          = desc("gaps_total", "Gaps that subscribers were told of, by reason.", "reason")
+	rejected      = desc("rejected_total", "Requests and sessions refused, by code.", "code")
+
+	publishSeconds = desc("publish_seconds", "From accepting a publish to its acknowledgement.")
+	commitSeconds  = desc("store_commit_seconds", "From accepting a publish that the store commits to its acknowledgement.")
+
+	ringBytes      = desc("ring_bytes", "Memory of the recent messages from which clients resume.")
+	ringEntries    = desc("ring_entries", "Recent messages from which clients resume.")
+	ringSeconds    = desc("ring_seconds", "How far back they reach.")
+	retainedTopics = desc("retained_topics", "Topics with a retained message.")
+	retainedBytes  = desc("retained_bytes", "Memory of the retained messages, overhead included.")
+	storeUp        = desc("store_up", "1 while the feed of the store is connected, or without a store.")
+	storeWaiting   = desc("store_waiting_bytes", "Publishes that wait for the store.")
+
+	pluginUp       = desc("plugin_up", "1 while the plugin answers.", "kind")
+	pluginRestarts = desc("plugin_restarts_total", "Starts of the plugin after its first.", "kind")
+	buildInfo      = desc("build_info", "1, with the version of the broker.", "version")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("carillon_"+name, help, labels, nil)
+}
+
+// newRegistry has the broker's metrics, and those of the Go runtime and the process.
+func newRegistry(b Broker, o Options) (*prometheus.Registry, error) {
+	r := prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{
+		&collector{b: b, opt: o},
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// collector reads the broker's figures when they are asked for; nothing is counted twice.
+type collector struct {
+	b   Broker
+	opt Options
+}
+
+// Describe implements prometheus.Collector.
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		sessions, subscriptions, lagging, draining, published, delivered, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
+		ringEntries, ringSeconds, retainedTopics, retainedBytes, storeUp, storeWaiting, pluginUp, pluginRestarts, buildInfo,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.b.Stats()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	histogram := func(d *prometheus.Desc, h broker.Histogram) {
+		ch <- prometheus.MustNewConstHistogram(d, h.Count, h.Sum, h.Buckets)
+	}
+
+	gauge(sessions, float64(s.Sessions))
+	gauge(subscriptions, float64(s.Subscriptions))
+	gauge(lagging, float64(s.Lagging))
+	gauge(draining, float64(s.DrainSessions))
+	for class, n := range s.Published {
+		counter(published, n, class.String())
+	}
+	counter(delivered, s.Delivered)
+	for reason, n := range s.Gaps {
+		counter(gaps, n, string(reason))
+	}
+	for code, n := range s.Rejected {
+		counter(rejected, n, code.String())
+	}
+	histogram(publishSeconds, s.PublishSeconds)
+	histogram(commitSeconds, s.StoreCommitSeconds)
+	gauge(ringBytes, float64(s.RingBytes))
+	gauge(ringEntries, float64(s.RingEntries))
+	gauge(ringSeconds, s.RingSpan.Seconds())
+	gauge(retainedTopics, float64(s.RetainedTopics))
+	gauge(retainedBytes, float64(s.RetainedBytes))
+	gauge(storeUp, oneIf(s.StoreUp))
+	gauge(storeWaiting, float64(s.StoreWaitBytes))
+	for _, p := range c.opt.Plugins() {
+		gauge(pluginUp, oneIf(p.Up), p.Kind)
+		counter(pluginRestarts, uint64(max(p.Restarts, 0)), p.Kind)
+	}
+	gauge(buildInfo, 1, c.opt.Version)
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,286 @@
+package broker
+
+import (
+	"context"
+	crand "crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// Broker is one broker run. All its methods may be called concurrently.
+type Broker struct {
+	opt       Options
+	ring      *ring
+	retained  *retained
+	committer *committer // nil without a store
+	shards    []*shard
+	registry  *registry
+	stats     counters
+	soon      soon
+	walks     chan struct{} // one slot for each snapshot walk at a time
+	draining  atomic.Bool
+
+	runMu sync.Mutex
+	epoch protocol.RunID
+	term  protocol.RunID // the store's
+
+	stop     chan struct{}
+	loops    sync.WaitGroup // shards, committer
+	drainers sync.WaitGroup
+	started  sync.Once
+	closed   sync.Once
+	cancel   context.CancelFunc
+}
+
+// minRing is the smallest ring, in bytes.
+const minRing = 64 << 10
+
+// New makes a broker. It does nothing until Start.
+func New(opt Options) (*Broker, error) {
+	opt = opt.withDefaults()
+	if opt.RingBytes < minRing || opt.Shards < 1 {
+		return nil, fmt.Errorf("a ring of %d bytes and %d shards, wanted at least %d and 1", opt.RingBytes, opt.Shards, minRing)
+	}
+	for _, r := range opt.Topics {
+		if err := protocol.ValidateFilter(r.Match); err != nil {
+			return nil, err
+		}
+		if r.Class == ClassStored && opt.Store == nil {
+			return nil, errors.New("a topic rule of class stored needs a store")
+		}
+	}
+	b := &Broker{opt: opt, epoch: protocol.NewRunID(), stop: make(chan struct{})}
+	b.retained = newRetained(opt.Limits.Retained, opt.Limits.RetainedBytes)
+	b.ring = newRing(opt.RingBytes, b.retained)
+	b.registry = newRegistry(b)
+	b.walks = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+	for range opt.Shards {
+		b.shards = append(b.shards, newShard(b))
+	}
+	b.ring.slowest = b.slowestShard
+	b.ring.nudge = func() {
+		for _, sh := range b.shards {
+			sh.nudge()
+		}
+	}
+	if opt.Store != nil {
+		b.committer = newCommitter(b, opt.Store)
+	}
+	return b, nil
+}
+
+// Start begins the broker's work and returns at once; Ready tells when retained values are loaded.
+func (b *Broker) Start() {
+	b.started.Do(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		b.cancel = cancel
+		for _, sh := range b.shards {
+			b.loops.Go(func() { sh.run(b.stop) })
+		}
+		if b.committer != nil {
+			b.loops.Go(func() { b.committer.run(ctx) })
+			b.loops.Go(func() { b.committer.sendLoop(ctx) })
+		}
+	})
+}
+
+// Ready returns nil when the broker serves everything: retained values are loaded and it is not draining.
+func (b *Broker) Ready() error {
+	if b.draining.Load() {
+		return protocol.Errorf(protocol.CodeGoingAway, "the broker is draining")
+	}
+	if err := b.retainedReady(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// WaitReady returns nil once Ready would, or the cause of ctx.
+func (b *Broker) WaitReady(ctx context.Context) error {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for b.Ready() != nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// retainedReady refuses what needs the retained values before they are loaded (log.md K4).
+func (b *Broker) retainedReady() *protocol.Error {
+	if b.committer == nil || b.committer.loaded.Load() {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeNotReady, "retained messages are still being loaded from the store").WithRetryAfter(200 * time.Millisecond)
+}
+
+// Accepting returns nil when a new session may come; a door asks before it upgrades a connection.
+func (b *Broker) Accepting() error {
+	if b.draining.Load() {
+		return protocol.Errorf(protocol.CodeGoingAway, "the broker is draining").WithRetryAfter(time.Second)
+	}
+	return nil
+}
+
+// Close ends the broker at once: sessions are cut, what waits for the store is answered as unknown. Drain first to be kind.
+func (b *Broker) Close() {
+	b.draining.Store(true)
+	b.closed.Do(func() {
+		b.registry.each(func(s *Session) {
+			s.Revoke(protocol.Errorf(protocol.CodeGoingAway, "the broker has ended"))
+		})
+		if b.committer != nil {
+			b.committer.abandon()
+		}
+		if b.cancel != nil {
+			b.cancel()
+		}
+		b.ring.close() // who waits for a shard to make room must not wait for ever
+		close(b.stop)
+	})
+	b.loops.Wait()
+	b.drainers.Wait()
+}
+
+// Authenticate decides who shows creds. It fails with a *protocol.Error: the refusal, or unavailable when no decision could be had,
+// in which case nothing is granted.
+func (b *Broker) Authenticate(ctx context.Context, creds Credentials) (*Identity, error) {
+	switch {
+	case creds.Token == "" && b.opt.Anonymous != nil:
+		return b.opt.Anonymous, nil
+	case b.opt.Authenticator == nil:
+		return b.opt.Anonymous, nil // without authentication a token is not looked at
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.opt.Limits.AuthTimeout)
+	defer cancel()
+	id, err := b.opt.Authenticator.Authenticate(ctx, creds)
+	if err == nil && id != nil {
+		return id, nil
+	}
+	if refusal, ok := errors.AsType[*protocol.Error](err); ok {
+		return nil, refusal
+	}
+	b.opt.Logger.Warn("no authentication decision", "err", err)
+	return nil, protocol.Errorf(protocol.CodeUnavailable, "no authentication decision could be had").WithRetryAfter(time.Second)
+}
+
+// Retained is the retained message of topic, if id may read it. The error is a *protocol.Error: not_found when there is none.
+func (b *Broker) Retained(id *Identity, topic string) (protocol.Message, error) {
+	if err := b.mayRead(id, topic); err != nil {
+		return protocol.Message{}, err
+	}
+	v, held := b.retained.get(topic)
+	if !held {
+		return protocol.Message{}, protocol.Errorf(protocol.CodeNotFound, "topic %q has no retained message", topic)
+	}
+	var m protocol.Message
+	raw, _, err := protocol.Next(v.packet.data)
+	if err == nil {
+		err = m.Decode(raw)
+	}
+	m.Offset = v.offset
+	return m, err
+}
+
+func (b *Broker) mayRead(id *Identity, topic string) error {
+	if err := protocol.ValidateTopic(topic); err != nil {
+		return err
+	}
+	if !id.CanSubscribe(topic) {
+		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading %q", id.name(), topic)
+	}
+	if err := b.retainedReady(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Epoch names the present run of the log.
+func (b *Broker) Epoch() protocol.RunID {
+	b.runMu.Lock()
+	defer b.runMu.Unlock()
+	return b.epoch
+}
+
+// beginEpoch ends this run of the log, because it has a hole that nobody can measure, and begins another one, whose watermark is
+// mark. Every session is sent away first, so that no position of the new run reaches one that was there before the hole.
+func (b *Broker) beginEpoch(mark uint64) {
+	b.registry.pause(true)
+	defer b.registry.pause(false)
+	b.registry.each(func(s *Session) {
+		s.Disconnect(protocol.Errorf(protocol.CodeUnavailable, "the store has lost records that the log goes on from").WithRetryAfter(b.spread()))
+	})
+	b.setWatermark(mark)
+	b.runMu.Lock()
+	b.epoch = protocol.NewRunID()
+	b.runMu.Unlock()
+}
+
+// setWatermark says how far the store is where the log begins to follow it.
+func (b *Broker) setWatermark(mark uint64) {
+	b.ring.setWatermark(mark)
+	for _, sh := range b.shards {
+		sh.post(func() { sh.mark = mark })
+	}
+}
+
+// spread is a random time within Options.DrainSpread: who is told to come back does not come with everybody else.
+func (b *Broker) spread() time.Duration {
+	return time.Duration(rand.Int64N(int64(max(b.opt.DrainSpread, 0)) + 1))
+}
+
+// Position is the end of the log: everything appended so far is before it.
+func (b *Broker) Position() protocol.Position {
+	return b.positionAt(b.ring.tip())
+}
+
+// positionAt is the point behind entry seq, where the store's watermark is mark.
+func (b *Broker) positionAt(seq, mark uint64) protocol.Position {
+	b.runMu.Lock()
+	defer b.runMu.Unlock()
+	return protocol.Position{Epoch: b.epoch, Seq: seq, Term: b.term, Offset: mark}
+}
+
+func (b *Broker) setTerm(term protocol.RunID) {
+	b.runMu.Lock()
+	defer b.runMu.Unlock()
+	b.term = term
+}
+
+// slowestShard is how many of the bytes ever appended every shard has passed.
+func (b *Broker) slowestShard() uint64 {
+	slowest := b.shards[0].passedBytes.Load()
+	for _, sh := range b.shards[1:] {
+		slowest = min(slowest, sh.passedBytes.Load())
+	}
+	return slowest
+}
+
+// leastShard is the shard with the fewest sessions.
+func (b *Broker) leastShard() *shard {
+	least := b.shards[0]
+	for _, sh := range b.shards[1:] {
+		if sh.sessions.Load() < least.sessions.Load() {
+			least = sh
+		}
+	}
+	least.sessions.Add(1)
+	return least
+}
+
+func newSessionID() string {
+	var id [9]byte
+	crand.Read(id[:])
+	return hex.EncodeToString(id[:])
+}

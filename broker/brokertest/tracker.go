@@ -1,0 +1,223 @@
+package brokertest
+
+import (
+	"fmt"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// Tracker makes of a session's packets what an SDK does: it hands messages to subscriptions and keeps the positions from which
+// they would resume (spec/protocol.md, POS-5 to POS-10, MSG-2, SUB-6).
+type Tracker struct {
+	Session protocol.Position
+	Subs    map[uint64]*Tracked
+	// On is called with everything that a subscription is handed, in order.
+	On func(sub *Tracked, e Event)
+
+	replay struct {
+		sub  uint64
+		left uint64
+		kind protocol.ReplayKind
+	}
+}
+
+// Tracked is a subscription as its client knows it.
+type Tracked struct {
+	ID      uint64
+	Filter  string
+	Live    bool
+	own     *protocol.Position // nil: the session's
+	wants   bool               // retained messages
+	waits   bool               // for RetainedEnd: nothing to resume from until then
+	started bool               // Subscribed has come
+}
+
+// Event is one thing that a subscription is handed: a message, a gap or the end of a snapshot.
+type Event struct {
+	Message  *protocol.Message
+	Retained bool // the message is of a snapshot
+	Gap      *protocol.Gap
+	End      *protocol.RetainedEnd
+	Resumed  *protocol.Resumed
+}
+
+// Subscribe notes a Subscribe that is being sent.
+func (t *Tracker) Subscribe(p *protocol.Subscribe) *Tracked {
+	if t.Subs == nil {
+		t.Subs = map[uint64]*Tracked{}
+	}
+	s := &Tracked{ID: p.ID, Filter: p.Filter, wants: !p.NoRetained, waits: !p.NoRetained && p.Position == nil}
+	if p.Position != nil {
+		pos, _ := protocol.ParsePosition(p.Position)
+		s.own = &pos
+	}
+	s.Live = p.Position == nil && p.NoRetained // once it is answered
+	t.Subs[p.ID] = s
+	return s
+}
+
+// Token is what the subscription would resume from; nil for nothing.
+func (t *Tracker) Token(s *Tracked) []byte {
+	switch {
+	case s.waits || !s.started && s.own == nil:
+		return nil
+	case s.own != nil:
+		return s.own.Append(nil)
+	}
+	return t.Session.Append(nil)
+}
+
+// Replaying reports whether the next message is for one subscription alone.
+func (t *Tracker) Replaying() bool { return t.replay.left > 0 }
+
+// Handle takes a packet that the session sent. It fails when the packet breaks the protocol.
+func (t *Tracker) Handle(packet protocol.Packet) error {
+	switch p := packet.(type) {
+	case *protocol.Connected:
+		t.Session = p.Position
+	case *protocol.Ping:
+		if p.Position != nil {
+			t.moveSession(*p.Position)
+		}
+	case *protocol.Subscribed:
+		return t.with(p.ID, func(s *Tracked) { s.subscribed(p.Position); t.share() })
+	case *protocol.Replay:
+		if t.replay.left > 0 {
+			return fmt.Errorf("found a Replay while %d messages of the one before are missing", t.replay.left)
+		}
+		t.replay.sub, t.replay.left, t.replay.kind = p.Subscription, p.Count, p.Kind
+	case *protocol.Message:
+		return t.message(p)
+	case *protocol.RetainedEnd:
+		return t.with(p.Subscription, func(s *Tracked) { s.waits = false; t.on(s, Event{End: p}) })
+	case *protocol.Resumed:
+		return t.with(p.Subscription, func(s *Tracked) { s.move(p.Position); s.Live = true; t.on(s, Event{Resumed: p}); t.share() })
+	case *protocol.Gap:
+		return t.gap(p)
+	}
+	return nil
+}
+
+func (t *Tracker) on(s *Tracked, e Event) {
+	if t.On != nil {
+		t.On(s, e)
+	}
+}
+
+// with calls f with a subscription; one that the client has ended is passed over.
+func (t *Tracker) with(id uint64, f func(*Tracked)) error {
+	if s := t.Subs[id]; s != nil {
+		f(s)
+	}
+	return nil
+}
+
+func (s *Tracked) subscribed(at protocol.Position) {
+	s.started = true
+	if s.own == nil {
+		s.own = &at
+	}
+}
+
+func (s *Tracked) move(to protocol.Position) { s.own = &to }
+
+func (t *Tracker) moveSession(to protocol.Position) {
+	t.Session = to
+	t.share()
+}
+
+// share ends the own positions that the session's has reached (POS-7).
+func (t *Tracker) share() {
+	for _, s := range t.Subs {
+		if s.Live && s.started && s.own != nil && s.own.Epoch == t.Session.Epoch && s.own.Seq <= t.Session.Seq {
+			t.join(*s.own)
+			s.own = nil
+		}
+	}
+}
+
+// join gives the session the offset of a subscription that shares its position from now on, if it is higher and they compare.
+func (t *Tracker) join(own protocol.Position) {
+	if t.Session.Term.IsZero() {
+		t.Session.Term = own.Term
+	}
+	if t.Session.Term == own.Term {
+		t.Session.Offset = max(t.Session.Offset, own.Offset)
+	}
+}
+
+func (t *Tracker) gap(p *protocol.Gap) error {
+	if p.Subscription != 0 {
+		return t.with(p.Subscription, func(s *Tracked) {
+			s.move(p.To)
+			s.waits = s.waits || s.wants && p.Reason != protocol.GapLive
+			t.on(s, Event{Gap: p})
+			t.share()
+		})
+	}
+	t.moveSession(p.To)
+	for _, s := range t.Subs {
+		if s.Live && s.started {
+			s.waits = s.waits || s.wants && p.Reason != protocol.GapLive
+			t.on(s, Event{Gap: p})
+		}
+	}
+	return nil
+}
+
+func (t *Tracker) message(m *protocol.Message) error {
+	if t.replay.left > 0 {
+		t.replay.left--
+		return t.replayed(m)
+	}
+	for _, s := range t.Subs {
+		if !s.Live || !s.started || !protocol.Match(s.Filter, m.Topic) {
+			continue
+		}
+		if own := s.own; own != nil && own.Epoch == t.Session.Epoch && m.Seq > 0 && m.Seq <= own.Seq {
+			continue // it has had it
+		}
+		t.on(s, Event{Message: m})
+	}
+	if m.Seq > 0 {
+		if m.Seq <= t.Session.Seq {
+			return fmt.Errorf("found message %d behind position %d", m.Seq, t.Session.Seq)
+		}
+		t.Session.Seq = m.Seq
+	}
+	if m.Offset > 0 {
+		t.Session.Offset = m.Offset
+	}
+	t.share()
+	return nil
+}
+
+func (t *Tracker) replayed(m *protocol.Message) error {
+	s := t.Subs[t.replay.sub]
+	if s == nil {
+		return nil
+	}
+	if !protocol.Match(s.Filter, m.Topic) {
+		return fmt.Errorf("found %q in a replay for %q", m.Topic, s.Filter)
+	}
+	kept := t.replay.kind != protocol.ReplayLog
+	t.on(s, Event{Message: m, Retained: kept})
+	if kept {
+		return nil
+	}
+	if s.own == nil {
+		return fmt.Errorf("found a replay of the log for subscription %d, which is live", s.ID)
+	}
+	own := *s.own
+	if m.Seq > 0 && own.Epoch == t.Session.Epoch {
+		if m.Seq <= own.Seq {
+			return fmt.Errorf("found message %d in a replay behind position %d", m.Seq, own.Seq)
+		}
+		own.Seq = m.Seq
+	}
+	if m.Offset > 0 {
+		own.Offset, own.Term = m.Offset, t.Session.Term
+	}
+	s.own = &own
+	return nil
+}

@@ -1,0 +1,321 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+const (
+	commitRecords = 1024    // most records of one batch
+	commitBytes   = 1 << 20 // most encoded bytes of one batch
+	commitBatches = 4       // batches on their way to the store at a time
+	sweepEvery    = 100 * time.Millisecond
+)
+
+// committer sees to it that what the store commits reaches the log through one feed, in the order of its offsets
+// (log.md A2, A3), and that later publishes to a topic wait while one is on its way to the store (A4).
+//
+// submit puts a publication in line; sendLoop hands batches to the store; the feed brings each record back, and only then is
+// it appended, delivered and acknowledged. When the store goes away the feed is taken up again from the last offset appended,
+// and what had been sent but did not come back is sent again: the store knows (Origin, Ref) and commits nothing twice.
+//
+// Lock order: mu, then ring.mu.
+type committer struct {
+	b      *Broker
+	store  Store
+	origin protocol.RunID // names this run's records
+
+	held atomic.Int64 // topics in waiting, so that the common publish takes no lock here
+
+	mu        sync.Mutex
+	waiting   map[string][]*publication // by topic, in order; the first of each waits for the store
+	unsettled map[uint64]*publication   // by ref: what the store has neither committed nor refused, and what it has not got yet
+	queue     []*publication            // to be sent, in order of ref; settled ones are passed over
+	sent      []*publication            // under the present feed, in order of ref; settled ones are dropped now and then
+	bytes     int64                     // held by everything in waiting
+	lastRef   uint64
+	offset    uint64 // of the last record appended; only the feed's goroutine changes it
+	whole     bool   // the next feed has to bring this run's own records whole, too
+	caughtUp  bool   // the feed is live: batches may be sent
+	feeds     uint64 // feeds that have caught up
+	batches   int    // sent under the present one and not answered
+	stop      bool
+
+	cancel context.CancelCauseFunc // ends the present feed
+
+	work chan struct{} // sendLoop has something to look at
+
+	following bool // the log goes on from offset; the feed's goroutine alone uses it
+
+	loaded atomic.Bool
+	up     atomic.Bool
+}
+
+func newCommitter(b *Broker, store Store) *committer {
+	return &committer{
+		b: b, store: store, origin: b.epoch, waiting: map[string][]*publication{}, unsettled: map[uint64]*publication{},
+		work: make(chan struct{}, 1),
+	}
+}
+
+// submit appends p at once if it may, and otherwise puts it in line. It fails with store_unavailable when too much waits for
+// the store already (log.md U3).
+func (c *committer) submit(p *publication) (appended bool, err *protocol.Error) {
+	if p.record == nil && c.held.Load() == 0 {
+		c.b.append(&p.message)
+		return true, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	line, isHeld := c.waiting[p.topic]
+	if p.record == nil && !isHeld {
+		c.b.append(&p.message) // under mu, so that it stays behind what was released before
+		return true, nil
+	}
+	if c.stop {
+		return false, protocol.Errorf(protocol.CodeStoreUnavailable, "the broker is going away")
+	}
+	if limit := c.b.opt.Limits.StorePending; limit != Unlimited && c.bytes+p.cost() > limit {
+		return false, protocol.Errorf(protocol.CodeStoreUnavailable, "publishes of %d bytes wait for the store already", c.bytes).WithRetryAfter(time.Second)
+	}
+	p.deadline = time.Now().Add(c.b.opt.Limits.StoreTimeout)
+	c.bytes += p.cost()
+	c.waiting[p.topic] = append(line, p)
+	if !isHeld {
+		c.held.Add(1)
+	}
+	if p.record != nil {
+		c.lastRef++
+		p.ref, p.record.Ref = c.lastRef, c.lastRef
+		c.unsettled[p.ref] = p
+		c.queue = append(c.queue, p)
+		c.wakeSender()
+	}
+	return false, nil
+}
+
+// cost is about what p holds while it waits: its packet and, as the record of it, everything once more.
+func (p *publication) cost() int64 {
+	n := int64(cap(p.buf)) + publicationOverhead
+	if p.record != nil {
+		n += int64(cap(p.buf))
+	}
+	return n
+}
+
+const publicationOverhead = int64(unsafe.Sizeof(publication{}) + unsafe.Sizeof(Record{}))
+
+func (c *committer) wakeSender() {
+	select {
+	case c.work <- struct{}{}:
+	default:
+	}
+}
+
+// sendLoop hands batches to the store for as long as the feed is live, and answers what has waited too long.
+func (c *committer) sendLoop(ctx context.Context) {
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	for {
+		for batch := c.nextBatch(); len(batch.records) > 0; batch = c.nextBatch() {
+			c.store.Append(batch.records, func(results []AppendResult, err error) { c.appended(batch.feed, results, err) })
+		}
+		select {
+		case <-c.work:
+		case <-sweep.C:
+			c.expire(time.Now())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// batch is what is sent to the store at once, and the feed it is sent under.
+type batch struct {
+	records []Record
+	feed    uint64
+}
+
+// nextBatch takes what the store may be sent now.
+func (c *committer) nextBatch() batch {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.caughtUp || len(c.queue) == 0 || c.batches >= commitBatches {
+		return batch{}
+	}
+	records := make([]Record, 0, min(len(c.queue), commitRecords))
+	bytes, n := 0, 0
+	for ; n < len(c.queue) && len(records) < commitRecords; n++ {
+		p := c.queue[n]
+		if p.settled {
+			continue
+		}
+		if bytes > 0 && bytes+len(p.buf) > commitBytes {
+			break
+		}
+		bytes += len(p.buf)
+		records = append(records, *p.record)
+		p.sent = true
+		c.sent = append(c.sent, p)
+	}
+	clear(c.queue[:n])
+	c.queue = c.queue[n:]
+	if len(records) > 0 {
+		c.batches++
+	}
+	return batch{records, c.feeds}
+}
+
+// appended takes the store's answer to a batch. What was committed comes back through the feed; only what never will is settled
+// here.
+func (c *committer) appended(feed uint64, results []AppendResult, err error) {
+	c.mu.Lock()
+	if feed != c.feeds || !c.caughtUp {
+		c.mu.Unlock()
+		return // of a feed that has ended: the next one tells
+	}
+	c.batches--
+	if err != nil { // the outcome is unknown: take the feed up again and see, and send nothing until then
+		c.caughtUp = false
+		c.cancel(err)
+		c.mu.Unlock()
+		return
+	}
+	var refused []refusal
+	var released []*publication
+	var passedOver []string
+	for i := range results {
+		r := &results[i]
+		p := c.unsettled[r.Ref]
+		if p == nil {
+			continue
+		}
+		why := r.Err
+		if why == nil && r.Offset <= c.offset {
+			why = errPassedOver
+			passedOver = append(passedOver, p.topic)
+		}
+		if why != nil {
+			refused = append(refused, refusal{p, why})
+			released = append(released, c.settleLocked(p)...)
+		}
+	}
+	c.mu.Unlock()
+	for _, topic := range passedOver {
+		c.b.opt.Logger.Error("store feed has passed a record over", "topic", topic)
+	}
+	answerRefused(refused)
+	answerAll(released)
+	c.b.flushSoon()
+	c.wakeSender()
+}
+
+// refusal is a publication that is not published, or of which that is not known, and what its publisher is told.
+type refusal struct {
+	p   *publication
+	why *protocol.Error
+}
+
+func answerRefused(refused []refusal) {
+	for _, r := range refused {
+		r.p.answer(protocol.Published{}, r.why)
+	}
+}
+
+var (
+	errUnknown    = protocol.Errorf(protocol.CodeStoreUnavailable, "the store did not confirm in time; the outcome is unknown").WithRetryAfter(time.Second)
+	errNotKept    = protocol.Errorf(protocol.CodeStoreUnavailable, "the store is away; the message was not kept and not delivered").WithRetryAfter(time.Second)
+	errPassedOver = protocol.Errorf(protocol.CodeStoreUnavailable, "the store has committed the message without showing it; the outcome is unknown")
+)
+
+// settleLocked ends the wait for the store's word on p. It returns what was appended because it waited behind p alone, to be
+// answered without the lock.
+func (c *committer) settleLocked(p *publication) (appended []*publication) {
+	delete(c.unsettled, p.ref)
+	p.settled = true
+	return c.releaseLocked(p)
+}
+
+// releaseLocked takes p out of its topic's line and appends the plain publishes that waited behind it alone. It returns them,
+// to be answered without the lock.
+func (c *committer) releaseLocked(p *publication) (appended []*publication) {
+	line := c.waiting[p.topic]
+	if i := slices.Index(line, p); i == 0 {
+		line = line[1:]
+	} else {
+		line = slices.Delete(line, i, i+1)
+	}
+	c.bytes -= p.cost()
+	for len(line) > 0 && line[0].record == nil {
+		q := line[0]
+		line = line[1:]
+		c.bytes -= q.cost()
+		if q.answered.Load() {
+			continue // its deadline has passed, and it was told so
+		}
+		c.b.append(&q.message)
+		appended = append(appended, q)
+	}
+	if len(line) > 0 {
+		c.waiting[p.topic] = line
+		return appended
+	}
+	delete(c.waiting, p.topic)
+	c.held.Add(-1)
+	return appended
+}
+
+func answerAll(appended []*publication) {
+	for _, p := range appended {
+		if p.receipt == nil {
+			p.answer(p.published(), nil)
+		}
+	}
+}
+
+// expire answers what has waited for the store longer than it may. What was not sent is withdrawn; what was sent may still be
+// committed and then reaches the log: the answer says that its outcome is unknown.
+func (c *committer) expire(now time.Time) {
+	var late []refusal
+	var released []*publication
+	c.mu.Lock()
+	c.sent = slices.DeleteFunc(c.sent, func(p *publication) bool { return p.settled })
+	for _, p := range c.sent {
+		if p.deadline.After(now) {
+			break
+		}
+		late = append(late, refusal{p, errUnknown})
+	}
+	n := 0
+	for ; n < len(c.queue) && !c.queue[n].deadline.After(now); n++ {
+		p := c.queue[n]
+		switch {
+		case p.settled:
+			continue
+		case p.sent: // under a feed that has ended: the store may yet come to it
+			late = append(late, refusal{p, errUnknown})
+		default:
+			late = append(late, refusal{p, errNotKept})
+		}
+		released = append(released, c.settleLocked(p)...)
+	}
+	clear(c.queue[:n])
+	c.queue = c.queue[n:]
+	for _, line := range c.waiting {
+		for _, p := range line {
+			if p.record == nil && !p.deadline.After(now) {
+				late = append(late, refusal{p, errUnknown})
+			}
+		}
+	}
+	c.mu.Unlock()
+	answerRefused(late)
+	answerAll(released)
+	c.b.flushSoon()
+}

@@ -1,0 +1,68 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// drainPolls is how often Drain looks whether everything is done.
+const drainPolls = 5 * time.Millisecond
+
+// Drain ends the broker's work kindly: it is no longer ready, accepts nothing new, finishes the publishes that were accepted,
+// and tells every session when to come back, spread over Options.DrainSpread so that they do not come all at once. It returns
+// when no session and no publish is left, or with the cause of ctx.
+func (b *Broker) Drain(ctx context.Context) error {
+	b.draining.Store(true)
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
+	b.registry.each(func(s *Session) {
+		s.Disconnect(protocol.Errorf(protocol.CodeGoingAway, "the broker is going away").WithRetryAfter(b.spread()))
+	})
+	return poll(ctx, func() bool { return b.registry.sessions() == 0 })
+}
+
+// settle waits until every publish that was accepted is answered, and the answers have left.
+func (b *Broker) settle(ctx context.Context) error {
+	return poll(ctx, func() bool {
+		if b.committer != nil && b.committer.pending() > 0 {
+			return false
+		}
+		quiet := true
+		b.registry.each(func(s *Session) { quiet = quiet && s.quiet() })
+		return quiet
+	})
+}
+
+func poll(ctx context.Context, done func() bool) error {
+	tick := time.NewTicker(drainPolls)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// pending is the number of topics with publishes that wait for the store.
+func (c *committer) pending() int { return int(c.held.Load()) }
+
+// abandon answers everything that waits: its outcome will not be known here.
+func (c *committer) abandon() {
+	c.mu.Lock()
+	c.stop = true
+	var all []*publication
+	for _, line := range c.waiting {
+		all = append(all, line...)
+	}
+	c.mu.Unlock()
+	for _, p := range all {
+		p.answer(protocol.Published{}, protocol.Errorf(protocol.CodeStoreUnavailable, "the broker has ended; the outcome is unknown"))
+	}
+	c.b.flushSoon()
+}

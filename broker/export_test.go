@@ -1,0 +1,109 @@
+package broker
+
+import "github.com/carillon-mq/carillon/protocol"
+
+// RingBytes is what the ring is charged for and what its chunks hold.
+func (b *Broker) RingBytes() (charged, held int64) {
+	r := b.ring
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.chunks {
+		held += chunkOverhead + int64(cap(c.entries))*entrySlot
+		for i := range c.n.Load() {
+			e := &c.entries[i]
+			held += entryOverhead - entrySlot + int64(len(e.topic))
+			if e.body.Load() != nil {
+				held += e.bodyCost
+			}
+		}
+	}
+	return r.bytes, held
+}
+
+// ShardsPassed are the last entries that the shards have passed.
+func (b *Broker) ShardsPassed() []uint64 {
+	var passed []uint64
+	for _, sh := range b.shards {
+		passed = append(passed, sh.passedSeq.Load())
+	}
+	return passed
+}
+
+// HoldShards makes every shard stand still where it is, until free is called.
+func (b *Broker) HoldShards() (free func()) {
+	held := make(chan struct{})
+	for _, sh := range b.shards {
+		sh.post(func() { <-held })
+	}
+	return func() { close(held) }
+}
+
+// Queued is how many bytes wait for a session's socket.
+func (s *Session) Queued() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queueBytes
+}
+
+// Held is about how many bytes a session keeps for its client beside what its Conn holds. Nothing may be moving.
+func (s *Session) Held() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.queueBytes + 8*(cap(s.queue)+cap(s.starting)+cap(s.unanswered)) + 64*len(s.subs)
+	if s.lag != nil {
+		n += 16 * cap(s.lag.counts)
+		if s.lag.matcher != nil {
+			for topic := range s.lag.matcher.memo {
+				n += len(topic) + 48
+			}
+		}
+	}
+	return n
+}
+
+// Leftovers counts what the shards hold: subscriptions, levels of their tries, what they are interested in, heartbeats.
+func (b *Broker) Leftovers() (items, nodes, interest, watched int) {
+	for _, sh := range b.shards {
+		done := make(chan struct{})
+		sh.post(func() {
+			items += sh.trie.Len()
+			nodes += sh.trie.Nodes()
+			interest += int(sh.interest.wild.Load())
+			for i := range sh.interest.literals {
+				interest += int(sh.interest.literals[i].Load())
+			}
+			for _, slot := range sh.wheel.slots {
+				watched += len(slot)
+			}
+			watched += int(sh.sessions.Load())
+			close(done)
+		})
+		<-done
+	}
+	return items, nodes, interest, watched
+}
+
+// LogReader reads the log from its beginning on for filter, and from there again when it has come to the end. It returns how many
+// entries it has passed.
+func (b *Broker) LogReader(filter string) (read func() int) {
+	m := &matcher{wanted: []wanted{{filter, 0}}}
+	packets := make([]*Packet, 0, 4096)
+	oldest, _ := b.ring.oldest()
+	next := oldest
+	return func() int {
+		st := stretch{packets: packets[:0], next: next}
+		if head := b.ring.head.Load(); next > head || !b.ring.read(&st, m, head, drainBytes) {
+			next = oldest
+			return 0
+		}
+		passed := int(st.next - next)
+		next = st.next
+		return passed
+	}
+}
+
+// AppendOne appends a message to the log, as a publish does once it is checked.
+func (b *Broker) AppendOne(topic string, payload []byte) {
+	m := newMessage(&protocol.Message{Topic: topic, Payload: payload}, ClassMemory)
+	b.append(&m)
+}

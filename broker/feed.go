@@ -1,0 +1,191 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// How long the committer waits before it takes a feed up again.
+const (
+	retryStoreLow  = 20 * time.Millisecond
+	retryStoreHigh = time.Second
+)
+
+// run is the feed's goroutine: load, follow, and again when the store comes back.
+func (c *committer) run(ctx context.Context) {
+	wait := retryStoreLow
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := c.follow(ctx)
+		c.disconnected()
+		if ctx.Err() != nil {
+			return
+		}
+		c.b.opt.Logger.Warn("store feed ended", "err", err)
+		if time.Since(began) > retryStoreHigh {
+			wait = retryStoreLow
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, retryStoreHigh)
+	}
+}
+
+var (
+	errOrder   = errors.New("store feed is not in increasing order of offsets")
+	errLeftOut = errors.New("store feed left out a record that this broker does not hold")
+	errTail    = errors.New("store has lost what it had committed: its head is before the log's")
+)
+
+func (c *committer) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c.mu.Lock()
+	c.cancel = cancel
+	c.mu.Unlock()
+	if !c.loaded.Load() {
+		if err := c.load(ctx); err != nil {
+			return err
+		}
+	}
+	from := FollowFrom{After: c.offset}
+	if !c.whole {
+		from.Origin = c.origin
+	}
+	err := c.store.Follow(ctx, from, c.feed)
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if errors.Is(err, ErrTrimmed) {
+		c.loaded.Store(false) // the log cannot go on from offset: what is retained has to be loaded afresh
+	}
+	return err
+}
+
+// load fills the retained map and takes the feed's beginning from the store. When a feed was followed before, records were missed,
+// or the store has gone back: nobody can be told what exactly. So this run of the log ends there and another one begins; every
+// client comes back to a gap (log.md P3).
+func (c *committer) load(ctx context.Context) error {
+	named := map[string]struct{}{}
+	head, err := c.store.LoadRetained(ctx, func(page []Record) error {
+		for i := range page {
+			r := &page[i]
+			named[r.Topic] = struct{}{}
+			m := r.message(c.b.opt.classOf(r.Topic))
+			c.b.retained.load(retainedValue{topic: r.Topic, offset: r.Offset, packet: &Packet{data: protocol.FinishMessage(m.buf, 0, r.Offset)}})
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	c.b.retained.keepOnly(named)
+	c.mu.Lock()
+	c.offset = head
+	c.mu.Unlock()
+	if c.following {
+		c.b.beginEpoch(head)
+	} else {
+		c.b.setWatermark(head)
+	}
+	c.following = true
+	c.loaded.Store(true)
+	return nil
+}
+
+func (r *Record) message(class Class) message {
+	m := newMessage(&protocol.Message{
+		Topic: r.Topic, Payload: r.Payload, Time: r.Time, ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
+	}, class)
+	m.offset = r.Offset
+	return m
+}
+
+// feed appends what the store has committed. Called by the feed's goroutine, in order.
+func (c *committer) feed(f Feed) error {
+	defer c.b.flushSoon()
+	for i := range f.Records {
+		if err := c.committed(&f.Records[i]); err != nil {
+			return err
+		}
+	}
+	if f.CaughtUp {
+		if f.Head < c.offset {
+			c.loaded.Store(false)
+			return errTail
+		}
+		c.b.setTerm(f.Term)
+		c.connected()
+	}
+	return nil
+}
+
+func (c *committer) committed(r *Record) error {
+	c.mu.Lock()
+	if r.Offset <= c.offset {
+		c.mu.Unlock()
+		return errOrder
+	}
+	var p *publication
+	if r.Origin == c.origin {
+		p = c.unsettled[r.Ref]
+	}
+	if p == nil && r.Elided { // it was given up, and committed after all
+		c.whole = true
+		c.mu.Unlock()
+		return errLeftOut
+	}
+	c.offset = r.Offset
+	if p == nil {
+		c.mu.Unlock()
+		m := r.message(c.b.opt.classOf(r.Topic))
+		c.b.append(&m)
+		return nil
+	}
+	p.offset = r.Offset
+	c.b.append(&p.message)
+	released := c.settleLocked(p)
+	c.mu.Unlock()
+	if p.receipt == nil {
+		p.answer(p.published(), nil)
+	}
+	answerAll(released)
+	return nil
+}
+
+// connected puts what was sent and did not come back in front of the line again: it has not been committed, as far as the store
+// can tell by now.
+func (c *committer) connected() {
+	c.mu.Lock()
+	var again, released []*publication
+	for _, p := range c.sent {
+		switch {
+		case p.settled:
+		case p.answered.Load(): // too late: its publisher was told that the outcome is unknown
+			released = append(released, c.settleLocked(p)...)
+		default:
+			again = append(again, p)
+		}
+	}
+	c.queue = append(again, c.queue...)
+	c.sent, c.batches = nil, 0
+	c.caughtUp, c.whole = true, false
+	c.feeds++
+	c.mu.Unlock()
+	answerAll(released)
+	c.b.flushSoon()
+	c.up.Store(true)
+	c.wakeSender()
+}
+
+func (c *committer) disconnected() {
+	c.up.Store(false)
+	c.mu.Lock()
+	c.caughtUp, c.cancel = false, nil
+	c.mu.Unlock()
+}

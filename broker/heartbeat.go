@@ -1,0 +1,220 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// wheel holds a shard's sessions by the tick at which each has to be looked at next. There is no timer a session.
+type wheel struct {
+	tick  time.Duration
+	next  time.Time // when the next tick is due
+	now   int
+	slots [64][]*Session
+}
+
+// heart is a session's place in the wheel and the state of its heartbeat. The shard's.
+type heart struct {
+	slot     int
+	index    int
+	joined   bool
+	opened   time.Time
+	welcomed bool
+	pingAt   time.Time // when the next ping is due
+	pinged   time.Time // when the last ping left, if no byte has followed; zero: none
+}
+
+func newWheel(every time.Duration) wheel {
+	return wheel{tick: min(max(every/25, 5*time.Millisecond), time.Second)}
+}
+
+// put schedules s for a look in d; a longer time than the wheel has slots means an earlier look.
+func (w *wheel) put(s *Session, d time.Duration) {
+	ticks := min(max(int((d+w.tick-1)/w.tick), 1), len(w.slots)-1)
+	h := &s.heart
+	h.slot = (w.now + ticks) % len(w.slots)
+	h.index, h.joined = len(w.slots[h.slot]), true
+	w.slots[h.slot] = append(w.slots[h.slot], s)
+}
+
+func (w *wheel) remove(s *Session) {
+	h := &s.heart
+	if !h.joined {
+		return
+	}
+	slot := w.slots[h.slot]
+	last := len(slot) - 1
+	slot[h.index] = slot[last]
+	slot[h.index].heart.index = h.index
+	slot[last] = nil
+	w.slots[h.slot] = slot[:last]
+	h.joined = false
+}
+
+// join takes a new session in: it has to connect in time.
+func (sh *shard) join(s *Session) {
+	s.heart.opened = time.Now()
+	sh.wheel.put(s, sh.b.opt.Limits.ConnectTimeout)
+}
+
+// welcome starts the heartbeat of a session that has connected.
+func (sh *shard) welcome(s *Session) {
+	s.heart.welcomed = true
+	s.heart.pingAt = time.Now().Add(sh.b.opt.PingEvery)
+	sh.wheel.remove(s)
+	sh.wheel.put(s, sh.untilLook(s, time.Now()))
+}
+
+// leave takes a closed session out, with all its subscriptions.
+func (sh *shard) leave(s *Session) {
+	sh.wheel.remove(s)
+	sh.sessions.Add(-1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.subs {
+		sh.forget(sub)
+	}
+	s.subs = nil
+	if s.lagging {
+		s.lagging = false
+		sh.b.stats.lagging.Add(-1)
+	}
+}
+
+// beat turns the wheel as far as it is behind: a ticker leaves out what a busy shard does not take. Called by the shard's goroutine.
+func (sh *shard) beat(now time.Time) {
+	w := &sh.wheel
+	if behind := now.Add(-time.Duration(len(w.slots)) * w.tick); w.next.Before(behind) {
+		w.next = behind // once round is enough
+	}
+	for ; !w.next.After(now); w.next = w.next.Add(w.tick) {
+		sh.turn(now)
+	}
+}
+
+// turn looks at the sessions of the next tick.
+func (sh *shard) turn(now time.Time) {
+	w := &sh.wheel
+	w.now = (w.now + 1) % len(w.slots)
+	due := w.slots[w.now]
+	w.slots[w.now] = nil
+	for _, s := range due {
+		s.heart.joined = false
+	}
+	for _, s := range due {
+		if why := sh.look(s, now); why != nil {
+			s.Disconnect(why)
+			continue
+		}
+		w.put(s, sh.untilLook(s, now))
+	}
+	if w.slots[w.now] == nil {
+		clear(due)
+		w.slots[w.now] = due[:0]
+	}
+}
+
+// untilLook is how long s may be left alone.
+func (sh *shard) untilLook(s *Session, now time.Time) time.Duration {
+	h := &s.heart
+	if !h.welcomed {
+		return h.opened.Add(sh.b.opt.Limits.ConnectTimeout).Sub(now)
+	}
+	d := h.pingAt.Sub(now)
+	switch progress := s.conn.Progress(); {
+	case s.waitsForSocket():
+		d = min(d, progress.Add(sh.b.opt.Stalled).Sub(now), sh.b.opt.PongWait)
+	case h.pinged.After(progress):
+		d = min(d, h.pinged.Add(sh.b.opt.PongWait).Sub(now))
+	case !h.pinged.IsZero():
+		d = min(d, progress.Add(sh.b.opt.PongWait).Sub(now))
+	}
+	if !s.identity.Expires.IsZero() {
+		d = min(d, s.identity.Expires.Add(sh.b.opt.ExpiryLeeway).Sub(now))
+	}
+	return d
+}
+
+// look checks that a session is alive and its token valid, and pings it when that is due. It returns why the session must end,
+// or nil.
+func (sh *shard) look(s *Session, now time.Time) *protocol.Error {
+	h := &s.heart
+	opt := &sh.b.opt
+	if !h.welcomed {
+		if now.Sub(h.opened) >= opt.Limits.ConnectTimeout {
+			return protocol.Errorf(protocol.CodeConnectTimeout, "no Connect came within %s", opt.Limits.ConnectTimeout)
+		}
+		return nil
+	}
+	if end := s.identity.Expires; !end.IsZero() && !now.Before(end.Add(opt.ExpiryLeeway)) {
+		return protocol.Errorf(protocol.CodeTokenExpired, "the token has expired at %s", end.UTC().Format(time.RFC3339))
+	}
+	if why := sh.signs(s, now); why != nil {
+		return why
+	}
+	if !now.Before(h.pingAt) {
+		h.pingAt = now.Add(opt.PingEvery)
+		h.pinged = now
+		sh.ping(s)
+	}
+	return nil
+}
+
+// signs looks for signs of life. Slow is not dead (log.md R3): while something waits for the socket only a long time without a
+// single byte accepted ends the session; otherwise the client has PongWait from the ping, or from the last byte accepted.
+func (sh *shard) signs(s *Session, now time.Time) *protocol.Error {
+	h := &s.heart
+	quiet := now.Sub(s.conn.Progress())
+	if s.waitsForSocket() {
+		if quiet >= sh.b.opt.Stalled {
+			return protocol.Errorf(protocol.CodeStalled, "the connection has accepted nothing and sent nothing for %s", quiet.Round(time.Millisecond))
+		}
+		return nil
+	}
+	if h.pinged.IsZero() {
+		return nil
+	}
+	if !s.conn.Received().Before(h.pinged) {
+		h.pinged = time.Time{}
+		return nil
+	}
+	if quiet >= sh.b.opt.PongWait && now.Sub(h.pinged) >= sh.b.opt.PongWait {
+		return protocol.Errorf(protocol.CodeNoPong, "no answer to a ping for %s", now.Sub(h.pinged).Round(time.Millisecond))
+	}
+	return nil
+}
+
+func (s *Session) waitsForSocket() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+// ping sends the session's position behind everything already due (log.md P5). A lagging session's drainer sends it.
+func (sh *shard) ping(s *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lag != nil {
+		s.pingDue = true
+		s.drainLocked(0)
+		return
+	}
+	at := sh.position()
+	s.sendLocked(encode(&protocol.Ping{Position: &at}))
+}
+
+// duePing is the ping of a lagging session: its position is the drainer's cursor.
+func (s *Session) duePing(batch []*Packet) []*Packet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.pingDue || len(s.queue) > 0 {
+		return batch
+	}
+	s.pingDue = false
+	if s.lag == nil {
+		return append(batch, encode(&protocol.Ping{}))
+	}
+	at := s.b.positionAt(s.lag.next-1, s.lag.mark)
+	return append(batch, encode(&protocol.Ping{Position: &at}))
+}

@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/webrules"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// authenticate finds out who r is from. A refusal is a *protocol.Error.
+func (h *Handler) authenticate(r *request) (*broker.Identity, error) {
+	token, refusal := webrules.Bearer(r.Header)
+	if refusal != nil {
+		return nil, refusal
+	}
+	id, err := h.auth.identity(r.Context(), broker.Credentials{Token: token, Transport: "http", Remote: r.remote})
+	if err == nil {
+		r.user = id.User
+	}
+	return id, err
+}
+
+// authCache remembers for a short time who a token belongs to, so that a service that publishes by single requests does not
+// ask the authenticator for each. Refusals are not kept, and no answer outlives its expiry. A revocation takes effect after ttl
+// at the latest.
+type authCache struct {
+	b      Broker
+	ttl    time.Duration
+	size   int
+	flight singleflight.Group // one question at a time for the same token
+
+	mu      sync.Mutex
+	entries map[tokenKey]cachedIdentity
+}
+
+// tokenKey stands for a token and the address it came from; the token itself is not kept.
+type tokenKey [sha256.Size]byte
+
+type cachedIdentity struct {
+	id    *broker.Identity
+	until time.Time
+}
+
+func newAuthCache(b Broker, ttl time.Duration, size int) *authCache {
+	return &authCache{b: b, ttl: ttl, size: size, entries: map[tokenKey]cachedIdentity{}}
+}
+
+func (c *authCache) identity(ctx context.Context, creds broker.Credentials) (*broker.Identity, error) {
+	if creds.Token == "" {
+		return c.b.Authenticate(ctx, creds)
+	}
+	key := tokenKey(sha256.Sum256([]byte(creds.Remote + "\x00" + creds.Token)))
+	if id := c.get(key); id != nil {
+		return id, nil
+	}
+	// The answer is for everybody who waits for it, so it does not end with the request that asked first; the broker bounds it.
+	answer, err, _ := c.flight.Do(string(key[:]), func() (any, error) {
+		id, err := c.b.Authenticate(context.WithoutCancel(ctx), creds)
+		if err == nil {
+			c.put(key, id)
+		}
+		return id, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	id, ok := answer.(*broker.Identity)
+	if !ok || id == nil {
+		return nil, protocol.Errorf(protocol.CodeUnavailable, "no authentication decision could be had")
+	}
+	return id, nil
+}
+
+func (c *authCache) get(key tokenKey) *broker.Identity {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[key]
+	if !ok || !time.Now().Before(e.until) {
+		return nil
+	}
+	return e.id
+}
+
+func (c *authCache) put(key tokenKey, id *broker.Identity) {
+	now := time.Now()
+	until := now.Add(c.ttl)
+	if !id.Expires.IsZero() && id.Expires.Before(until) {
+		until = id.Expires
+	}
+	if !now.Before(until) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.entries) >= c.size {
+		c.makeRoomLocked(now)
+	}
+	c.entries[key] = cachedIdentity{id, until}
+}
+
+// makeRoomLocked drops what has run out, and anything at all if that was nothing.
+func (c *authCache) makeRoomLocked(now time.Time) {
+	for k, e := range c.entries {
+		if !now.Before(e.until) {
+			delete(c.entries, k)
+		}
+	}
+	for k := range c.entries {
+		if len(c.entries) < c.size {
+			return
+		}
+		delete(c.entries, k)
+	}
+}

@@ -1,0 +1,206 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// handleTopic serves /v1/topics/{topic}. The rest of the path is decoded exactly once; a slash in it that is not escaped is
+// another path.
+func (h *Handler) handleTopic(r *request, rest string) {
+	topic, err := url.PathUnescape(rest)
+	if err != nil || rest == "" || strings.Contains(rest, "/") {
+		h.refuse(r, notFound())
+		return
+	}
+	if err := protocol.ValidateTopic(topic); err != nil {
+		h.refuse(r, told(err))
+		return
+	}
+	r.topic = topic
+	h.methods(r,
+		method{http.MethodGet, h.getTopic},
+		method{http.MethodHead, h.getTopic},
+		method{http.MethodPost, h.postTopic},
+		method{http.MethodDelete, h.deleteTopic},
+	)
+}
+
+// postTopic publishes the body as it is.
+func (h *Handler) postTopic(r *request) {
+	var q options
+	if err := q.read(r.URL.RawQuery, "retain", "receivers"); err != nil {
+		h.refuse(r, err)
+		return
+	}
+	if err := unsupportedHeader(r.Header); err != nil {
+		h.refuse(r, err)
+		return
+	}
+	id, err := h.authenticate(r)
+	if err != nil {
+		h.refuse(r, err)
+		return
+	}
+	body, ok := h.readBody(r, h.opt.Payload)
+	if !ok {
+		return
+	}
+	h.publishOne(r, id, broker.PublishRequest{
+		Topic: r.topic, Payload: body, ContentType: contentType(r.Header, body), Retain: q.retain, Receivers: q.receivers,
+	})
+}
+
+// contentType is the type a raw body is published with: its own, but for what curl -d says of every body.
+func contentType(header http.Header, body []byte) string {
+	switch t := header.Get("Content-Type"); {
+	case t == "":
+		return typeBinary
+	case mediaType(header) == typeForm:
+		return sniff(body)
+	default:
+		return t
+	}
+}
+
+// sniff is JSON if body parses as JSON, else text, else binary.
+func sniff(body []byte) string {
+	switch {
+	case !utf8.Valid(body):
+		return typeBinary
+	case json.Valid(body):
+		return typeJSON
+	}
+	return typeText
+}
+
+// deleteTopic clears the retained value. There need not be one.
+func (h *Handler) deleteTopic(r *request) {
+	var q options
+	if err := q.read(r.URL.RawQuery, "receivers"); err != nil {
+		h.refuse(r, err)
+		return
+	}
+	id, err := h.authenticate(r)
+	if err != nil {
+		h.refuse(r, err)
+		return
+	}
+	h.publishOne(r, id, broker.PublishRequest{Topic: r.topic, Retain: true, Receivers: q.receivers})
+}
+
+// getTopic answers with the retained value, raw.
+func (h *Handler) getTopic(r *request) {
+	var q options
+	if err := q.read(r.URL.RawQuery); err != nil {
+		h.refuse(r, err)
+		return
+	}
+	id, err := h.authenticate(r)
+	if err != nil {
+		h.refuse(r, err)
+		return
+	}
+	m, err := h.b.Retained(id, r.topic)
+	if err != nil {
+		h.refuse(r, err)
+		return
+	}
+	at := h.b.Position()
+	at.Seq, at.Offset = m.Seq, m.Offset
+	etag := `"` + at.Cursor() + `"`
+	header := r.w.Header()
+	header.Set("ETag", etag)
+	header.Set("Cache-Control", "private, no-cache") // kept, but asked for again each time
+	header.Add("Vary", "Authorization")
+	if matches(r.Header.Values("If-None-Match"), etag) {
+		r.w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	header.Set("Content-Type", headerSafe(m.ContentType))
+	header.Set("Content-Length", strconv.Itoa(len(m.Payload)))
+	if r.Method != http.MethodHead {
+		_, _ = r.w.Write(m.Payload) // the client has gone: nobody is left to tell
+	}
+}
+
+// headerSafe is a publisher's content type as a header may carry it. The default of the protocol is msgpack.
+func headerSafe(t string) string {
+	if t == "" {
+		return typeMsgpck
+	}
+	if strings.ContainsFunc(t, func(c rune) bool { return c < 0x20 || c > 0x7e }) {
+		return typeBinary
+	}
+	return t
+}
+
+// matches is the weak comparison of RFC 9110 section 13.1.2.
+func matches(values []string, etag string) bool {
+	for tag := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		tag = strings.TrimSpace(tag)
+		if tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			return true
+		}
+	}
+	return false
+}
+
+// options are the parameters of a query.
+type options struct {
+	retain, receivers bool
+}
+
+// unsupported are promised by the interface and not kept by this version: taking them in silence would be a lie.
+var unsupported = []string{"ttl", "id", "exclude"}
+
+// read takes the parameters in allowed. Any other is an error: a mistyped retain must not be a publish without it.
+func (o *options) read(rawQuery string, allowed ...string) *protocol.Error {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return protocol.Errorf(protocol.CodeBadArgs, "the query is not well formed")
+	}
+	for name, values := range query {
+		switch {
+		case slices.Contains(unsupported, name):
+			return protocol.Errorf(protocol.CodeUnsupported, "parameter %q is not supported by this version", name)
+		case !slices.Contains(allowed, name):
+			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is not known here%s", clip(name), known(allowed))
+		case len(values) != 1:
+			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is given %d times", name, len(values))
+		}
+		v, err := strconv.ParseBool(values[0])
+		if err != nil {
+			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is %q, want true or false", name, clip(values[0]))
+		}
+		switch name {
+		case "retain":
+			o.retain = v
+		case "receivers":
+			o.receivers = v
+		}
+	}
+	return nil
+}
+
+func known(allowed []string) string {
+	if len(allowed) == 0 {
+		return ""
+	}
+	return ", " + strings.Join(allowed, " and ") + " are"
+}
+
+func unsupportedHeader(header http.Header) *protocol.Error {
+	if header.Get("Idempotency-Key") == "" {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeUnsupported, "the header Idempotency-Key is not supported by this version: a repetition would be published again")
+}

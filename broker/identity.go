@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// Action is a set of things an identity may do with a topic.
+type Action uint8
+
+// The actions of a Grant.
+const (
+	ActionPublish Action = 1 << iota
+	ActionSubscribe
+	ActionHistory
+	ActionPresence
+)
+
+// Grant allows actions on the topics that Filter matches.
+type Grant struct {
+	Actions Action
+	Filter  string
+}
+
+// Identity is an Authenticator's answer: who the client is and what it may do. It is not changed after it was handed over.
+type Identity struct {
+	User       string // "" is anonymous
+	TokenID    string // jti, for revocation
+	Grants     []Grant
+	Expires    time.Time // zero: never
+	Limits     SessionLimits
+	Attributes map[string]string
+}
+
+// SessionLimits override the broker's defaults for one identity. 0 is the default, Unlimited is none.
+type SessionLimits struct {
+	PublishRate    int // publishes per second
+	PublishBytes   int // payload bytes per second
+	Subscriptions  int
+	SubscribeRate  int // subscribes and unsubscribes per second
+	SessionsOfUser int
+}
+
+// Unlimited switches a limit off.
+const Unlimited = -1
+
+// CanPublish reports whether the identity may publish to topic, which is valid.
+func (id *Identity) CanPublish(topic string) bool {
+	if strings.HasPrefix(topic, "$sys.") {
+		return false
+	}
+	return id.allows(ActionPublish, topic, protocol.Match)
+}
+
+// CanSubscribe reports whether the identity may subscribe to filter, which is valid: a grant has to cover it whole.
+// A user may always read its own `$user.<id>.>` (log.md N1). No grant opens the inbox of another session.
+func (id *Identity) CanSubscribe(filter string) bool {
+	if id.User != "" && protocol.Covers("$user."+protocol.EscapeLevel(id.User)+".>", filter) {
+		return true
+	}
+	return !strings.HasPrefix(filter, "$inbox.") && id.allows(ActionSubscribe, filter, protocol.Covers)
+}
+
+// CanReadHistory reports whether the identity may go back in time on filter without a bound (log.md R6).
+func (id *Identity) CanReadHistory(filter string) bool {
+	return id.allows(ActionHistory, filter, protocol.Covers)
+}
+
+func (id *Identity) allows(a Action, name string, covers func(grant, name string) bool) bool {
+	for _, g := range id.Grants {
+		if g.Actions&a != 0 && covers(g.Filter, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// name is how a message to the client calls the identity.
+func (id *Identity) name() string {
+	if id.User == "" {
+		return "an anonymous client"
+	}
+	return strconv.Quote(id.User)
+}

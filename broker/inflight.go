@@ -1,0 +1,103 @@
+package broker
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// begin counts request id (0: it has none) among those without their answer. It blocks while the session has its limit of them: a
+// client that publishes faster than the store commits waits for itself ([PUB-12]). It fails with duplicate_id for an id that is in
+// use, and with errClosed when the session has ended. Called by the reader.
+func (s *Session) begin(id uint64) error {
+	s.mu.Lock()
+	for !s.closed && exceeds(len(s.unanswered)+1, s.b.opt.Limits.Inflight) {
+		room := s.roomLocked()
+		s.mu.Unlock()
+		s.flushAcks()
+		<-room
+		s.mu.Lock()
+	}
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	if id != 0 && slices.Contains(s.unanswered, id) {
+		return protocol.Errorf(protocol.CodeDuplicateID, "found request id %d, which has no answer yet", id)
+	}
+	s.unanswered = append(s.unanswered, id)
+	return nil
+}
+
+// done takes a request out that is being answered.
+func (s *Session) done(id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doneLocked(id)
+}
+
+func (s *Session) doneLocked(id uint64) {
+	last := len(s.unanswered) - 1
+	s.unanswered[slices.Index(s.unanswered, id)] = s.unanswered[last]
+	if s.unanswered = s.unanswered[:last]; last == 0 && cap(s.unanswered) > 64 {
+		s.unanswered = nil
+	}
+	s.releaseRoomLocked()
+}
+
+// acknowledge is how a publish of the session is answered when its answer comes later. id 0 asked for no answer; a failure is
+// told all the same.
+func (s *Session) acknowledge(id uint64) func(protocol.Published, *protocol.Error) {
+	return func(ack protocol.Published, err *protocol.Error) {
+		switch {
+		case err != nil:
+			s.b.refused(s, err)
+			s.sendSoon(encode(err.Packet(id)))
+		case id != 0:
+			ack.ID = id
+			s.sendSoon(encode(&ack))
+		}
+		s.done(id)
+	}
+}
+
+// quiet reports whether every request of the session has its answer, and the answer has left for the socket.
+func (s *Session) quiet() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed || len(s.unanswered) == 0 && len(s.soon) == 0
+}
+
+// soon gathers the sessions with answers that the store's feed has brought, so that the answers of one batch leave together.
+type soon struct {
+	mu       sync.Mutex
+	sessions []*Session
+}
+
+// sendSoon queues a packet until Broker.flushSoon, which whoever settles publishes calls when it has settled a batch.
+func (s *Session) sendSoon(p *Packet) {
+	s.mu.Lock()
+	s.soon = append(s.soon, p)
+	first := len(s.soon) == 1
+	s.mu.Unlock()
+	if first {
+		s.b.soon.mu.Lock()
+		s.b.soon.sessions = append(s.b.soon.sessions, s)
+		s.b.soon.mu.Unlock()
+	}
+}
+
+func (b *Broker) flushSoon() {
+	b.soon.mu.Lock()
+	sessions := b.soon.sessions
+	b.soon.sessions = nil
+	b.soon.mu.Unlock()
+	for _, s := range sessions {
+		s.mu.Lock()
+		packets := s.soon
+		s.soon = nil
+		s.sendLocked(packets...)
+		s.mu.Unlock()
+	}
+}

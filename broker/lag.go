@@ -1,0 +1,249 @@
+package broker
+
+import "github.com/carillon-mq/carillon/protocol"
+
+// handBack is how near to its shard a reader of the log must be to be taken back (log.md R2).
+const handBack = 32
+
+// lag is a lagging session's own cursor in the log: it no longer gets what its shard passes, its drainer reads it for it as
+// fast as the socket takes it. Guarded by Session.mu; only the drainer moves the cursor.
+type lag struct {
+	next    uint64
+	mark    uint64 // watermark right before next
+	waiting bool   // the shard was asked to take the session back
+
+	// counts are the entries that matched while the session lagged, by chunk: the shard counts them as it passes, the drainer
+	// takes them off as it reads. When the ring drops chunks unread they say exactly how much was missed.
+	counts  []chunkCount
+	read    int64  // of counts[0], already read
+	blurred uint64 // a subscription ended when the shard was here: counts that begin up to here may be too high
+	merged  uint64 // counts[0] stands for several chunks, of which this is the last; 0: for one
+
+	snapshots []replayedSnapshot // to send again after a gap (log.md K3)
+	matcher   *matcher
+}
+
+// maxCounts bounds lag.counts to 128 KiB.
+const maxCounts = 8192
+
+type chunkCount struct {
+	first uint64 // the chunk's first seq
+	n     int64
+}
+
+// replayedSnapshot is a snapshot of a live subscription and the position from which the log goes on for it.
+type replayedSnapshot struct {
+	subscription uint64
+	walk         *snapshot
+	at           protocol.Position
+}
+
+// lag makes s a lagging session from the first of the entries that it could not take. Called by the shard's goroutine.
+func (sh *shard) lag(s *Session, untaken []*entry) {
+	first := untaken[0].seq
+	l := &lag{next: first}
+	l.mark, _ = sh.b.ring.watermarkBefore(first) // held: the shard is at it
+	for _, e := range untaken {
+		l.count(e)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.lag, s.lagging = l, true
+	sh.b.stats.lagging.Add(1)
+	s.drainLocked(0)
+}
+
+// countLag notes an entry that matched and was left to the drainer. Called by the shard's goroutine.
+func (s *Session) countLag(e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lag != nil {
+		s.lag.count(e)
+	}
+}
+
+func (l *lag) count(e *entry) {
+	if n := len(l.counts); n > 0 && l.counts[n-1].first == e.chunk {
+		l.counts[n-1].n++
+		return
+	}
+	if len(l.counts) == maxCounts { // a very large ring: give up the exact count rather than the bound
+		half := l.counts[:maxCounts/2]
+		l.merged = half[len(half)-1].first
+		for _, c := range half[1:] {
+			half[0].n += c.n
+		}
+		l.counts = append(l.counts[:1], l.counts[maxCounts/2:]...)
+	}
+	l.counts = append(l.counts, chunkCount{e.chunk, 1})
+}
+
+// advance moves the cursor behind what was read.
+func (l *lag) advance(st *stretch) {
+	l.next, l.mark = st.next, st.mark
+	if l.dropBefore(st.chunk); len(l.counts) > 0 && l.counts[0].first == st.chunk {
+		l.read += st.inChunk
+	}
+}
+
+// dropBefore forgets the counts of the chunks before first and returns how many entries of them were not read.
+func (l *lag) dropBefore(first uint64) (unread int64) {
+	if l.merged >= first {
+		return 0
+	}
+	i := 0
+	for ; i < len(l.counts) && l.counts[i].first < first; i++ {
+		unread += l.counts[i].n
+	}
+	if i > 0 {
+		unread -= l.read
+		l.read, l.merged = 0, 0
+		l.counts = append(l.counts[:0], l.counts[i:]...)
+	}
+	return unread
+}
+
+// lost forgets the counts of the chunks before oldest, which are gone, and returns how many entries of them were not read:
+// -1 when there are some and their number is not known exactly.
+func (l *lag) lost(oldest uint64) int64 {
+	exact := l.merged == 0 && (len(l.counts) == 0 || l.counts[0].first > l.blurred)
+	partly := l.merged >= oldest
+	missed := l.dropBefore(oldest)
+	if partly || missed > 0 && !exact {
+		return -1
+	}
+	return missed
+}
+
+// matcherLocked is a matcher for the session's live subscriptions.
+func (s *Session) matcherLocked() *matcher {
+	l := s.lag
+	if l.matcher == nil || l.matcher.epoch != s.subsEpoch {
+		l.matcher = s.liveMatcherLocked()
+	}
+	return l.matcher
+}
+
+func (s *Session) liveMatcherLocked() *matcher {
+	m := &matcher{epoch: s.subsEpoch}
+	for _, sub := range s.subs {
+		if sub.live {
+			m.wanted = append(m.wanted, wanted{sub.filter, sub.since})
+		}
+	}
+	return m
+}
+
+// readLag gathers the next messages of a lagging session. Called by the drainer.
+func (s *Session) readLag(batch []*Packet) []*Packet {
+	s.mu.Lock()
+	l := s.lag
+	if l == nil || l.waiting || len(s.queue) > 0 {
+		s.mu.Unlock()
+		return batch
+	}
+	if len(l.snapshots) > 0 {
+		next := l.snapshots[0]
+		s.mu.Unlock()
+		return s.resendSnapshot(l, next, batch)
+	}
+	m := s.matcherLocked()
+	st := stretch{packets: batch, next: l.next, mark: l.mark}
+	passed := s.shard.passedSeq.Load() // under mu: what is not live by now will be so from an entry further on, and not in m
+	s.mu.Unlock()
+
+	if !s.b.ring.read(&st, m, passed, drainBytes) {
+		return s.skipLost(l, batch)
+	}
+	s.b.stats.delivered.Add(st.count)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lag != l {
+		return batch
+	}
+	from := s.b.positionAt(l.next-1, l.mark)
+	l.advance(&st)
+	if st.missed > 0 {
+		st.packets = append(st.packets, s.b.gap(0, protocol.GapLive, from, s.b.positionAt(l.next-1, l.mark), st.missed))
+	}
+	if l.next+handBack > passed {
+		l.waiting = true
+		s.shard.urge(func() { s.shard.takeBack(s) })
+	}
+	return st.packets
+}
+
+// skipLost moves the cursor to the oldest entry that is held and tells the client what it missed (log.md R4).
+func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
+	oldest, before := s.b.ring.oldest()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lag != l || len(s.queue) > 0 { // the gap is behind the answers to subscriptions that it is about
+		return batch
+	}
+	missed := l.lost(oldest)
+	from, to := s.b.positionAt(l.next-1, l.mark), s.b.positionAt(oldest-1, before)
+	l.next, l.mark = oldest, before
+	if missed == 0 {
+		return batch
+	}
+	for _, sub := range s.subs {
+		if !sub.live || sub.noRetained {
+			continue
+		}
+		at := to
+		if sub.since > oldest { // it has joined the log further on, and is not moved back
+			at = s.b.positionAt(sub.since-1, sub.mark)
+		}
+		l.snapshots = append(l.snapshots, replayedSnapshot{sub.id, newSnapshot(sub.filter, at.Seq, true), at})
+	}
+	return append(batch, s.b.gap(0, protocol.GapTrimmed, from, to, missed))
+}
+
+// resendSnapshot gathers the next page of a snapshot that follows a gap.
+func (s *Session) resendSnapshot(l *lag, next replayedSnapshot, batch []*Packet) []*Packet {
+	batch, more := s.b.snapshotPage(next.subscription, next.walk, batch)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if more || s.lag != l || len(l.snapshots) == 0 || l.snapshots[0].walk != next.walk {
+		return batch // another page, or nobody wants it any more
+	}
+	l.snapshots = l.snapshots[1:]
+	return append(batch, encode(&protocol.Resumed{Subscription: next.subscription, Position: next.at}))
+}
+
+// takeBack makes a lagging session live again if it is near enough and its window has room for what lies between; otherwise
+// its drainer reads on. Called by the shard's goroutine, between two entries.
+func (sh *shard) takeBack(s *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lag
+	if s.closed || l == nil {
+		return
+	}
+	l.waiting = false
+	st := stretch{next: l.next, mark: l.mark}
+	near := l.next+handBack >= sh.next && len(l.snapshots) == 0
+	if !near || !sh.b.ring.read(&st, s.matcherLocked(), sh.next-1, drainBytes*2) || st.next != sh.next || !s.fitsLocked(&st) {
+		s.drainLocked(0)
+		return
+	}
+	if st.missed > 0 {
+		from := sh.b.positionAt(l.next-1, l.mark)
+		st.packets = append(st.packets, sh.b.gap(0, protocol.GapLive, from, sh.position(), st.missed))
+	}
+	s.lag, s.lagging = nil, false
+	sh.b.stats.lagging.Add(-1)
+	sh.b.stats.delivered.Add(st.count)
+	if len(st.packets) > 0 {
+		s.sendLocked(st.packets...)
+	}
+}
+
+// fitsLocked reports whether the pending window has room for what was read.
+func (s *Session) fitsLocked(st *stretch) bool {
+	return s.queueBytes+st.bytes <= s.b.opt.Limits.Pending || (s.queueBytes == 0 && st.count <= 1)
+}

@@ -1,0 +1,204 @@
+package broker_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/brokertest"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// TestSubscribersGetTheLog is G1, G4, G5 and G10 in small: random publishes, subscribes, resumes, stalls, unsubscribes and cuts over a
+// few topics, with a ring of some tens of messages, against the plain list of what was published.
+//
+// A subscription has to get what matches it, from where it began, in order and once, or be told of a gap around it; across cuts, too.
+// The counts of gaps are exact. In the end a client that wants retained messages knows exactly those that there are.
+func TestSubscribersGetTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rapid.Check(struct{ testing.TB }{t}, func(rt *rapid.T) { // a bubble has no deadline to ask for
+			m := newModel(rt)
+			defer m.b.Close()
+			rt.Repeat(map[string]func(*rapid.T){
+				"publish":     m.publish,
+				"burst":       m.burst,
+				"subscribe":   m.subscribe,
+				"unsubscribe": m.unsubscribe,
+				"shut":        func(rt *rapid.T) { m.client(rt).conn.Shut() },
+				"allow":       func(rt *rapid.T) { m.client(rt).conn.Allow(rapid.Int64Range(1, 20_000).Draw(rt, "bytes")) },
+				"open":        func(rt *rapid.T) { m.client(rt).conn.Open() },
+				"cut":         func(rt *rapid.T) { m.cut(rt, m.client(rt)) },
+				"rest":        func(*rapid.T) { synctest.Wait() },
+				"":            m.check,
+			})
+			m.finish(rt)
+		})
+	})
+}
+
+var (
+	modelTopics  = []string{"a.x", "a.y", "b.x", "live.x"}
+	modelFilters = []string{"a.x", "a.*", "*.x", ">", "live.x", "b.>", "c"}
+)
+
+// published is one entry of the log as the model knows it; its seq is its place in the list, from 1.
+type published struct {
+	topic  string
+	live   bool
+	retain bool
+	clear  bool
+}
+
+type model struct {
+	b       *broker.Broker
+	store   *brokertest.Store // nil: none
+	log     []published
+	clients []*modelClient
+}
+
+func newModel(rt *rapid.T) *model {
+	m := &model{}
+	opt := broker.Options{
+		RingBytes: 64 << 10, Shards: rapid.IntRange(1, 2).Draw(rt, "shards"),
+		Topics: []broker.TopicRule{{Match: "live.>", Class: broker.ClassLive}},
+		Limits: broker.Limits{Pending: 8 << 10}, PingEvery: 24 * time.Hour, Stalled: 240 * time.Hour, // time goes by while a feed is cut
+	}
+	if rapid.Bool().Draw(rt, "store") {
+		m.store = brokertest.NewStore()
+		opt.Store = m.store
+	}
+	var err error
+	if m.b, err = broker.New(opt); err != nil {
+		rt.Fatal(err)
+	}
+	m.b.Start()
+	synctest.Wait()
+	for i := range 3 {
+		c := &modelClient{m: m, name: i, subs: map[uint64]*modelSub{}}
+		c.tracker.On = c.on
+		m.clients = append(m.clients, c)
+		c.connect(rt)
+	}
+	return m
+}
+
+func (m *model) client(rt *rapid.T) *modelClient {
+	return m.clients[rapid.IntRange(0, len(m.clients)-1).Draw(rt, "client")]
+}
+
+func (m *model) publish(rt *rapid.T) {
+	size := rapid.SampledFrom([]int{1, 100, 1000, 6000}).Draw(rt, "size")
+	m.append(rt, rapid.SampledFrom(modelTopics).Draw(rt, "topic"), size, rapid.SampledFrom([]string{"", "", "retain", "clear"}).Draw(rt, "kind"))
+}
+
+func (m *model) burst(rt *rapid.T) {
+	for range rapid.IntRange(2, 60).Draw(rt, "messages") {
+		m.append(rt, rapid.SampledFrom(modelTopics).Draw(rt, "topic"), 1000, "")
+	}
+}
+
+func (m *model) append(rt *rapid.T, topic string, size int, kind string) {
+	if m.store != nil && rapid.IntRange(0, 9).Draw(rt, "fault") == 0 {
+		m.store.LoseAnswers(1)
+	}
+	p := published{topic: topic, live: topic == "live.x", retain: kind != "", clear: kind == "clear"}
+	m.log = append(m.log, p)
+	payload := make([]byte, size)
+	if p.clear {
+		payload = nil
+	}
+	number := map[string]string{"n": fmt.Sprint(len(m.log))} // a message of class live has no seq to know it by
+	ack, err := m.b.Publish(rt.Context(), broker.Everybody(), broker.PublishRequest{Topic: topic, Payload: payload, Headers: number, Retain: p.retain})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	if want := uint64(len(m.log)); !p.live && ack.Seq != want || p.live && ack.Seq != 0 {
+		rt.Fatalf("found message %d acknowledged as %d", want, ack.Seq)
+	}
+}
+
+func (m *model) subscribe(rt *rapid.T) {
+	c := m.client(rt)
+	if len(c.subs) < 4 {
+		c.subscribe(rt, rapid.SampledFrom(modelFilters).Draw(rt, "filter"), rapid.Bool().Draw(rt, "retained"), nil)
+	}
+}
+
+func (m *model) unsubscribe(rt *rapid.T) {
+	c := m.client(rt)
+	if len(c.subs) == 0 {
+		return
+	}
+	id := rapid.SampledFrom(c.ids()).Draw(rt, "subscription")
+	c.nextID++
+	delete(c.subs, id)
+	delete(c.tracker.Subs, id) // from here on the client passes over what comes for it
+	c.send(rt, &protocol.Unsubscribe{ID: c.nextID, Subscription: id})
+	c.unsubscribed = true
+}
+
+// cut loses a connection and resumes everything on another one.
+func (m *model) cut(rt *rapid.T, c *modelClient) {
+	c.read(rt)
+	before := map[uint64][]byte{}
+	for id := range c.subs {
+		if s := c.tracker.Subs[id]; s != nil {
+			before[id] = c.tracker.Token(s)
+		}
+	}
+	c.conn.Abort()
+	c.session.Closed(nil)
+	old := c.subs
+	c.connect(rt)
+	for _, id := range sortedKeys(old) {
+		c.subscribe(rt, old[id].filter, old[id].retained, &resumed{sub: old[id], token: before[id]})
+	}
+}
+
+func (m *model) check(rt *rapid.T) {
+	for _, c := range m.clients {
+		c.read(rt)
+	}
+}
+
+// finish opens every socket and checks that everybody has got, or been told of, everything.
+func (m *model) finish(rt *rapid.T) {
+	for _, c := range m.clients {
+		c.conn.Open()
+	}
+	synctest.Wait()
+	m.check(rt)
+	for _, c := range m.clients {
+		for _, id := range sortedKeys(c.subs) {
+			if err := c.subs[id].finish(m); err != nil {
+				rt.Fatalf("client %d, subscription %d, %q: %v, after\n%s", c.name, id, c.subs[id].filter, err, c.last())
+			}
+		}
+		c.conn.Abort()
+		c.session.Closed(nil)
+	}
+	if got := m.b.Stats().Lagging; got != 0 {
+		rt.Fatalf("found %d sessions lagging in the end", got)
+	}
+	synctest.Wait()
+	if items, nodes, interest, watched := m.b.Leftovers(); items+nodes+interest+watched != 0 {
+		rt.Fatalf("found %d subscriptions, %d levels, %d of interest, %d heartbeats left", items, nodes, interest, watched)
+	}
+	if charged, held := m.b.RingBytes(); charged != held {
+		rt.Fatalf("found the ring charged %d bytes for %d", charged, held)
+	}
+}
+
+func sortedKeys[V any](m map[uint64]V) []uint64 {
+	keys := make([]uint64, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

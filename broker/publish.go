@@ -1,0 +1,280 @@
+package broker
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// maxContentType is how many bytes a content type may have ([PUB-5]).
+const maxContentType = 255
+
+// PublishRequest is one publish as a door hands it over.
+type PublishRequest struct {
+	Topic       string
+	Payload     []byte // copied
+	ContentType string // "" is msgpack
+	Headers     map[string]string
+	Retain      bool // with an empty payload: clear the retained value
+	Receivers   bool // ask how many live subscriptions it was handed to
+}
+
+// publication is a publish on its way: checked, encoded, waiting for its place in the log.
+type publication struct {
+	message
+	record   *Record // what the store is to commit; nil: nothing
+	accepted time.Time
+	deadline time.Time
+	stats    *counters
+	answered atomic.Bool
+
+	// Guarded by committer.mu.
+	ref     uint64
+	sent    bool // the store may have it
+	settled bool // came back, was refused or withdrawn
+
+	done func(protocol.Published, *protocol.Error) // once; must not block
+}
+
+func (p *publication) answer(ack protocol.Published, err *protocol.Error) {
+	if p.answered.CompareAndSwap(false, true) {
+		p.done(ack, err)
+	}
+}
+
+// Publish publishes for id and waits for the acknowledgement, which tells the truth: Durability committed means that the
+// store has it for good (log.md U1). The error is a *protocol.Error, which the caller reports with Refused if somebody is told. After store_unavailable with a publish that was
+// already handed to the store, and when ctx ends first, the outcome is unknown.
+func (b *Broker) Publish(ctx context.Context, id *Identity, r PublishRequest) (protocol.Published, error) {
+	type answer struct {
+		ack protocol.Published
+		err *protocol.Error
+	}
+	later := make(chan answer, 1)
+	ack, answered, err := b.publish(id, &r, func(ack protocol.Published, err *protocol.Error) { later <- answer{ack, err} })
+	if err != nil {
+		return protocol.Published{}, err
+	}
+	if answered {
+		return ack, nil
+	}
+	select {
+	case a := <-later:
+		if a.err != nil {
+			return protocol.Published{}, a.err
+		}
+		return a.ack, nil
+	case <-ctx.Done():
+		return protocol.Published{}, protocol.Errorf(protocol.CodeTimeout, "the publish was not acknowledged in time; its outcome is unknown")
+	}
+}
+
+// publish checks r, encodes it and appends it, or has the store commit it first. Either it is answered at once, or done is called
+// once with the answer, later and from any goroutine.
+func (b *Broker) publish(id *Identity, r *PublishRequest, done func(protocol.Published, *protocol.Error)) (ack protocol.Published, answered bool, err *protocol.Error) {
+	if err := b.checkPublish(id, r); err != nil {
+		return ack, false, err
+	}
+	now := time.Now()
+	class := b.opt.classOf(r.Topic)
+	m := protocol.Message{
+		Topic: r.Topic, Payload: r.Payload, Time: now.UnixMilli(), ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
+	}
+	p := &publication{message: newMessage(&m, class), accepted: now, done: done, stats: &b.stats}
+	if r.Receivers {
+		p.receipt = newReceipt(b, p)
+	}
+	if b.committer == nil {
+		b.append(&p.message)
+		return p.atOnce()
+	}
+	if r.Retain || class == ClassStored {
+		p.record = &Record{
+			Origin: b.committer.origin, Topic: r.Topic, Retain: r.Retain, Payload: slices.Clone(r.Payload), ContentType: r.ContentType,
+			Headers: r.Headers, Time: m.Time, User: id.User,
+		}
+	}
+	if appended, err := b.committer.submit(p); err != nil || !appended {
+		return ack, false, err
+	}
+	return p.atOnce()
+}
+
+// atOnce is the answer to a publish that was appended without waiting, unless its receipt brings it.
+func (p *publication) atOnce() (ack protocol.Published, answered bool, err *protocol.Error) {
+	if p.receipt != nil {
+		return ack, false, nil
+	}
+	return p.published(), true, nil
+}
+
+func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
+	if err := asError(protocol.ValidateTopic(r.Topic)); err != nil {
+		return err
+	}
+	if !id.CanPublish(r.Topic) {
+		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers publishing to %q", id.name(), r.Topic)
+	}
+	if exceeds(len(r.Payload), b.opt.Limits.Payload) {
+		return protocol.Errorf(protocol.CodeTooLarge, "found a payload of %d bytes, the limit is %d", len(r.Payload), b.opt.Limits.Payload)
+	}
+	size, err := b.checkHeaders(r)
+	if err != nil {
+		return err
+	}
+	if b.draining.Load() {
+		return protocol.Errorf(protocol.CodeNotReady, "the broker is going away")
+	}
+	if !r.Retain {
+		return nil
+	}
+	if len(r.Payload) > 0 && !b.retained.room(r.Topic, len(r.Payload)+size) {
+		return protocol.Errorf(protocol.CodeQuota, "the broker holds its limit of retained messages")
+	}
+	return b.retainedReady()
+}
+
+// checkHeaders checks what stands beside the payload and returns its bytes. Doors hand over what came by HTTP too: a string that is
+// not UTF-8 would be a packet that every subscriber refuses.
+func (b *Broker) checkHeaders(r *PublishRequest) (size int, err *protocol.Error) {
+	if len(r.ContentType) > maxContentType || !utf8.ValidString(r.ContentType) {
+		return 0, protocol.Errorf(protocol.CodeBadArgs, "found a content type of %d bytes, wanted UTF-8 of at most %d", len(r.ContentType), maxContentType)
+	}
+	if len(r.Headers) > protocol.MaxHeaders {
+		return 0, protocol.Errorf(protocol.CodeTooLarge, "found %d headers, the limit is %d", len(r.Headers), protocol.MaxHeaders)
+	}
+	size = len(r.ContentType)
+	for k, v := range r.Headers {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return 0, protocol.Errorf(protocol.CodeBadArgs, "found a header that is not UTF-8")
+		}
+		size += len(k) + len(v)
+	}
+	if exceeds(size, b.opt.Limits.Headers) {
+		return 0, protocol.Errorf(protocol.CodeTooLarge, "found headers of %d bytes, the limit is %d", size, b.opt.Limits.Headers)
+	}
+	return size, nil
+}
+
+// append gives m its place in the log and wakes the shards that may have a subscription for it.
+func (b *Broker) append(m *message) {
+	b.ring.mu.Lock()
+	b.ring.appendLocked(m)
+	appended := b.ring.appended
+	b.ring.mu.Unlock()
+	b.stats.published[m.class].Add(1)
+	if m.receipt != nil {
+		m.receipt.timer.Reset(receiptWait) // not before it has its place; told is told, even if the shards were faster
+	}
+	for _, sh := range b.shards {
+		behind := appended - sh.passedBytes.Load()
+		if m.receipt != nil || sh.interest.in(m.topic) || behind > uint64(b.ring.limit/16) {
+			sh.nudge()
+		}
+	}
+}
+
+// published is the acknowledgement of an appended publish.
+func (p *publication) published() protocol.Published {
+	p.stats.publishTime.observe(time.Since(p.accepted))
+	ack := protocol.Published{Seq: p.seq, Offset: p.offset, Receivers: -1}
+	if p.class == ClassLive {
+		ack.Seq = 0
+	}
+	if p.record != nil {
+		p.stats.commitTime.observe(time.Since(p.accepted))
+		ack.Durability = protocol.Committed
+	}
+	return ack
+}
+
+// receipt counts to how many live subscriptions a publish was handed, and acknowledges it when every shard has passed it or
+// after a second without the count (log.md U1).
+type receipt struct {
+	count atomic.Int64
+	left  atomic.Int32 // shards that have not passed it
+	told  atomic.Bool
+	b     *Broker
+	p     *publication
+	timer *time.Timer
+}
+
+const receiptWait = time.Second
+
+func newReceipt(b *Broker, p *publication) *receipt {
+	r := &receipt{b: b, p: p}
+	r.left.Store(int32(len(b.shards)))
+	r.timer = time.AfterFunc(math.MaxInt64, func() { r.tell(-1) })
+	r.timer.Stop()
+	return r
+}
+
+// shardPassed is called by each shard once, after it has counted its own.
+func (r *receipt) shardPassed() {
+	if r.left.Add(-1) == 0 {
+		r.tell(r.count.Load())
+	}
+}
+
+// tell acknowledges with n receivers, -1 for unknown. Only the first call counts.
+func (r *receipt) tell(n int64) {
+	if !r.told.CompareAndSwap(false, true) {
+		return
+	}
+	r.timer.Stop()
+	ack := r.p.published()
+	ack.Receivers = n
+	r.p.answer(ack, nil)
+	r.b.flushSoon()
+}
+
+// handlePublish publishes for the session. The acknowledgement comes when the message is where it has to be.
+func (s *Session) handlePublish(raw protocol.Raw) error {
+	var p protocol.Publish
+	if err := p.Decode(raw); err != nil {
+		return s.answerOr(raw, err)
+	}
+	if err := s.begin(p.ID); err != nil {
+		return s.answerOr(raw, err)
+	}
+	var ack protocol.Published
+	answered := true
+	err := s.allowPublish(len(p.Payload))
+	if err == nil {
+		r := PublishRequest{
+			Topic: p.Topic, Payload: p.Payload, ContentType: p.ContentType, Headers: p.Headers, Retain: p.Retain, Receivers: p.Receivers,
+		}
+		ack, answered, err = s.b.publish(s.identity, &r, s.acknowledge(p.ID))
+	}
+	if err == nil && !answered {
+		return nil
+	}
+	s.done(p.ID)
+	switch {
+	case err != nil:
+		return s.refuse(p.ID, err)
+	case p.ID != 0:
+		ack.ID = p.ID
+		s.sendLater(encode(&ack))
+	}
+	return nil
+}
+
+// allowPublish counts the publish in, if the session's rates allow it.
+func (s *Session) allowPublish(size int) *protocol.Error {
+	limits, own := s.b.opt.Limits, s.identity.Limits
+	perSecond := or(own.PublishRate, limits.PublishRate)
+	if !allow(&s.publishes, perSecond, max(limits.PublishBurst, perSecond), 1) {
+		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d publishes a second", perSecond).WithRetryAfter(time.Second)
+	}
+	bytes := or(own.PublishBytes, limits.PublishBytes)
+	if !allow(&s.bytes, bytes, max(bytes, limits.Payload), size) {
+		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d payload bytes a second", bytes).WithRetryAfter(time.Second)
+	}
+	return nil
+}

@@ -1,0 +1,301 @@
+package broker
+
+import (
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// chunkEntries is the most entries of one chunk; a chunk also ends when it holds its share of the ring's bytes.
+const chunkEntries = 256
+
+// entry is one message in the log. All fields but body are set before the entry is published and never change.
+type entry struct {
+	seq       uint64
+	chunk     uint64 // first seq of its chunk
+	watermark uint64 // highest store offset at or before this entry (log.md A1)
+	at        int64  // milliseconds since the ring began; no clock that is set moves it
+	topic     string
+	fleeting  bool     // of class live, and not retained
+	cost      int64    // charged until the chunk is dropped
+	bodyCost  int64    // charged until the body is released
+	receivers *receipt // nil unless the publisher asked how many received it
+
+	// body is the encoded Message packet. It becomes nil for a fleeting entry once every shard has passed it (A6).
+	body atomic.Pointer[Packet]
+}
+
+const (
+	entrySlot     = int64(unsafe.Sizeof(entry{}))
+	entryOverhead = entrySlot + int64(unsafe.Sizeof(Packet{})) + 16
+	chunkOverhead = int64(unsafe.Sizeof(chunk{}))
+)
+
+// chunk is a run of consecutive entries. The appender fills it and then publishes n; readers load n and read what is below
+// it without a lock. topics is complete, and may be read, once next is set.
+type chunk struct {
+	first   uint64 // seq of entries[0]
+	before  uint64 // the watermark right before it
+	n       atomic.Uint32
+	next    atomic.Pointer[chunk]
+	topics  []string
+	entries []entry // of constant length
+
+	// The appender's.
+	bytes int64  // cost of the entries
+	held  int64  // charged to the ring at present
+	end   uint64 // ring.appended behind the last entry
+}
+
+// ring is the log: an append-only list of chunks of which the oldest are dropped when it holds more than limit bytes.
+//
+// One appender at a time holds mu (A1). Readers find their place under mu and then read without it.
+type ring struct {
+	limit      int64
+	chunkLimit int64
+	slots      int // entries of a chunk
+	began      time.Time
+	retained   *retained
+	slowest    func() uint64 // of the bytes ever appended, those that every shard has passed
+	nudge      func()        // wakes every shard
+
+	mu        sync.Mutex
+	room      *sync.Cond // a shard has moved on while an appender waited (A5)
+	waiting   atomic.Int32
+	chunks    []*chunk
+	bytes     int64  // held now
+	appended  uint64 // ever appended, in bytes
+	watermark uint64
+	live      []liveBody // bodies of fleeting entries that are still held, oldest first
+	topicSet  map[string]struct{}
+	closed    bool
+
+	head atomic.Uint64 // seq of the newest entry, 0 before the first
+}
+
+// liveBody remembers when the body of a fleeting entry may be released.
+type liveBody struct {
+	e     *entry
+	c     *chunk
+	until uint64 // in bytes ever appended
+}
+
+func newRing(limit int64, kept *retained) *ring {
+	r := &ring{
+		limit: limit, chunkLimit: max(limit/16, 4<<10), retained: kept, topicSet: make(map[string]struct{}, chunkEntries),
+		began: time.Now(), nudge: func() {},
+	}
+	r.slots = int(min(max(r.chunkLimit/256, 8), chunkEntries)) // so that the slots of a small ring take a small part of it
+	r.slowest = func() uint64 { return r.appended }
+	r.room = sync.NewCond(&r.mu)
+	r.addChunkLocked(1)
+	return r
+}
+
+func (r *ring) addChunkLocked(first uint64) *chunk {
+	c := &chunk{first: first, before: r.watermark, entries: make([]entry, r.slots), end: r.appended}
+	c.held = chunkOverhead + int64(r.slots)*entrySlot
+	if n := len(r.chunks); n > 0 {
+		r.chunks[n-1].next.Store(c)
+	}
+	r.chunks = append(r.chunks, c)
+	r.bytes += c.held
+	clear(r.topicSet)
+	return c
+}
+
+// appendLocked gives m its place at the end of the log and returns it. It waits while a shard is too far behind (A5), which
+// is bounded by CPU alone: shards never wait for a socket. m.buf becomes the entry's packet, m.seq its place. mu is held; the
+// caller wakes the shards after letting go of it.
+func (r *ring) appendLocked(m *message) *entry {
+	r.awaitRoomLocked()
+	c := r.chunks[len(r.chunks)-1]
+	n := c.n.Load()
+	if int(n) == len(c.entries) || (n > 0 && c.bytes >= r.chunkLimit) {
+		c = r.addChunkLocked(r.head.Load() + 1)
+		n = 0
+	}
+	r.watermark = max(r.watermark, m.offset)
+
+	e := &c.entries[n]
+	e.seq, e.chunk = r.head.Load()+1, c.first
+	e.watermark = r.watermark
+	e.at, e.topic, e.receivers = time.Since(r.began).Milliseconds(), m.topic, m.receipt
+	e.fleeting = m.class == ClassLive && !m.retain
+	e.cost, e.bodyCost = entryOverhead+int64(len(m.topic)), int64(cap(m.buf))
+	m.seq = e.seq // before anybody can pass the entry and acknowledge it
+	seq := e.seq
+	if m.class == ClassLive {
+		seq = 0 // a live message has no position: it moves nobody's token
+	}
+	e.body.Store(&Packet{data: protocol.FinishMessage(m.buf, seq, m.offset)})
+	if _, known := r.topicSet[m.topic]; !known {
+		r.topicSet[m.topic] = struct{}{}
+		c.topics = append(c.topics, m.topic)
+	}
+
+	cost := e.cost + e.bodyCost
+	c.bytes += cost
+	c.held += cost - entrySlot // which the chunk was charged for
+	r.bytes += cost - entrySlot
+	r.appended += uint64(cost)
+	c.end = r.appended
+	if e.fleeting {
+		r.live = append(r.live, liveBody{e, c, r.appended})
+	}
+	r.trimLocked()
+	if m.retain {
+		r.retained.put(m, e.seq, e.body.Load()) // before anybody can pass the entry (K1)
+	}
+	c.n.Store(n + 1)
+	r.head.Store(e.seq)
+	return e
+}
+
+// awaitRoomLocked waits while a shard is more than a quarter of the ring behind, unless the shards have ended.
+func (r *ring) awaitRoomLocked() {
+	crowded := func() bool { return r.appended-r.slowest() > uint64(r.limit/4) }
+	if !crowded() {
+		return
+	}
+	r.waiting.Add(1) // before looking again, so that a shard which moves on from here sees it
+	for crowded() && !r.closed {
+		r.nudge()
+		r.room.Wait()
+	}
+	r.waiting.Add(-1)
+}
+
+// close ends all waiting for room: the shards pass nothing any more.
+func (r *ring) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	r.room.Broadcast()
+}
+
+// trimLocked releases what no shard needs any more: bodies of fleeting entries, then whole chunks from the old end. A chunk that
+// a shard has not passed stays, so that no shard is ever overtaken and what a lagging session misses is counted.
+func (r *ring) trimLocked() {
+	passed := r.slowest()
+	for len(r.live) > 0 && r.live[0].until <= passed {
+		l := r.live[0]
+		l.e.body.Store(nil)
+		l.c.held -= l.e.bodyCost
+		r.bytes -= l.e.bodyCost
+		r.live[0] = liveBody{} // else it would keep its chunk
+		r.live = r.live[1:]
+	}
+	for r.bytes > r.limit && len(r.chunks) > 1 && r.chunks[0].end <= passed {
+		r.bytes -= r.chunks[0].held
+		r.chunks[0] = nil
+		r.chunks = r.chunks[1:]
+	}
+}
+
+// moved is called by a shard that has passed entries, so that a waiting appender looks again.
+func (r *ring) moved() {
+	if r.waiting.Load() == 0 {
+		return
+	}
+	r.mu.Lock()
+	r.room.Broadcast()
+	r.mu.Unlock()
+}
+
+// oldest is the seq of the oldest entry that is held (head+1 when there is none) and the watermark right before it.
+func (r *ring) oldest() (seq, before uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.chunks[0].first, r.chunks[0].before
+}
+
+// tip is the seq of the newest entry and the watermark there.
+func (r *ring) tip() (seq, watermark uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.head.Load(), r.watermark
+}
+
+// setWatermark says how far the store is when the log begins to follow it.
+func (r *ring) setWatermark(mark uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.watermark = mark
+}
+
+// size reports the bytes held and the age of the oldest entry (0 when empty).
+func (r *ring) size() (bytes int64, span time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.chunks[0]; c.n.Load() > 0 {
+		span = time.Since(r.began) - time.Duration(c.entries[0].at)*time.Millisecond
+	}
+	return r.bytes, max(0, span)
+}
+
+// seek finds the entry with the given seq. ok is false when it is no longer held; a seq just above head is the place of the
+// next entry. The result is good for reading on from there without a lock, for as long as the chunk is not kept across a wait.
+func (r *ring) seek(seq uint64) (at place, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if seq < r.chunks[0].first {
+		return place{}, false
+	}
+	i := sort.Search(len(r.chunks), func(i int) bool { return r.chunks[i].first > seq }) - 1
+	c := r.chunks[i]
+	return place{c, uint32(min(seq-c.first, uint64(c.n.Load())))}, true
+}
+
+// firstWithin is the seq of the first held entry that is not older than window, or head+1.
+func (r *ring) firstWithin(window time.Duration) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from := (time.Since(r.began) - window).Milliseconds()
+	for _, c := range r.chunks {
+		n := int(c.n.Load())
+		if n == 0 || c.entries[n-1].at < from {
+			continue
+		}
+		return c.entries[sort.Search(n, func(i int) bool { return c.entries[i].at >= from })].seq
+	}
+	return r.head.Load() + 1
+}
+
+// place is a point in the ring, between two entries.
+type place struct {
+	c *chunk
+	i uint32
+}
+
+// next returns the entry at the place and moves behind it, or nil when there is none yet.
+func (p *place) next() *entry {
+	for {
+		following := p.c.next.Load() // before n: once it is set, n is final
+		if p.i < p.c.n.Load() {
+			e := &p.c.entries[p.i]
+			p.i++
+			return e
+		}
+		if following == nil {
+			return nil
+		}
+		p.c, p.i = following, 0
+	}
+}
+
+// watermarkBefore is the watermark right before the entry seq, which is the next to come or held; ok is false if it is not.
+func (r *ring) watermarkBefore(seq uint64) (mark uint64, ok bool) {
+	at, ok := r.seek(seq)
+	if !ok {
+		return 0, false
+	}
+	if at.i == 0 {
+		return at.c.before, true
+	}
+	return at.c.entries[at.i-1].watermark, true
+}

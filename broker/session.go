@@ -1,0 +1,319 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+	"golang.org/x/time/rate"
+)
+
+// Session is one client's conversation with the broker, over one Conn. The transport's reader calls Receive, one call at a
+// time, and Closed once at the end.
+//
+// Three goroutines meet in it: the reader (requests), the shard (live messages, what changes subscriptions, heartbeat) and,
+// while something waits for the socket, the drainer. Fields are grouped by who may touch them.
+type Session struct {
+	b     *Broker
+	shard *shard
+	conn  Conn
+	info  ConnInfo
+	id    string
+
+	// The reader's.
+	acks       []*Packet
+	connected  bool
+	publishes  *rate.Limiter
+	bytes      *rate.Limiter
+	subscribes *rate.Limiter
+	pings      *rate.Limiter
+	floods     *rate.Limiter // of requests refused by their rate
+	identity   *Identity     // set once, under mu, before the shard is told that the session has connected
+
+	// The shard's.
+	pending      []*entry
+	pendingBytes int
+	seen         uint64 // seq of the last entry that matched, so that it is taken once
+	lagging      bool
+	heart        heart
+
+	mu         sync.Mutex
+	queue      []*Packet // waits for the drainer, in order
+	queueBytes int       // of queue and of what the drainer is writing
+	draining   bool      // a drainer owns conn.Write and conn.Flush
+	closed     bool
+	room       chan struct{} // closed when the queue has shrunk; nil when nobody waits
+	subs       map[uint64]*subscription
+	subsEpoch  uint64 // changes whenever subs or their state does
+	lag        *lag   // nil: live
+	starting   []*subscription
+	pingDue    bool
+	unanswered []uint64 // ids of requests without their answer, 0 for those that want none
+	soon       []*Packet
+	cause      *protocol.Error
+}
+
+// Open begins a session on conn. It fails with a *protocol.Error when the broker is draining or full.
+func (b *Broker) Open(conn Conn, info ConnInfo) (*Session, error) {
+	s := &Session{b: b, conn: conn, info: info, id: newSessionID()}
+	if err := b.registry.add(s); err != nil {
+		b.stats.reject(err.Code)
+		return nil, err
+	}
+	s.shard = b.leastShard()
+	s.shard.post(func() { s.shard.join(s) })
+	return s, nil
+}
+
+// ID names the session; it is not a secret and not reused.
+func (s *Session) ID() string { return s.id }
+
+// errClosed ends a reader whose session was closed by the broker.
+var errClosed = errors.New("session is closed")
+
+// Receive takes one transport message: one or more packets. more says that the next message has already been received, so
+// that acknowledgements may wait for it and leave together. It blocks while too much waits for the client's own socket. An
+// error means that the session is over; the client has been told.
+func (s *Session) Receive(msg []byte, more bool) error {
+	err := s.receive(msg)
+	if err == nil {
+		err = s.awaitRoom()
+	}
+	if !more || err != nil {
+		s.flushAcks()
+	}
+	if err == nil {
+		return nil
+	}
+	if refusal, ok := errors.AsType[*protocol.Error](err); ok {
+		s.Disconnect(refusal)
+	}
+	return err
+}
+
+func (s *Session) receive(msg []byte) error {
+	if len(msg) == 0 {
+		return protocol.Errorf(protocol.CodeBadPacket, "found an empty message, wanted at least one packet")
+	}
+	for len(msg) > 0 {
+		raw, rest, err := protocol.Next(msg)
+		if err != nil {
+			return err
+		}
+		if err := s.dispatch(raw); err != nil {
+			return err
+		}
+		msg = rest
+	}
+	return nil
+}
+
+// dispatch is the table of contents of a session: one line a packet. The error of a handler closes the session; a request
+// that merely fails is answered with an Error packet.
+func (s *Session) dispatch(raw protocol.Raw) error {
+	if !s.connected && raw.Type != protocol.TypeConnect {
+		return protocol.Errorf(protocol.CodeBadOrder, "found %s before Connect, wanted Connect first", raw.Type)
+	}
+	switch raw.Type {
+	case protocol.TypeConnect:
+		return s.handleConnect(raw)
+	case protocol.TypeSubscribe:
+		return s.handleSubscribe(raw)
+	case protocol.TypeUnsubscribe:
+		return s.handleUnsubscribe(raw)
+	case protocol.TypePublish:
+		return s.handlePublish(raw)
+	case protocol.TypePing:
+		return s.handlePing(raw)
+	case protocol.TypePong:
+		return nil // any byte received is a sign of life
+	case protocol.TypeConnected, protocol.TypeSubscribed, protocol.TypeUnsubscribed, protocol.TypePublished,
+		protocol.TypeMessage, protocol.TypeReplay, protocol.TypeRetainedEnd, protocol.TypeResumed, protocol.TypeGap,
+		protocol.TypeError, protocol.TypeDisconnect:
+		return protocol.Errorf(protocol.CodeBadPacket, "found %s, which only a broker sends", raw.Type)
+	default:
+		return s.handleUnknown(raw)
+	}
+}
+
+// handleUnknown answers a type that this version does not know, or has only reserved, if it can be answered.
+func (s *Session) handleUnknown(raw protocol.Raw) error {
+	s.b.stats.reject(protocol.CodeUnknownType)
+	if id, ok := raw.ID(); ok {
+		s.answer(id, protocol.Errorf(protocol.CodeUnknownType, "found packet type %s", raw.Type))
+	}
+	return nil
+}
+
+func (s *Session) handleConnect(raw protocol.Raw) error {
+	if s.connected {
+		return protocol.Errorf(protocol.CodeBadOrder, "found a second Connect, wanted one")
+	}
+	var p protocol.Connect
+	if err := p.Decode(raw); err != nil {
+		return err
+	}
+	if p.Version != 1 {
+		return protocol.Errorf(protocol.CodeBadVersion, "found version %d, this broker speaks 1", p.Version)
+	}
+	id := s.info.Identity
+	if p.Token != "" || id == nil {
+		creds := Credentials{Token: p.Token, Transport: s.info.Transport, Remote: s.info.Remote, Header: s.info.Header}
+		var err error
+		if id, err = s.b.Authenticate(context.Background(), creds); err != nil {
+			return err
+		}
+	}
+	if err := s.b.registry.claimUser(id); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.identity, s.connected = id, true
+	s.mu.Unlock()
+	s.info.Header = nil           // it has served; a session lasts
+	s.send(s.connectedPacket(id)) // at once: the shard may answer what follows before the reader has come to its end ([CON-7])
+	s.shard.post(func() { s.shard.welcome(s) })
+	return nil
+}
+
+func (s *Session) connectedPacket(id *Identity) *Packet {
+	p := protocol.Connected{
+		Session: s.id, Position: s.b.Position(), Ping: s.b.opt.PingEvery, User: id.User, Server: s.b.opt.ServerName,
+		Limits: map[string]int64{
+			"packet":         int64(s.b.opt.Limits.Packet),
+			"payload":        int64(s.b.opt.Limits.Payload),
+			"headers":        int64(s.b.opt.Limits.Headers),
+			"inflight":       int64(s.b.opt.Limits.Inflight),
+			"subscriptions":  int64(or(id.Limits.Subscriptions, s.b.opt.Limits.Subscriptions)),
+			"subscribe_rate": int64(or(id.Limits.SubscribeRate, s.b.opt.Limits.SubscribeRate)),
+			"publish_rate":   int64(or(id.Limits.PublishRate, s.b.opt.Limits.PublishRate)),
+			"publish_bytes":  int64(or(id.Limits.PublishBytes, s.b.opt.Limits.PublishBytes)),
+		},
+	}
+	for k, v := range p.Limits {
+		if v < 0 {
+			delete(p.Limits, k) // unlimited is told by silence
+		}
+	}
+	if !id.Expires.IsZero() {
+		p.Expires = id.Expires.UnixMilli()
+	}
+	return encode(&p)
+}
+
+func (s *Session) handlePing(raw protocol.Raw) error {
+	var p protocol.Ping
+	if err := p.Decode(raw); err != nil {
+		return err
+	}
+	if !allow(&s.pings, s.b.opt.Limits.PingRate, 2*s.b.opt.Limits.PingRate, 1) {
+		return protocol.Errorf(protocol.CodeFlooding, "found more than %d pings a second", s.b.opt.Limits.PingRate)
+	}
+	s.sendLater(encode(&protocol.Pong{}))
+	return nil
+}
+
+// answer tells the client that its request id failed; the session goes on.
+func (s *Session) answer(id uint64, err *protocol.Error) {
+	s.b.refused(s, err)
+	s.sendLater(encode(err.Packet(id)))
+}
+
+// maxAcks is how many answers wait to leave together.
+const maxAcks = 256
+
+// A client that a rate has been told to and that goes on far above it is a load of its own: so many refusals of a rate a session
+// gets per second, and at once, before it is sent away.
+const (
+	floodRate  = 100
+	floodBurst = 1000
+)
+
+// refuse answers request id with err. Its own error ends the session.
+func (s *Session) refuse(id uint64, err *protocol.Error) error {
+	if err.Code == protocol.CodeRateLimited && !allow(&s.floods, floodRate, floodBurst, 1) {
+		return protocol.Errorf(protocol.CodeFlooding, "found requests going on beyond their rate: %s", err.Detail)
+	}
+	s.answer(id, err)
+	return nil
+}
+
+// sendLater queues a packet of the reader's until the message it answers, and those already received behind it, are done, or
+// maxAcks have gathered.
+func (s *Session) sendLater(p *Packet) {
+	if s.acks = append(s.acks, p); len(s.acks) >= maxAcks {
+		s.flushAcks()
+	}
+}
+
+func (s *Session) flushAcks() {
+	if len(s.acks) == 0 {
+		return
+	}
+	s.send(s.acks...)
+	clear(s.acks)
+	if s.acks = s.acks[:0]; cap(s.acks) > 64 {
+		s.acks = nil
+	}
+}
+
+// Disconnect ends the session and tells the client why, in bounded time. It does not wait. Only the first call counts.
+func (s *Session) Disconnect(why *protocol.Error) {
+	if !s.shut(why) {
+		return
+	}
+	s.b.refused(s, why)
+	s.conn.Close(why.Disconnect())
+}
+
+// Revoke ends the session at once: nothing that still waits is delivered (log.md R6).
+func (s *Session) Revoke(why *protocol.Error) {
+	if !s.shut(why) {
+		return
+	}
+	s.b.refused(s, why)
+	s.conn.Abort()
+}
+
+// Closed takes the session out of the broker. The transport calls it once, when nothing will be received any more.
+func (s *Session) Closed(error) {
+	if s.shut(nil) {
+		s.conn.Abort()
+	}
+	s.b.registry.remove(s)
+	s.shard.post(func() { s.shard.leave(s) })
+}
+
+// shut marks the session closed, drops what waits, and reports whether it was open.
+func (s *Session) shut(why *protocol.Error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.closed, s.cause = true, why
+	s.queue, s.starting, s.lag = nil, nil, nil
+	s.releaseRoomLocked()
+	return true
+}
+
+// or is an identity's own limit, or the broker's.
+func or(own, general int) int {
+	if own != 0 {
+		return own
+	}
+	return general
+}
+
+// allow takes n from a limiter of perSecond events with the given burst, made at its first use.
+func allow(l **rate.Limiter, perSecond, burst, n int) bool {
+	if perSecond == Unlimited {
+		return true
+	}
+	if *l == nil {
+		*l = rate.NewLimiter(rate.Limit(perSecond), burst)
+	}
+	return (*l).AllowN(time.Now(), n)
+}

@@ -1,0 +1,235 @@
+package broker
+
+import "github.com/carillon-mq/carillon/protocol"
+
+// start is where a subscription begins, as far as its Subscribe says.
+type start struct {
+	resume   bool
+	position protocol.Position // of the client's token, if resume
+	next     uint64            // with resume in this epoch: the entry to begin with
+	gap      protocol.GapReason
+	head     bool // begin at the tail, not at next
+	snapshot bool
+	reset    bool
+}
+
+// starting is the cursor of a subscription that is not live yet: first a snapshot of retained values if there is one to send,
+// then the log from next on. Guarded by Session.mu.
+type starting struct {
+	next     uint64
+	mark     uint64
+	joined   uint64 // the shard's next entry when the subscription began: what is fleeting and older is not replayed
+	snapshot *snapshot
+	resumed  bool // tell with Resumed when it goes live
+	waiting  bool // the shard was asked to take it
+	matcher  *matcher
+}
+
+// startOf decides from the token of a Subscribe where the subscription begins and what gap it has to be told (log.md P3, P6,
+// R6). It fails with bad_position for a token that no broker made.
+func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.Error) {
+	fresh := start{head: true, snapshot: !p.NoRetained}
+	if p.Position == nil {
+		return fresh, nil
+	}
+	pos, err := protocol.ParsePosition(p.Position)
+	if err != nil {
+		return start{}, asError(err)
+	}
+	st := start{resume: true, position: pos, snapshot: !p.NoRetained, reset: true}
+	switch newest, _ := b.ring.tip(); {
+	case pos.Epoch != b.Epoch():
+		st.gap, st.head = protocol.GapEpoch, true
+		return st, nil
+	case pos.Seq > newest:
+		st.gap, st.head = protocol.GapAhead, true
+		return st, nil
+	}
+	st.next = pos.Seq + 1
+	if oldest, _ := b.ring.oldest(); st.next < oldest {
+		st.next, st.gap = oldest, protocol.GapTrimmed
+	}
+	if !id.CanReadHistory(p.Filter) {
+		reach := b.ring.firstWithin(b.opt.ResumeWindow)
+		if st.next < reach {
+			st.next, st.gap = reach, protocol.GapForbidden
+		}
+	}
+	if st.gap == "" {
+		st.snapshot, st.reset = false, false
+	}
+	return st, nil
+}
+
+// place turns a start into a cursor. Called by the shard's goroutine: the tail is here, between two entries.
+func (sh *shard) place(sub *subscription, from start) *starting {
+	st := &starting{next: sh.next, mark: sh.mark, joined: sh.next, resumed: from.resume || from.snapshot}
+	if !from.head && from.next < sh.next {
+		st.next = from.next
+		var held bool
+		if st.mark, held = sh.b.ring.watermarkBefore(from.next); !held { // since startOf: a gap follows
+			st.mark = from.position.Offset
+		}
+	}
+	if from.snapshot {
+		st.snapshot = newSnapshot(sub.filter, st.next-1, from.reset)
+	}
+	return st
+}
+
+// stretch is an empty one at the cursor.
+func (st *starting) stretch() stretch {
+	return stretch{next: st.next, mark: st.mark, joined: st.joined}
+}
+
+func (sub *subscription) matcher() *matcher {
+	return &matcher{wanted: []wanted{{sub.filter, 0}}}
+}
+
+// readStarting gathers the next packets of the first starting subscription. Called by the drainer.
+func (s *Session) readStarting(batch []*Packet) []*Packet {
+	s.mu.Lock()
+	sub := s.nextStartingLocked()
+	if sub == nil || len(s.queue) > 0 {
+		s.mu.Unlock()
+		return batch
+	}
+	st := sub.start
+	walk := st.snapshot
+	if st.matcher == nil {
+		st.matcher = sub.matcher()
+	}
+	read := st.stretch()
+	s.mu.Unlock()
+
+	if walk != nil {
+		batch, more := s.b.snapshotPage(sub.id, walk, batch)
+		if !more {
+			s.mu.Lock()
+			st.snapshot = nil
+			s.mu.Unlock()
+		}
+		return batch
+	}
+	passed := s.shard.passedSeq.Load()
+	held := s.b.ring.read(&read, st.matcher, passed, drainBytes)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sub.start != st {
+		return batch // unsubscribed meanwhile
+	}
+	from := s.b.positionAt(st.next-1, st.mark)
+	if !held {
+		st.next, st.mark = s.b.ring.oldest()
+		if !sub.noRetained {
+			st.snapshot = newSnapshot(sub.filter, st.next-1, true)
+		}
+		return append(batch, s.b.gap(sub.id, protocol.GapTrimmed, from, s.b.positionAt(st.next-1, st.mark), -1))
+	}
+	st.next, st.mark = read.next, read.mark
+	s.b.stats.delivered.Add(read.count)
+	if st.next+handBack > passed {
+		st.waiting = true
+		s.shard.urge(func() { s.shard.take(sub) })
+	}
+	return s.b.appendReplay(batch, sub.id, &read, from)
+}
+
+// nextStartingLocked is the first subscription whose cursor the drainer has to move; those that ended or went live are dropped.
+func (s *Session) nextStartingLocked() *subscription {
+	kept := s.starting[:0]
+	var first *subscription
+	for _, sub := range s.starting {
+		if sub.start == nil {
+			continue
+		}
+		kept = append(kept, sub)
+		if first == nil && !sub.start.waiting {
+			first = sub
+		}
+	}
+	clear(s.starting[len(kept):])
+	s.starting = kept
+	return first
+}
+
+// take makes a starting subscription live if it is near enough, between two entries; otherwise its drainer reads on.
+func (sh *shard) take(sub *subscription) {
+	s := sub.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || sub.start == nil {
+		return
+	}
+	sub.start.waiting = false
+	if !sh.startNow(sub, sub.start) {
+		s.drainLocked(0)
+	}
+}
+
+// catchUp gathers what the session has to be sent that nobody queued: its heartbeat's position, the log if it lags, what its
+// starting subscriptions need; the last two in turns, so that a session which never catches up does not keep a new subscription
+// waiting. An empty result means that nothing was there to send just now. Each part looks again whether the queue is empty: what
+// the shard has queued since the drainer looked comes first, the cursor may have begun behind it.
+func (s *Session) catchUp(batch []*Packet, turn int) []*Packet {
+	batch = s.duePing(batch)
+	first, second := s.readLag, s.readStarting
+	if turn%2 == 1 {
+		first, second = second, first
+	}
+	if batch = first(batch); len(batch) > 0 {
+		return batch
+	}
+	return second(batch)
+}
+
+// behindLocked reports whether catchUp has more to do.
+func (s *Session) behindLocked() bool {
+	if s.pingDue || (s.lag != nil && !s.lag.waiting) {
+		return true
+	}
+	return s.nextStartingLocked() != nil
+}
+
+// appendReplay appends what was read for one subscription, behind its Replay packet, and the gap of messages of class live
+// that are gone.
+func (b *Broker) appendReplay(batch []*Packet, sub uint64, read *stretch, from protocol.Position) []*Packet {
+	if read.count > 0 {
+		batch = append(batch, encode(&protocol.Replay{Subscription: sub, Count: read.count, Kind: protocol.ReplayLog}))
+		batch = append(batch, read.packets...)
+	}
+	if read.missed > 0 {
+		batch = append(batch, b.gap(sub, protocol.GapLive, from, b.positionAt(read.next-1, read.mark), read.missed))
+	}
+	return batch
+}
+
+// snapshotPage is snapshotPackets for drainers: at most half the CPUs walk at a time (log.md K2).
+func (b *Broker) snapshotPage(sub uint64, walk *snapshot, batch []*Packet) (out []*Packet, more bool) {
+	b.walks <- struct{}{}
+	defer func() { <-b.walks }()
+	return b.snapshotPackets(sub, walk, batch)
+}
+
+// snapshotPackets appends the next page of a snapshot behind its Replay packet, and RetainedEnd behind the last.
+func (b *Broker) snapshotPackets(sub uint64, walk *snapshot, batch []*Packet) (out []*Packet, more bool) {
+	n := len(batch)
+	batch = append(batch, nil) // the Replay packet's place
+	batch, more = b.retained.page(walk, batch, drainBytes)
+	if count := len(batch) - n - 1; count > 0 {
+		batch[n] = encode(&protocol.Replay{Subscription: sub, Count: uint64(count), Kind: protocol.ReplayRetained})
+	} else {
+		batch = batch[:n]
+	}
+	if !more {
+		batch = append(batch, encode(&protocol.RetainedEnd{Subscription: sub, Reset: walk.reset}))
+	}
+	return batch, more
+}
+
+// gap encodes a Gap packet; count is -1 when it is not known exactly.
+func (b *Broker) gap(sub uint64, why protocol.GapReason, from, to protocol.Position, count int64) *Packet {
+	b.stats.gap(why)
+	return encode(&protocol.Gap{Subscription: sub, Reason: why, From: &from, To: to, Count: count})
+}

@@ -1,0 +1,233 @@
+package broker
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/carillon-mq/carillon/broker/internal/trie"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// subscription is one filter of one session. It is starting (a cursor of its own: snapshot, replay) until its shard takes it,
+// from then on live (log.md R1).
+type subscription struct {
+	id         uint64
+	filter     string
+	noRetained bool
+	session    *Session
+	item       trie.Item[*subscription] // the shard's
+
+	// Guarded by session.mu; the cursor is moved by the drainer alone.
+	live  bool
+	since uint64 // live from this seq on
+	mark  uint64 // watermark right before it
+	start *starting
+}
+
+// handleSubscribe checks what can be checked at once and hands the rest to the shard, which answers.
+func (s *Session) handleSubscribe(raw protocol.Raw) error {
+	var p protocol.Subscribe
+	if err := p.Decode(raw); err != nil {
+		return s.answerOr(raw, err)
+	}
+	if err := s.admit(&p); err != nil {
+		return s.refuse(p.ID, err)
+	}
+	from, err := s.b.startOf(s.identity, &p)
+	if err != nil {
+		s.answer(p.ID, err)
+		return nil
+	}
+	sub := &subscription{id: p.ID, filter: p.Filter, noRetained: p.NoRetained, session: s}
+	sub.item.Value = sub
+	if err := s.addSubscription(sub); err != nil {
+		s.answer(p.ID, err)
+		return nil
+	}
+	s.shard.post(func() { s.shard.subscribe(sub, from) })
+	return nil
+}
+
+// admit checks a Subscribe against the rules, the identity's grants and the limits.
+func (s *Session) admit(p *protocol.Subscribe) *protocol.Error {
+	if err := s.allowSubscribe(); err != nil {
+		return err
+	}
+	if err := asError(protocol.ValidateFilter(p.Filter)); err != nil {
+		return err
+	}
+	if !s.identity.CanSubscribe(p.Filter) && !s.ownInbox(p.Filter) {
+		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q", s.identity.name(), p.Filter)
+	}
+	if !p.NoRetained {
+		return s.b.retainedReady()
+	}
+	return nil
+}
+
+func (s *Session) allowSubscribe() *protocol.Error {
+	limits := s.b.opt.Limits
+	perSecond := or(s.identity.Limits.SubscribeRate, limits.SubscribeRate)
+	if !allow(&s.subscribes, perSecond, max(limits.SubscribeBurst, perSecond), 1) {
+		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d subscribes and unsubscribes a second", perSecond).WithRetryAfter(time.Second)
+	}
+	return nil
+}
+
+// ownInbox reports whether filter lies in the session's inbox, which only it may read.
+func (s *Session) ownInbox(filter string) bool {
+	return protocol.Covers("$inbox."+s.id+".>", filter)
+}
+
+func (s *Session) addSubscription(sub *subscription) *protocol.Error {
+	limit := or(s.identity.Limits.Subscriptions, s.b.opt.Limits.Subscriptions)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return protocol.Errorf(protocol.CodeGoingAway, "the session is closed")
+	}
+	if _, taken := s.subs[sub.id]; taken || slices.Contains(s.unanswered, sub.id) {
+		return protocol.Errorf(protocol.CodeDuplicateID, "found subscription id %d, which is in use", sub.id)
+	}
+	if exceeds(len(s.subs)+1, limit) {
+		return protocol.Errorf(protocol.CodeSubscriptionLimit, "found subscription number %d, this session may have %d", len(s.subs)+1, limit)
+	}
+	if !s.b.registry.addSubscription() {
+		return protocol.Errorf(protocol.CodeSubscriptionLimit, "the broker holds its limit of subscriptions")
+	}
+	if s.subs == nil {
+		s.subs = make(map[uint64]*subscription, 1)
+	}
+	s.subs[sub.id] = sub
+	return nil
+}
+
+// subscribe starts sub between two entries. Called by the shard's goroutine.
+func (sh *shard) subscribe(sub *subscription, from start) {
+	s := sub.session
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.subs[sub.id] != sub {
+		return
+	}
+	st := sh.place(sub, from)
+	s.sendLocked(encode(&protocol.Subscribed{ID: sub.id, Position: sh.b.positionAt(st.next-1, st.mark)}))
+	if from.gap != "" {
+		s.sendLocked(sh.b.gap(sub.id, from.gap, from.position, sh.b.positionAt(st.next-1, st.mark), -1))
+	}
+	if sh.startNow(sub, st) {
+		return
+	}
+	sub.start = st
+	s.starting = append(s.starting, sub)
+	s.drainLocked(0)
+}
+
+// startNow makes sub live at once when what it has to be sent first is small: the retained value of one topic, and at most
+// handBack entries of the log. It reports false, and has done nothing, when that is the drainer's work.
+func (sh *shard) startNow(sub *subscription, st *starting) bool {
+	s := sub.session
+	if st.snapshot != nil && !st.snapshot.literal && !sh.b.retained.isEmpty() {
+		return false
+	}
+	if st.next+handBack < sh.next {
+		return false
+	}
+	read := st.stretch()
+	if st.next < sh.next && (!sh.b.ring.read(&read, sub.matcher(), sh.next-1, drainBytes) || read.next != sh.next) {
+		return false
+	}
+	if read.bytes > 0 && !s.fitsLocked(&read) {
+		return false
+	}
+	var packets []*Packet
+	if walk := st.snapshot; walk != nil {
+		var more bool
+		if packets, more = sh.b.snapshotPackets(sub.id, walk, packets); more { // the map has grown since
+			st.snapshot = newSnapshot(sub.filter, walk.head, walk.reset)
+			return false
+		}
+	}
+	packets = sh.b.appendReplay(packets, sub.id, &read, sh.b.positionAt(st.next-1, st.mark))
+	if st.resumed {
+		packets = append(packets, encode(&protocol.Resumed{Subscription: sub.id, Position: sh.position()}))
+	}
+	if len(packets) > 0 {
+		s.sendLocked(packets...)
+	}
+	sh.b.stats.delivered.Add(read.count)
+	sh.goLive(sub)
+	return true
+}
+
+// goLive puts sub into the shard's trie: it gets every entry from sh.next on. The session's mu is held.
+func (sh *shard) goLive(sub *subscription) {
+	sub.live, sub.since, sub.mark, sub.start = true, sh.next, sh.mark, nil
+	sub.session.subsEpoch++
+	sh.trie.Insert(sub.filter, &sub.item)
+	sh.interest.add(sub.filter, 1)
+}
+
+func (s *Session) handleUnsubscribe(raw protocol.Raw) error {
+	var p protocol.Unsubscribe
+	if err := p.Decode(raw); err != nil {
+		return s.answerOr(raw, err)
+	}
+	if err := s.allowSubscribe(); err != nil {
+		return s.refuse(p.ID, err)
+	}
+	if err := s.begin(p.ID); err != nil {
+		return s.answerOr(raw, err)
+	}
+	s.shard.post(func() { s.shard.unsubscribe(s, p.ID, p.Subscription) })
+	return nil
+}
+
+// unsubscribe ends a subscription: nothing for it follows the answer. Called by the shard's goroutine.
+func (sh *shard) unsubscribe(s *Session, request, id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doneLocked(request)
+	if s.closed {
+		return
+	}
+	sub := s.subs[id]
+	if sub == nil {
+		err := protocol.Errorf(protocol.CodeNotFound, "found subscription %d, which this session does not have", id)
+		sh.b.stats.reject(err.Code)
+		s.sendLocked(encode(err.Packet(request)))
+		return
+	}
+	delete(s.subs, id)
+	s.subsEpoch++
+	if l := s.lag; l != nil {
+		l.blurred = sh.next
+		l.snapshots = slices.DeleteFunc(l.snapshots, func(r replayedSnapshot) bool { return r.subscription == id })
+	}
+	sh.forget(sub)
+	s.sendLocked(encode(&protocol.Unsubscribed{ID: request}))
+}
+
+// forget takes sub out of the trie and the count. The session's mu is held.
+func (sh *shard) forget(sub *subscription) {
+	if sub.live {
+		sub.live = false
+		sh.trie.Remove(&sub.item)
+		sh.interest.add(sub.filter, -1)
+	}
+	sub.start = nil
+	sh.b.registry.dropSubscription()
+}
+
+// answerOr answers a request that cannot be decoded when its fault is in the values, and closes the session when it is in the
+// form.
+func (s *Session) answerOr(raw protocol.Raw, err error) error {
+	refusal := asError(err)
+	if errors.Is(err, errClosed) || refusal.Code.Closes() {
+		return err
+	}
+	id, _ := raw.ID()
+	s.answer(id, refusal)
+	return nil
+}
