@@ -1,0 +1,153 @@
+//go:build linux
+
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAPluginGoesWithItsHost(t *testing.T) {
+	for name, args := range map[string][]string{
+		"one that ignores its lifeline": {"watched"},
+		"one of the kit":                {"watched-kit"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			watch := newDeathWatch(t)
+			host := exec.Command("/proc/self/exe", append([]string{"as:host"}, append(args, watch.path)...)...)
+			host.Stderr = os.Stderr
+			if err := host.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = host.Process.Kill(); _ = host.Wait() }) // when the test fails before it does
+			conn := watch.next(t)
+			killed := time.Now()
+			if err := host.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			gone(t, conn, 2*time.Second)
+			t.Logf("gone after %v", time.Since(killed))
+		})
+	}
+}
+
+// script writes an executable that says what it is in its first line.
+func script(t *testing.T, path, says string) (sum string) {
+	t.Helper()
+	content := "#!/bin/sh\ntouch \"$1.ran\"\necho " + says + "\n"
+	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256([]byte(content))
+	return hex.EncodeToString(digest[:])
+}
+
+func TestAFileWithAnotherSumNeverRuns(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "plugin")
+	good := script(t, path, "good")
+	bad := script(t, path, "evil")
+	h := newHost(t, quick())
+	for name, c := range map[string]struct{ sum, says string }{
+		"swapped": {good, "wants " + good},
+		"open":    {bad, "may be written by everybody"},
+	} {
+		if name == "open" {
+			if err := os.Chmod(path, 0o777); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, err := h.Auth(Spec{Name: name, Path: path, Args: []string{path}, SHA256: c.sum})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if s := a.Status(); s.State != Failed || s.PID != 0 {
+			t.Errorf("%s: %+v", name, s)
+		}
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(path + ".ran"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it ran: %v", err)
+	}
+}
+
+func TestAFileSwappedAfterItsCheckDoesNotRun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, evil := filepath.Join(dir, "plugin"), filepath.Join(dir, "evil")
+	sum := script(t, path, "good")
+	script(t, evil, "evil")
+	h := newHost(t, quick())
+
+	image, err := openImage(t.Context(), &Spec{Name: "a", Path: path, Args: []string{path}, SHA256: sum})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.close()
+	if err := os.Rename(evil, path); err != nil {
+		t.Fatal(err)
+	}
+	p := newProcess(h, newOutput(h.opt.Logger, "a"))
+	p.onStart, p.onEnd = func(int) {}, func(error) {}
+	p.prepare(image, []string{"PATH=/usr/bin:/bin"}, dir, false)
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Wait(context.Background()) // it is no plugin and ends by itself
+	if fault := p.fault(); fault == nil || !strings.Contains(fault.Error(), `"good"`) {
+		t.Errorf("what ran said: %v", fault)
+	}
+	if _, err := os.Stat(path + ".ran"); err != nil {
+		t.Errorf("nothing ran: %v", err)
+	}
+}
+
+func TestRestartsLeaveNothingBehind(t *testing.T) {
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	before := descriptors()
+	o := quick()
+	o.BackoffMin, o.BackoffMax = time.Millisecond, time.Millisecond
+	h := newHost(t, o)
+	for name, spec := range map[string]Spec{
+		"ends": bundled("", "say", "", "1"), "refused": bundled("", "say", `noise\n`, "0"),
+		"kit": config(bundled("", "auth"), `{"fail": "not today"}`),
+	} {
+		spec.Name = name
+		if _, err := h.Auth(spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"ends", "refused", "kit"} {
+		until(t, h, name, func(s Status) bool { return s.Restarts >= 10 })
+	}
+	sockets, err := filepath.Glob(filepath.Join(h.folder.path, socketPrefix+"*"))
+	if err != nil || len(sockets) > 3 {
+		t.Errorf("folders of sockets: %v, %v", sockets, err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after := descriptors(); after > before {
+		t.Errorf("%d descriptors before, %d after", before, after)
+	}
+}

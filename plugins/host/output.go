@@ -1,0 +1,196 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Bounds of what a plugin prints.
+const (
+	maxLine        = 8 << 10  // bytes of a line that are looked at
+	maxFields      = 16       // of a line in JSON
+	maxField       = 256      // bytes of a field's value
+	maxWords       = 256      // bytes of the last words
+	linesPerSecond = 100      // that reach the log
+	linesBurst     = 200      //
+	bytesPerSecond = 16 << 20 // that are read; a plugin that prints more waits
+)
+
+// output takes what a plugin prints into the log: bounded, escaped, at most linesPerSecond, with a count of the rest. Lines in
+// JSON, as slog and hclog write them, keep their level, message and fields.
+type output struct {
+	logger *slog.Logger
+	plugin string
+	bytes  *rate.Limiter
+	lines  *rate.Limiter
+
+	mu      sync.Mutex
+	dropped int
+	words   string // the line that most likely says why the plugin ended
+	panics  bool   // words are a panic's
+}
+
+func newOutput(logger *slog.Logger, plugin string) *output {
+	return &output{
+		logger: logger, plugin: plugin,
+		bytes: rate.NewLimiter(bytesPerSecond, 1<<20), lines: rate.NewLimiter(linesPerSecond, linesBurst),
+	}
+}
+
+// begin forgets the last words of the process before.
+func (o *output) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.words, o.panics = "", false
+}
+
+// lastWords is what the process printed that may explain its end.
+func (o *output) lastWords() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.words
+}
+
+// copyLines takes what r has until it ends.
+func copyLines(o *output, r io.Reader) {
+	s := o.stream()
+	_, _ = io.Copy(s, r)
+	s.flush()
+}
+
+// stream is one of a plugin's streams of text. It is an io.Writer that never fails and may wait to slow the plugin down.
+type stream struct {
+	o    *output
+	line []byte
+	skip bool // the rest of a line that was too long
+}
+
+func (o *output) stream() *stream { return &stream{o: o} }
+
+// Write cuts b into lines.
+func (s *stream) Write(b []byte) (int, error) {
+	n := len(b)
+	for rest := b; len(rest) > 0; {
+		chunk := rest[:min(len(rest), 64<<10)]
+		_ = s.o.bytes.WaitN(context.Background(), len(chunk))
+		s.take(chunk)
+		rest = rest[len(chunk):]
+	}
+	return n, nil
+}
+
+func (s *stream) take(b []byte) {
+	for len(b) > 0 {
+		line, rest, ended := bytes.Cut(b, []byte{'\n'})
+		if !s.skip {
+			s.line = append(s.line, line[:min(len(line), maxLine-len(s.line))]...)
+			s.skip = len(s.line) == maxLine
+		}
+		if ended {
+			s.flush()
+			s.skip = false
+		}
+		b = rest
+	}
+}
+
+// flush takes what there is as a line.
+func (s *stream) flush() {
+	if len(s.line) > 0 {
+		s.o.print(bytes.TrimRight(s.line, "\r"))
+	}
+	s.line = s.line[:0]
+}
+
+// print logs one line, if the limit allows.
+func (o *output) print(line []byte) {
+	if !o.lines.Allow() {
+		o.mu.Lock()
+		o.dropped++
+		o.mu.Unlock()
+		return
+	}
+	level, text, fields := parseLine(line)
+	o.mu.Lock()
+	dropped := o.dropped
+	o.dropped = 0
+	isPanic := strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
+	if !o.panics && (isPanic || level >= slog.LevelWarn || fields == nil) {
+		o.words, o.panics = printable(text, maxWords), isPanic
+	}
+	o.mu.Unlock()
+	if dropped > 0 {
+		o.log(slog.LevelWarn, fmt.Sprintf("plugin prints too much: %d lines left out", dropped), nil)
+	}
+	o.log(level, text, fields)
+}
+
+// log writes a record whose message and fields, in the group "said", are the plugin's own.
+func (o *output) log(level slog.Level, text string, fields []slog.Attr) {
+	handler := o.logger.Handler()
+	if !handler.Enabled(context.Background(), level) {
+		return
+	}
+	record := slog.NewRecord(time.Now(), level, printable(text, maxText), 0)
+	said := slog.Attr{Key: "said", Value: slog.GroupValue(fields...)} //nolint:sloglint // what is in it is not ours
+	record.AddAttrs(slog.String("plugin", o.plugin), said)
+	_ = handler.Handle(context.Background(), record)
+}
+
+// parseLine reads a line of slog's or hclog's JSON. Any other line is text at level info. fields is nil for text.
+func parseLine(line []byte) (level slog.Level, text string, fields []slog.Attr) {
+	var object map[string]any
+	if len(line) == 0 || line[0] != '{' || json.Unmarshal(line, &object) != nil {
+		return slog.LevelInfo, string(line), nil
+	}
+	text = take(object, "msg", "@message")
+	level = levelOf(take(object, "level", "@level"))
+	take(object, "time", "@timestamp")
+	fields = []slog.Attr{}
+	for _, key := range slices.Sorted(maps.Keys(object)) {
+		if len(fields) == maxFields {
+			break
+		}
+		value, isText := object[key].(string)
+		if !isText {
+			b, _ := json.Marshal(object[key]) // it was JSON a moment ago
+			value = string(b)
+		}
+		fields = append(fields, slog.String(printable(key, 64), printable(value, maxField)))
+	}
+	return level, text, fields
+}
+
+// take removes the first of keys that is a string, and returns it.
+func take(object map[string]any, keys ...string) string {
+	for _, key := range keys {
+		if s, ok := object[key].(string); ok {
+			delete(object, key)
+			return s
+		}
+	}
+	return ""
+}
+
+func levelOf(name string) slog.Level {
+	switch strings.ToLower(name) {
+	case "trace", "debug":
+		return slog.LevelDebug
+	case "warn", "warning":
+		return slog.LevelWarn
+	case "error", "fatal", "panic":
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}

@@ -1,0 +1,22 @@
+//go:build !unix
+
+package host
+
+import (
+	"os"
+	"syscall"
+)
+
+func childAttributes() *syscall.SysProcAttr { return nil }
+
+// killGroup kills the process alone: there are no process groups here.
+func killGroup(leader *os.Process) { _ = leader.Kill() }
+
+// await waits for the end of the process.
+func (p *process) await() error {
+	err := p.cmd.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reaped = true
+	return err
+}

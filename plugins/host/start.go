@@ -1,0 +1,226 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/carillon-mq/carillon/plugins/internal/wire"
+	"github.com/carillon-mq/carillon/plugins/internal/wire/commonv1pb"
+)
+
+// instance is a plugin from one start to its end. Everything in it is made anew for each start: go-plugin's configuration, the
+// command and the checksum can be used once.
+type instance struct {
+	p       *supervised
+	process *process
+	client  *plugin.Client
+	conn    *grpc.ClientConn // nil until the handshake is done
+	common  commonv1pb.PluginServiceClient
+	auth    *wire.AuthClient
+	store   *wire.StoreClient
+
+	ctx    context.Context // ends with the process; the cause says why
+	cancel context.CancelCauseFunc
+	calls  sync.WaitGroup // store.Run
+}
+
+// start brings a new process to the point where it may be called. The instance is never nil and must be stopped, also after
+// an error. What another start cannot mend is a permanentError.
+func (p *supervised) start(ctx context.Context) (*instance, error) {
+	in := &instance{p: p}
+	in.ctx, in.cancel = context.WithCancelCause(context.Background())
+	in.process = newProcess(p.host, p.output)
+	in.process.onStart = func(pid int) { p.update(func(s *Status) { s.PID = pid }) }
+	in.process.onEnd = func(err error) { in.cancel(p.unavailable(err)) }
+
+	ctx, cancel := context.WithTimeoutCause(ctx, p.host.opt.StartTimeout, fmt.Errorf("not ready after %v", p.host.opt.StartTimeout))
+	defer cancel()
+	defer context.AfterFunc(ctx, in.process.kill)() // go-plugin waits without a context; the end of the process ends its wait
+	err := in.launch(ctx)
+	if err == nil {
+		err = in.describe(ctx)
+	}
+	if err == nil {
+		err = in.configure(ctx)
+	}
+	if err == nil {
+		err = in.health(ctx)
+	}
+	if err != nil {
+		return in, in.explain(ctx, err)
+	}
+	if in.store != nil {
+		in.calls.Go(func() { in.store.Run(in.ctx) })
+	}
+	return in, nil
+}
+
+// launch starts the process and connects to it.
+func (in *instance) launch(ctx context.Context) error {
+	p := in.p
+	image, err := openImage(ctx, &p.spec)
+	if err != nil {
+		return err
+	}
+	defer image.close()
+	in.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
+		VersionedPlugins: map[int]plugin.PluginSet{wire.ContractVersion: {wire.SetName: connection{}}},
+		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
+			in.process.prepare(image, append(p.host.environment(), spec.Env...), dir, p.spec.autoMTLS())
+			return in.process, nil
+		},
+		StartTimeout:     2 * p.host.opt.StartTimeout, // ctx comes first and says why
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         p.spec.autoMTLS(),
+		SkipHostEnv:      true,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.host.folder.path},
+		Logger:           hclog.NewNullLogger(),
+		SyncStdout:       p.output.stream(),
+		SyncStderr:       p.output.stream(),
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessageBytes), grpc.MaxCallSendMsgSize(wire.MaxMessageBytes)),
+			grpc.WithDisableRetry(),
+		},
+	})
+	client, err := in.client.Client()
+	if err != nil {
+		return err
+	}
+	raw, err := client.Dispense(wire.SetName)
+	if err != nil {
+		return err
+	}
+	in.conn = raw.(*grpc.ClientConn)
+	in.common = commonv1pb.NewPluginServiceClient(in.conn)
+	if p.spec.Kind == KindAuth {
+		in.auth = wire.NewAuthClient(in.conn)
+	} else {
+		in.store = wire.NewStoreClient(in.conn)
+	}
+	return nil
+}
+
+// connection is the one entry of go-plugin's plugin set: what it dispenses is the connection itself.
+type connection struct{ plugin.NetRPCUnsupportedPlugin }
+
+// GRPCServer implements plugin.GRPCPlugin; a host is no plugin.
+func (connection) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("a host is not a plugin")
+}
+
+// GRPCClient implements plugin.GRPCPlugin.
+func (connection) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return conn, nil
+}
+
+// Bounds of a description (spec/plugin/common/v1/common.proto).
+const (
+	maxText         = 1024
+	maxVersion      = 64
+	maxCapabilities = 64
+)
+
+// describe asks the plugin what it is, and refuses one that cannot be what the Spec wants.
+func (in *instance) describe(ctx context.Context) error {
+	d, err := in.common.Describe(ctx, &commonv1pb.DescribeRequest{})
+	if err != nil {
+		return &callError{"describe", err}
+	}
+	if !validName(d.GetName()) || len(d.GetVersion()) > maxVersion || len(d.GetCapabilities()) > maxCapabilities {
+		return fmt.Errorf("%w: its description has no name, or a version or capabilities beyond all bounds", wire.ErrMalformed)
+	}
+	if want := in.p.spec.Kind; d.GetKind() != want {
+		return permanent(fmt.Errorf("%s is a plugin of kind %q, wanted %q", d.GetName(), d.GetKind(), want))
+	}
+	if !slices.Contains(d.GetContractVersions(), wire.ContractVersion) {
+		return permanent(fmt.Errorf("%s %s serves versions %v of the contract %q, this broker needs %d: install a matching version of the plugin",
+			d.GetName(), d.GetVersion(), d.GetContractVersions(), d.GetKind(), wire.ContractVersion))
+	}
+	if err := checkConfig(d.GetConfigSchema(), in.p.spec.config()); err != nil {
+		return permanent(err)
+	}
+	in.p.update(func(s *Status) {
+		s.Plugin, s.Version = d.GetName(), printable(d.GetVersion(), maxVersion)
+		s.Capabilities = nil
+		for _, c := range d.GetCapabilities() {
+			s.Capabilities = append(s.Capabilities, printable(c, maxVersion))
+		}
+	})
+	return nil
+}
+
+// configure hands the configuration over. INVALID_ARGUMENT is the plugin's word that it is wrong.
+func (in *instance) configure(ctx context.Context) error {
+	_, err := in.common.Configure(ctx, &commonv1pb.ConfigureRequest{Config: in.p.spec.config()})
+	switch {
+	case status.Code(err) == codes.InvalidArgument:
+		return permanent(fmt.Errorf("configuration refused: %s", status.Convert(err).Message()))
+	case err != nil:
+		return &callError{"configure", err}
+	}
+	return nil
+}
+
+// callError is a call to a plugin that failed, without gRPC's words around the plugin's.
+type callError struct {
+	call string
+	err  error
+}
+
+func (e *callError) Error() string {
+	text := printable(status.Convert(e.err).Message(), maxText)
+	if status.Code(e.err) == codes.DeadlineExceeded {
+		text = "no answer in time"
+	}
+	return e.call + ": " + text
+}
+
+func (e *callError) Unwrap() error { return e.err }
+
+func (s *Spec) config() []byte {
+	if len(s.Config) == 0 {
+		return []byte("{}")
+	}
+	return s.Config
+}
+
+// explain is why a start failed, in the words that help most: what was refused, what was wrong with the handshake, that it took
+// too long, how the process ended, and only then the error of the step that noticed.
+func (in *instance) explain(ctx context.Context, err error) error {
+	if _, refused := errors.AsType[permanentError](err); refused {
+		return err
+	}
+	if fault := in.process.fault(); fault != nil {
+		return fault
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	settle := time.Duration(0)
+	switch {
+	case in.conn == nil:
+		settle = time.Second // it has ended, or was killed by go-plugin
+	case status.Code(err) == codes.Unavailable:
+		settle = 100 * time.Millisecond // it may have ended
+	}
+	if end := in.process.ownEnd(settle); end != nil {
+		return fmt.Errorf("ended before it was ready: %w", end)
+	}
+	if errors.Is(err, errSpawn) && in.p.Status().Plugin == "" {
+		return permanent(err) // never once started: the path is wrong, not something that passes
+	}
+	return err
+}

@@ -1,0 +1,184 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/internal/wire/storev1pb"
+)
+
+// maxUnanswered is how many batches a store is given before one of them has been answered.
+const maxUnanswered = 256
+
+// StoreServer serves a broker.Store to the broker. Close returns when nothing calls the Store anymore.
+type StoreServer struct {
+	storev1pb.UnimplementedStoreServiceServer
+	gate
+	impl func() broker.Store
+}
+
+// RegisterStore serves the Store that impl returns at the time of a call; nil means: not configured yet.
+func RegisterStore(s grpc.ServiceRegistrar, impl func() broker.Store) *StoreServer {
+	server := &StoreServer{impl: impl}
+	storev1pb.RegisterStoreServiceServer(s, server)
+	return server
+}
+
+// open returns the Store for one call, which ends with inside.Done.
+func (s *StoreServer) open() (broker.Store, error) {
+	impl := s.impl()
+	if impl == nil {
+		return nil, errNotConfigured
+	}
+	if !s.enter() {
+		return nil, errEnding
+	}
+	return impl, nil
+}
+
+// LoadRetained implements the service.
+func (s *StoreServer) LoadRetained(_ *storev1pb.LoadRetainedRequest, stream grpc.ServerStreamingServer[storev1pb.LoadRetainedResponse]) error {
+	impl, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer s.inside.Done()
+	head, err := impl.LoadRetained(stream.Context(), func(records []broker.Record) error {
+		for len(records) > 0 {
+			n := pageEnd(records, 256)
+			if err := stream.Send(&storev1pb.LoadRetainedResponse{Records: recordsToWire(records[:n])}); err != nil {
+				return err
+			}
+			records = records[n:]
+		}
+		return nil
+	})
+	if err != nil {
+		return toStatus(err)
+	}
+	return stream.Send(&storev1pb.LoadRetainedResponse{Head: head, Last: true})
+}
+
+// Follow implements the service.
+func (s *StoreServer) Follow(r *storev1pb.FollowRequest, stream grpc.ServerStreamingServer[storev1pb.FollowResponse]) error {
+	impl, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer s.inside.Done()
+	origin, err := runIDFromWire(r.GetOrigin())
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	err = impl.Follow(stream.Context(), broker.FollowFrom{After: r.GetAfter(), Origin: origin}, func(feed broker.Feed) error {
+		records := feed.Records
+		for len(records) > 0 {
+			n := pageEnd(records, pageRecords)
+			if err := stream.Send(&storev1pb.FollowResponse{Records: recordsToWire(records[:n])}); err != nil {
+				return err
+			}
+			records = records[n:]
+		}
+		if !feed.CaughtUp {
+			return nil
+		}
+		return stream.Send(&storev1pb.FollowResponse{CaughtUp: &storev1pb.CaughtUp{Term: runIDToWire(feed.Term), Head: feed.Head}})
+	})
+	if err == nil {
+		err = errors.New("the store ended the feed")
+	}
+	return toStatus(err)
+}
+
+// outcome is what a Store says about one batch.
+type outcome struct {
+	batch   uint64
+	records int
+	results chan []broker.AppendResult // room for one
+}
+
+// Append implements the service: one goroutine reads batches and hands them to the Store in order, this one answers in the
+// same order.
+func (s *StoreServer) Append(stream grpc.BidiStreamingServer[storev1pb.AppendRequest, storev1pb.AppendResponse]) error {
+	impl, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer s.inside.Done()
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	outcomes := make(chan *outcome, maxUnanswered)
+	s.inside.Go(func() { // ends with the stream, which returning from here ends
+		defer close(outcomes)
+		if err := readBatches(ctx, cancel, stream, impl, outcomes); err != nil {
+			cancel(err)
+		}
+	})
+	for o := range outcomes {
+		select {
+		case results := <-o.results:
+			if len(results) != o.records {
+				return status.Errorf(codes.Internal, "%d results for %d records", len(results), o.records)
+			}
+			if err := stream.Send(o.toWire(results)); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return toStatus(context.Cause(ctx))
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return toStatus(err)
+	}
+	return nil // the broker closed its side, and everything has been answered
+}
+
+func (o *outcome) toWire(results []broker.AppendResult) *storev1pb.AppendResponse {
+	m := &storev1pb.AppendResponse{Batch: o.batch, Results: make([]*storev1pb.AppendResult, len(results))}
+	for i := range results {
+		m.Results[i] = resultToWire(&results[i])
+	}
+	return m
+}
+
+// readBatches hands batches to impl until the stream ends. A batch whose outcome is unknown ends it by fail.
+func readBatches(
+	ctx context.Context, fail context.CancelCauseFunc, stream grpc.BidiStreamingServer[storev1pb.AppendRequest, storev1pb.AppendResponse],
+	impl broker.Store, outcomes chan<- *outcome,
+) error {
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		records, err := recordsFromWire(m.GetRecords())
+		if err != nil {
+			return status.Error(codes.InvalidArgument, err.Error())
+		}
+		o := &outcome{batch: m.GetBatch(), records: len(records), results: make(chan []broker.AppendResult, 1)}
+		select {
+		case outcomes <- o:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		impl.Append(records, func(results []broker.AppendResult, err error) {
+			if err != nil {
+				fail(err)
+				return
+			}
+			select {
+			case o.results <- results:
+			default: // a second answer changes nothing
+			}
+		})
+	}
+}

@@ -1,0 +1,298 @@
+package plugintest_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/auth-jwt/authjwt"
+	"github.com/carillon-mq/carillon/plugins/kit"
+	"github.com/carillon-mq/carillon/plugins/plugintest"
+	"github.com/carillon-mq/carillon/plugins/store-bolt/storebolt"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// This test binary is also the plugins under test: good ones, and the same with one fault each. The suite has to pass with the
+// former and to fail with every one of the latter.
+const (
+	serveStore = "serve-store"
+	serveAuth  = "serve-auth"
+	faultKey   = "PLUGINTEST_FAULT"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case serveStore:
+			kit.Serve(faultyStorePlugin())
+			return
+		case serveAuth:
+			kit.Serve(faultyAuthPlugin())
+			return
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// runSuite runs a test of this binary in a child, with a fault, and returns what it printed and whether it passed.
+func runSuite(t *testing.T, test, fault string) (string, bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+test+"$", "-test.failfast", "-test.v")
+	cmd.Env = append(os.Environ(), faultKey+"="+fault, "GORACE=atexit_sleep_ms=0")
+	out, err := cmd.CombinedOutput()
+	return string(out), err == nil
+}
+
+func TestTheSuitesPassWithGoodPlugins(t *testing.T) {
+	for _, suite := range []string{"TestStoreSuite", "TestAuthSuite"} {
+		if out, passed := runSuite(t, suite, "none"); !passed {
+			t.Errorf("%s:\n%s", suite, out)
+		}
+	}
+}
+
+func TestTheStoreSuiteFindsEveryFault(t *testing.T) {
+	for fault := range storeFaults {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			if out, passed := runSuite(t, "TestStoreSuite", fault); passed || !strings.Contains(out, "--- FAIL: TestStoreSuite/") {
+				t.Errorf("it was not found, or the suite was not run:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestTheAuthSuiteFindsEveryFault(t *testing.T) {
+	for fault := range authFaults {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			if out, passed := runSuite(t, "TestAuthSuite", fault); passed || !strings.Contains(out, "--- FAIL: TestAuthSuite/") {
+				t.Errorf("it was not found, or the suite was not run:\n%s", out)
+			}
+		})
+	}
+}
+
+// faultOf skips what is meant to be run in a child only.
+func faultOf(t *testing.T) string {
+	t.Helper()
+	fault := os.Getenv(faultKey)
+	if fault == "" {
+		t.Skip("run by the tests of the suites")
+	}
+	return fault
+}
+
+func TestStoreSuite(t *testing.T) {
+	fault := faultOf(t)
+	plugintest.Store(t, plugintest.Plugin{
+		Path: os.Args[0], Args: []string{serveStore}, Bundled: true, Kills: 3,
+		Config: func(dir string) string {
+			return fmt.Sprintf(`{"dir": %q, "fault": %q}`, filepath.Join(dir, "store"), fault)
+		},
+	})
+}
+
+// config is what both faulty plugins read.
+type config struct {
+	Dir   string `json:"dir"`
+	Fault string `json:"fault"`
+}
+
+// storeFaults make a store out of a good one. Each is one mistake that an author could make.
+var storeFaults = map[string]func(s *storebolt.Store) kit.Store{
+	"a feed drops one of 50": func(s *storebolt.Store) kit.Store {
+		n := 0
+		return &faulty{Store: s, onFeed: func(f broker.Feed) broker.Feed {
+			var kept []broker.Record
+			for _, r := range f.Records {
+				if n++; n%50 != 0 {
+					kept = append(kept, r)
+				}
+			}
+			f.Records = kept
+			return f
+		}}
+	},
+	"a feed forgets headers": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onFeed: eachRecord(func(r *broker.Record) { r.Headers = nil })}
+	},
+	"a feed elides what is another's": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onFeed: eachRecord(func(r *broker.Record) {
+			*r = broker.Record{Offset: r.Offset, Origin: r.Origin, Ref: r.Ref, Elided: true}
+		})}
+	},
+	"a feed has caught up before it has": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onFollow: func(from *broker.FollowFrom) { from.After += 3 }}
+	},
+	"the term is always the same": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onFeed: func(f broker.Feed) broker.Feed {
+			if f.CaughtUp {
+				f.Term = protocol.RunID{1}
+			}
+			return f
+		}}
+	},
+	"payloads are cut at 60,000 bytes": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onAppend: func(r *broker.Record) { r.Payload = r.Payload[:min(len(r.Payload), 60_000)] }}
+	},
+	"clearing is ignored": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onAppend: func(r *broker.Record) { r.Retain = r.Retain && len(r.Payload) > 0 }}
+	},
+	"repeats are committed again": func(s *storebolt.Store) kit.Store {
+		var ref uint64
+		return &faulty{Store: s, onAppend: func(r *broker.Record) { ref++; r.Ref += ref * 1000 }}
+	},
+	"offsets are off by one": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onResult: func(r *broker.AppendResult) { r.Offset++ }}
+	},
+	"repeats get no answer of their own": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onResult: func(r *broker.AppendResult) { r.Duplicate = false }}
+	},
+	"loading skips a topic": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onPage: func(page []broker.Record) []broker.Record { return page[:len(page)-1] }}
+	},
+	"loading promises too much": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, headOffset: 5}
+	},
+	"acknowledged before it is committed": func(s *storebolt.Store) kit.Store { return &early{faulty: faulty{Store: s}} },
+	"batches overtake each other":         func(s *storebolt.Store) kit.Store { return &overtaking{faulty: faulty{Store: s}} },
+}
+
+func eachRecord(change func(*broker.Record)) func(broker.Feed) broker.Feed {
+	return func(f broker.Feed) broker.Feed {
+		for i := range f.Records {
+			change(&f.Records[i])
+		}
+		return f
+	}
+}
+
+func faultyStorePlugin() kit.Plugin {
+	return kit.Plugin{Name: "store-faulty", Kind: kit.KindStore, Store: func(raw json.RawMessage) (kit.Store, error) {
+		var c config
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return nil, err
+		}
+		s, err := storebolt.Open(storebolt.Config{Dir: c.Dir})
+		if err != nil {
+			return nil, err
+		}
+		if wrap, ok := storeFaults[c.Fault]; ok {
+			return wrap(s), nil
+		}
+		return s, nil
+	}}
+}
+
+const secret = "0123456789abcdef0123456789abcdef"
+
+func TestAuthSuite(t *testing.T) {
+	fault := faultOf(t)
+	signer, err := authjwt.NewSigner("", []byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := func(name string, left time.Duration, refused protocol.Code) plugintest.Login {
+		token, err := signer.Sign(map[string]any{"iss": "i", "aud": "a", "sub": "john", "exp": time.Now().Add(left).Unix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plugintest.Login{Name: name, Credentials: broker.Credentials{Token: token}, Refused: refused, Check: func(id *broker.Identity) error {
+			if id.User != "john" {
+				return fmt.Errorf("user %q, want john", id.User)
+			}
+			return nil
+		}}
+	}
+	plugintest.Auth(t, plugintest.Plugin{
+		Path: os.Args[0], Args: []string{serveAuth}, Bundled: true,
+		Config: func(string) string { return fmt.Sprintf(`{"fault": %q}`, fault) },
+	}, []plugintest.Login{login("good", time.Hour, 0), login("expired", -time.Hour, protocol.CodeTokenExpired)})
+}
+
+type decide func(broker.Credentials, *broker.Identity, error) (*broker.Identity, error)
+
+var authFaults = map[string]decide{
+	"allows on error": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
+		if err != nil {
+			id = &broker.Identity{User: "john"}
+		}
+		return id, nil
+	},
+	"everybody is jane": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
+		if err == nil {
+			id.User = "jane"
+		}
+		return id, err
+	},
+	"one code for everything": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
+		if err != nil {
+			err = protocol.Errorf(protocol.CodeTokenMalformed, "no")
+		}
+		return id, err
+	},
+	"shows the token": func(c broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
+		if err != nil {
+			err = protocol.Errorf(protocol.CodeOf(err), "%s is no good", c.Token)
+		}
+		return id, err
+	},
+	"falls over a strange token": func(c broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
+		if strings.Contains(c.Token, "[[") {
+			os.Exit(1)
+		}
+		return id, err
+	},
+	"no refusal but an error": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
+		if err != nil {
+			err = fmt.Errorf("no")
+		}
+		return id, err
+	},
+	"grants what is no filter": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
+		if err == nil {
+			id.Grants = []broker.Grant{{Actions: broker.ActionPublish, Filter: "a..b"}}
+		}
+		return id, err
+	},
+}
+
+// deciding is an authenticator with a say in the answers of another one.
+type deciding struct {
+	*authjwt.Auth
+	decide decide
+}
+
+func (d deciding) Authenticate(ctx context.Context, c broker.Credentials) (*broker.Identity, error) {
+	id, err := d.Auth.Authenticate(ctx, c)
+	return d.decide(c, id, err)
+}
+
+func faultyAuthPlugin() kit.Plugin {
+	return kit.Plugin{Name: "auth-faulty", Kind: kit.KindAuth, Auth: func(raw json.RawMessage) (broker.Authenticator, error) {
+		var c config
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return nil, err
+		}
+		a, err := authjwt.New(authjwt.Config{Issuer: "i", Audience: "a", Keys: []authjwt.Key{{Alg: authjwt.HS256, Secret: secret}}})
+		if err != nil {
+			return nil, err
+		}
+		if d, ok := authFaults[c.Fault]; ok {
+			return deciding{a, d}, nil
+		}
+		return a, nil
+	}}
+}

@@ -1,0 +1,162 @@
+package plugintest
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// batchesOnTheirWay is how many batches have no answer when the store is killed.
+const batchesOnTheirWay = 16
+
+// killer is a small broker whose store is killed again and again: it appends, remembers what was acknowledged, follows after
+// each restart, and repeats what it got no answer for.
+type killer struct {
+	*store
+	sent  map[uint64]broker.Record // by ref
+	acked map[uint64]uint64        // ref -> offset
+	terms map[protocol.RunID]bool
+}
+
+func testKills(t *testing.T, s *store) {
+	k := &killer{store: s, sent: make(map[uint64]broker.Record), acked: make(map[uint64]uint64), terms: make(map[protocol.RunID]bool)}
+	kills := s.plugin.Kills
+	if kills == 0 {
+		kills = 20
+	}
+	k.verify(t)
+	for range kills {
+		k.appendUntilKilled(t)
+		k.verify(t)
+		k.repeat(t)
+	}
+	t.Logf("0 of %d acknowledged records lost in %d kills", len(k.acked), kills)
+}
+
+// appendUntilKilled appends, and kills the store after some hundred acknowledgements while others are due.
+func (k *killer) appendUntilKilled(t *testing.T) {
+	t.Helper()
+	enough := len(k.acked) + 100 + rand.IntN(400)
+	answers := make(chan outcome, batchesOnTheirWay)
+	pid := k.Status().PID
+	onTheirWay, killed := 0, false
+	for !killed || onTheirWay > 0 {
+		if !killed && onTheirWay < batchesOnTheirWay {
+			batch := k.newBatch()
+			onTheirWay++
+			k.Append(batch, func(r []broker.AppendResult, err error) { answers <- outcome{batch, r, err} })
+			continue
+		}
+		o := await(t, answers)
+		onTheirWay--
+		if o.err != nil && !killed {
+			t.Fatalf("append: %v", o.err)
+		}
+		k.note(t, o)
+		if !killed && len(k.acked) >= enough {
+			killProcess(t, pid)
+			killed = true
+		}
+	}
+	waitRestarted(t, k.host, k.Store, pid)
+}
+
+func (k *killer) newBatch() []broker.Record {
+	batch := make([]broker.Record, 1+rand.IntN(5))
+	for i := range batch {
+		r := k.record(fmt.Sprintf("t%d", rand.IntN(20)), "")
+		r.Retain = rand.IntN(2) == 0
+		if rand.IntN(5) > 0 {
+			r.Payload = fmt.Appendf(nil, "%d %s", r.Ref, strings.Repeat("x", rand.IntN(2000)))
+		}
+		batch[i] = r
+		k.sent[r.Ref] = r
+	}
+	return batch
+}
+
+// note remembers what was acknowledged.
+func (k *killer) note(t *testing.T, o outcome) {
+	t.Helper()
+	if o.err != nil {
+		return
+	}
+	if len(o.results) != len(o.batch) {
+		t.Fatalf("%d results for %d records", len(o.results), len(o.batch))
+	}
+	for i, r := range o.results {
+		ref := o.batch[i].Ref
+		if r.Err != nil || (r.Offset == 0 && !r.Duplicate) {
+			t.Fatalf("record %d: %+v", ref, r)
+		}
+		if at, known := k.acked[ref]; known && r.Offset != 0 && at != r.Offset {
+			t.Errorf("record %d was acknowledged at offset %d and then at %d", ref, at, r.Offset)
+		}
+		if r.Offset != 0 {
+			k.acked[ref] = r.Offset
+		}
+	}
+}
+
+// verify reads everything and compares it with what was sent and acknowledged.
+func (k *killer) verify(t *testing.T) {
+	t.Helper()
+	records, end := k.feed(t, broker.FollowFrom{})
+	if k.terms[end.Term] || end.Term.IsZero() {
+		t.Errorf("term %v is not a new one", end.Term)
+	}
+	k.terms[end.Term] = true
+	offsets := make(map[uint64]uint64) // by ref
+	want := make(map[string]broker.Record)
+	lastOffset, lastRef := uint64(0), uint64(0)
+	for _, r := range records {
+		if r.Offset <= lastOffset || r.Ref <= lastRef {
+			t.Fatalf("offset %d, ref %d come after offset %d, ref %d", r.Offset, r.Ref, lastOffset, lastRef)
+		}
+		lastOffset, lastRef = r.Offset, r.Ref
+		offsets[r.Ref] = r.Offset
+		sent := k.sent[r.Ref]
+		sent.Offset = r.Offset
+		same(t, fmt.Sprintf("record %d", r.Ref), sent, r)
+		if !r.Retain {
+			continue
+		}
+		delete(want, r.Topic)
+		if len(r.Payload) > 0 {
+			want[r.Topic] = r
+		}
+	}
+	for ref, offset := range k.acked {
+		if offsets[ref] != offset {
+			t.Errorf("record %d was acknowledged at offset %d; the feed has it at %d (0: not at all)", ref, offset, offsets[ref])
+		}
+	}
+	all, _ := k.load(t)
+	same(t, "retained", want, all)
+}
+
+// repeat sends everything again that may not have arrived, and some that was acknowledged, in order, as a broker does.
+func (k *killer) repeat(t *testing.T) {
+	t.Helper()
+	lowest := k.ref
+	for ref := range k.sent {
+		if _, acked := k.acked[ref]; !acked {
+			lowest = min(lowest, ref)
+		}
+	}
+	var batch []broker.Record
+	for _, ref := range slices.Sorted(maps.Keys(k.sent)) {
+		if ref+10 >= lowest {
+			batch = append(batch, k.sent[ref])
+		}
+	}
+	for part := range slices.Chunk(batch, 50) {
+		k.note(t, outcome{batch: part, results: k.append(t, part...)})
+	}
+}

@@ -1,0 +1,180 @@
+package storebolt
+
+import (
+	"errors"
+	"fmt"
+
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// Append implements broker.Store. done is called by the committer, except after Close, when it is called at once. When more
+// than 64 MiB wait for the committer, batch is refused as store_unavailable.
+func (s *Store) Append(batch []broker.Record, done func([]broker.AppendResult, error)) {
+	r := request{batch: batch, done: done}
+	for i := range batch {
+		r.bytes += recordSize(&batch[i])
+	}
+	if !s.queue.put(r) {
+		done(nil, ErrClosed)
+	}
+}
+
+// run is the committer. It alone writes to the file.
+func (s *Store) run() {
+	defer close(s.done)
+	var group []request
+	for {
+		var open bool
+		if group, open = s.queue.take(group[:0]); !open {
+			return
+		}
+		s.commit(group)
+		clear(group)
+	}
+}
+
+// commit commits group in one transaction, then shows it to the followers, then answers it.
+func (s *Store) commit(group []request) {
+	if err := s.failure(); err != nil {
+		answer(group, nil, err)
+		return
+	}
+	results := make([][]broker.AppendResult, len(group))
+	var c *commit
+	err := guard(func() error {
+		tx, err := s.db.Begin(true)
+		if err != nil {
+			return err
+		}
+		c = newCommit(s, tx, s.arena, s.newest)
+		if err := c.addAll(group, results); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+		if len(c.newest) == 0 {
+			return tx.Rollback()
+		}
+		if err := c.finish(); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+		return tx.Commit()
+	})
+	switch {
+	case errors.Is(err, bolterrors.ErrMaxSizeReached):
+		refuseAdded(results, protocol.Errorf(protocol.CodeQuota, "the store's file has reached its limit of %d bytes", s.cfg.MaxFileBytes))
+	case err != nil:
+		s.fail(group, err)
+		return
+	case len(c.newest) > 0:
+		s.apply(c)
+	}
+	s.publish(c.newest) // first: who has its answer finds its record in the feed
+	answer(group, results, nil)
+}
+
+// addAll adds the records of every request, and notes the results in the same order.
+func (c *commit) addAll(group []request, results [][]broker.AppendResult) error {
+	for i, r := range group {
+		results[i] = make([]broker.AppendResult, len(r.batch))
+		for j := range r.batch {
+			if r.refused {
+				results[i][j].Err = protocol.Errorf(protocol.CodeStoreUnavailable, "%d bytes wait for the store's disk", maxQueueBytes)
+			} else {
+				var err error
+				if results[i][j], err = c.add(&r.batch[j]); err != nil {
+					return err
+				}
+			}
+			results[i][j].Ref = r.batch[j].Ref
+		}
+	}
+	return nil
+}
+
+// refuseAdded replaces the offsets that were not committed after all.
+func refuseAdded(results [][]broker.AppendResult, err *protocol.Error) {
+	for _, batch := range results {
+		for i, r := range batch {
+			if r.Err == nil && !r.Duplicate {
+				batch[i] = broker.AppendResult{Ref: r.Ref, Err: err}
+			}
+		}
+	}
+}
+
+// answer calls every done of group: with its results, or all with err.
+func answer(group []request, results [][]broker.AppendResult, err error) {
+	for i, r := range group {
+		if err != nil {
+			r.done(nil, err)
+			continue
+		}
+		r.done(results[i], nil)
+	}
+}
+
+// apply makes c the store's state. It is durable.
+func (s *Store) apply(c *commit) {
+	s.state, s.segments, s.origins = c.state, c.log.segments, c.origins
+	s.arena, s.newest = c.arena, c.newest
+	if cap(s.arena) > 2*maxCommitBytes {
+		s.arena = nil
+	}
+}
+
+// publish shows newest to the followers.
+func (s *Store) publish(newest []recordID) {
+	if len(newest) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range newest {
+		s.tail.add(r)
+	}
+	s.head, s.retained = s.state.head, s.state
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// fail ends the store: nobody knows what the disk holds of this commit. It may even be visible in the file by now.
+func (s *Store) fail(group []request, err error) {
+	err = fmt.Errorf("commit to %s, outcome unknown: %w", s.file.Name(), err)
+	_ = s.end(err) // of two failures the first one counts
+	answer(group, nil, err)
+	s.cfg.OnFailure(err)
+}
+
+func (s *Store) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// tailRecords is how many of the newest records are known by name in memory.
+const tailRecords = 8192
+
+// tail holds the names of the newest records, so that their own broker can be told of them without reading the file.
+type tail struct {
+	ids [tailRecords]recordID // at offset % tailRecords
+}
+
+func (t *tail) add(r recordID) { t.ids[r.offset%tailRecords] = r }
+
+// elided appends to page the records after offset after that from.Origin has appended itself, up to the first that is
+// another's or no longer known, at most feedRecords.
+func (t *tail) elided(page []broker.Record, after, head uint64, from protocol.RunID) []broker.Record {
+	if from.IsZero() {
+		return page
+	}
+	for next := after + 1; next <= head && len(page) < feedRecords; next++ {
+		r := &t.ids[next%tailRecords]
+		if r.offset != next || r.origin != from {
+			break
+		}
+		page = append(page, broker.Record{Offset: r.offset, Origin: r.origin, Ref: r.ref, Elided: true})
+	}
+	return page
+}

@@ -1,0 +1,179 @@
+package storebolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// A record, in the log and in retained alike; numbers are big endian:
+//
+//	0   version, 1
+//	1   CRC32C of everything from byte 5 on, 4 bytes
+//	5   flags: bit 0 retain; the others are 0
+//	6   offset, 8 bytes
+//	14  origin, 8 bytes
+//	22  ref, 8 bytes
+//	30  time, 8 bytes, Unix milliseconds
+//	38  length of the text, 4 bytes
+//	42  text: topic, user, content type, then the headers' keys and values in increasing order of keys; each string is
+//	    a uvarint length and that many bytes
+//	    payload: the rest
+const (
+	recordVersion = 1
+	recordFixed   = 42
+	flagRetain    = 1
+
+	// recordOverhead is what a record is charged beside its topic and value: keys, page elements, half-filled pages.
+	recordOverhead = 64
+)
+
+// ErrDamaged is wrapped by every error about a record, a page or a number in the file that is not what was written.
+var ErrDamaged = errors.New("damaged")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// appendRecord appends r's encoding to b, as the record at offset.
+func appendRecord(b []byte, r *broker.Record, offset uint64) []byte {
+	start := len(b)
+	var flags byte
+	if r.Retain {
+		flags |= flagRetain
+	}
+	b = append(b, recordVersion, 0, 0, 0, 0, flags)
+	b = binary.BigEndian.AppendUint64(b, offset)
+	b = append(b, r.Origin[:]...)
+	b = binary.BigEndian.AppendUint64(b, r.Ref)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Time))
+	b = append(b, 0, 0, 0, 0)
+	b = appendText(b, r)
+	binary.BigEndian.PutUint32(b[start+38:], uint32(len(b)-start-recordFixed))
+	b = append(b, r.Payload...)
+	putChecksum(b[start:])
+	return b
+}
+
+func putChecksum(v []byte) {
+	binary.BigEndian.PutUint32(v[1:], crc32.Checksum(v[5:], castagnoli))
+}
+
+func appendText(b []byte, r *broker.Record) []byte {
+	b = appendString(b, r.Topic)
+	b = appendString(b, r.User)
+	b = appendString(b, r.ContentType)
+	if len(r.Headers) == 0 {
+		return b
+	}
+	keys := make([]string, 0, len(r.Headers))
+	for k := range r.Headers {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		b = appendString(b, k)
+		b = appendString(b, r.Headers[k])
+	}
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+// recordSize is at least the length of r's encoding.
+func recordSize(r *broker.Record) int {
+	n := recordFixed + 3*binary.MaxVarintLen32 + len(r.Topic) + len(r.User) + len(r.ContentType) + len(r.Payload)
+	for k, v := range r.Headers {
+		n += 2*binary.MaxVarintLen32 + len(k) + len(v)
+	}
+	return n
+}
+
+// recordID is the part of a record that names it.
+type recordID struct {
+	offset uint64
+	origin protocol.RunID
+	ref    uint64
+}
+
+// checkRecord verifies the checksum of v and returns what it names.
+func checkRecord(v []byte) (recordID, error) {
+	switch {
+	case len(v) < recordFixed:
+		return recordID{}, fmt.Errorf("%w: %d bytes are no record", ErrDamaged, len(v))
+	case v[0] != recordVersion:
+		return recordID{}, fmt.Errorf("%w: unknown record version %d", ErrDamaged, v[0])
+	case binary.BigEndian.Uint32(v[1:]) != crc32.Checksum(v[5:], castagnoli):
+		return recordID{}, fmt.Errorf("%w: checksum mismatch", ErrDamaged)
+	}
+	return recordID{
+		offset: binary.BigEndian.Uint64(v[6:]),
+		origin: protocol.RunID(v[14:22]),
+		ref:    binary.BigEndian.Uint64(v[22:]),
+	}, nil
+}
+
+// decodeRecord verifies and decodes v. Nothing of the record points into v: its strings share one allocation, its payload
+// is another.
+func decodeRecord(v []byte) (broker.Record, error) {
+	id, err := checkRecord(v)
+	if err != nil {
+		return broker.Record{}, err
+	}
+	text := uint64(binary.BigEndian.Uint32(v[38:]))
+	if text > uint64(len(v)-recordFixed) || v[5]&^flagRetain != 0 {
+		return broker.Record{}, errMalformed
+	}
+	raw := v[recordFixed : recordFixed+int(text)]
+	t := textReader{raw: raw, text: string(raw)}
+	r := broker.Record{
+		Offset: id.offset, Origin: id.origin, Ref: id.ref,
+		Retain: v[5]&flagRetain != 0,
+		Time:   int64(binary.BigEndian.Uint64(v[30:])),
+		Topic:  t.next(), User: t.next(), ContentType: t.next(),
+		Payload: slices.Clone(v[recordFixed+int(text):]),
+	}
+	for t.more() {
+		if r.Headers == nil {
+			r.Headers = make(map[string]string)
+		}
+		k := t.next()
+		r.Headers[k] = t.next()
+	}
+	if t.bad {
+		return broker.Record{}, errMalformed
+	}
+	return r, nil
+}
+
+var errMalformed = fmt.Errorf("%w: malformed although its checksum is right", ErrDamaged)
+
+// textReader cuts a record's text into its strings. After a mistake bad is set and every string is empty.
+type textReader struct {
+	raw  []byte // what text is a copy of
+	text string
+	at   int
+	bad  bool
+}
+
+func (t *textReader) more() bool { return !t.bad && t.at < len(t.text) }
+
+func (t *textReader) next() string {
+	if t.bad {
+		return ""
+	}
+	n, size := binary.Uvarint(t.raw[t.at:])
+	if size <= 0 || n > uint64(len(t.raw)-t.at-size) {
+		t.bad = true
+		return ""
+	}
+	from := t.at + size
+	t.at = from + int(n)
+	return t.text[from:t.at]
+}
