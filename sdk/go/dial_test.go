@@ -1,0 +1,306 @@
+package carillon
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// dialInBackground starts Dial and returns where its error will be.
+func dialInBackground(ctx context.Context, b *fakeBroker, opts ...Option) chan error {
+	done := make(chan error, 1)
+	go func() {
+		c, err := Dial(ctx, "ws://broker/ws", b.options(opts...)...)
+		if c != nil {
+			err = errors.Join(err, c.Close(context.Background()))
+		}
+		done <- err
+	}()
+	return done
+}
+
+func TestDialWaitsUntilTheBrokerHasAccepted(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		done := dialInBackground(t.Context(), b, WithToken("secret"), WithClientName("test/1"))
+		fc := b.accept()
+		want := &protocol.Connect{Version: protocol.Version, Token: "secret", Client: "test/1"}
+		if diff := cmp.Diff(want, fc.hello); diff != "" {
+			t.Errorf("Connect (-want +got):\n%s", diff)
+		}
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("Dial returned (%v) before Connected", err)
+		default:
+		}
+		fc.greet(at(5, 0))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDialReturnsTheRefusal(t *testing.T) {
+	refused := protocol.Errorf(protocol.CodeTokenWrongAudience, "found aud web, wanted api").WithHint("ask again")
+	problem := `{"type":"about:blank","code":"token_wrong_audience","detail":"found aud web, wanted api","hint":"ask again"}`
+	tests := []struct {
+		name   string
+		answer func(fc *fakeConn)
+		http   func(w http.ResponseWriter) bool
+	}{
+		{name: "Disconnect", answer: func(fc *fakeConn) { d := refused.Disconnect(); fc.send(&d) }},
+		{name: "Error", answer: func(fc *fakeConn) { fc.send(refused.Packet(0)) }},
+		{name: "upgrade", http: func(w http.ResponseWriter) bool {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, problem)
+			return true
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *fakeBroker) {
+				if test.http != nil {
+					b.refuseWith(test.http)
+				}
+				done := dialInBackground(t.Context(), b, WithDialRetry())
+				if test.answer != nil {
+					test.answer(b.accept())
+				}
+				err := <-done
+				got, ok := errors.AsType[*Error](err)
+				if !ok {
+					t.Fatalf("Dial: %v, want an *Error", err)
+				}
+				if diff := cmp.Diff(refused, got); diff != "" {
+					t.Errorf("error (-want +got):\n%s", diff)
+				}
+				if Retryable(err) {
+					t.Error("it counts as retryable")
+				}
+			})
+		})
+	}
+}
+
+func TestDialFailsWithItsFirstAttempt(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		b.refuseWith(func(w http.ResponseWriter) bool {
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		})
+		if err := <-dialInBackground(t.Context(), b); err == nil {
+			t.Error("Dial succeeded")
+		}
+	})
+}
+
+func TestDialRetriesIfAskedTo(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		start, tries := time.Now(), 0
+		b.refuseWith(func(w http.ResponseWriter) bool {
+			tries++
+			if tries == 3 {
+				return false
+			}
+			w.Header().Set("Retry-After", "4")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		})
+		done := dialInBackground(t.Context(), b, WithDialRetry())
+		b.resume(at(5, 0))
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if got := time.Since(start); got != 8*time.Second {
+			t.Errorf("the third attempt was after %v, want 8s", got)
+		}
+	})
+}
+
+func TestDialGivesUpOnABrokerThatDoesNotAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		start := time.Now()
+		done := dialInBackground(t.Context(), b, WithDialTimeout(3*time.Second))
+		fc := b.accept()
+		if err := <-done; err == nil {
+			t.Error("Dial succeeded")
+		}
+		if got := time.Since(start); got != 3*time.Second {
+			t.Errorf("gave up after %v, want 3s", got)
+		}
+		<-fc.over
+	})
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		done := dialInBackground(ctx, b)
+		b.accept()
+		if err := <-done; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Dial: %v", err)
+		}
+	})
+}
+
+func TestLimitsAreThoseOfTheSession(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		hello := connected(at(5, 0))
+		hello.Limits = map[string]int64{"publish_rate": 50}
+		c, fc := b.dialWith(hello)
+		if got := c.Limits()["publish_rate"]; got != 50 {
+			t.Errorf("publish_rate %d, want 50", got)
+		}
+		fc.cut()
+		synctest.Wait()
+		if got := c.Limits(); got != nil {
+			t.Errorf("limits %v without a connection", got)
+		}
+		b.resume(at(5, 0))
+		synctest.Wait()
+		if got := c.Limits(); got == nil || len(got) > 0 {
+			t.Errorf("limits %v, want none", got)
+		}
+	})
+}
+
+func TestStatusIsToldInOrder(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		var mu sync.Mutex
+		var states []State
+		c, fc := b.dial(at(5, 0), WithStatus(func(s Status) {
+			mu.Lock()
+			defer mu.Unlock()
+			states = append(states, s.State)
+		}))
+		fc.cut()
+		b.resume(at(5, 0))
+		synctest.Wait()
+		if s := c.Status(); s.State != StateConnected || s.Session != "s1" || s.User != "ann" {
+			t.Errorf("status %+v", s)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		want := []State{StateConnecting, StateConnected, StateReconnecting, StateConnected, StateClosed}
+		if diff := cmp.Diff(want, states); diff != "" {
+			t.Errorf("states (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// tokenSource gives out a number of tokens and keeps the reasons it was asked for.
+type tokenSource struct {
+	tokens  []string
+	reasons []string
+	fail    int // so many times first
+}
+
+func (s *tokenSource) next(_ context.Context, r TokenRequest) (string, error) {
+	s.reasons = append(s.reasons, r.Reason)
+	if s.fail > 0 {
+		s.fail--
+		return "", errors.New("no token today")
+	}
+	token := s.tokens[0]
+	s.tokens = s.tokens[1:]
+	return token, nil
+}
+
+func TestExpiredTokenIsReplacedAndNothingIsLost(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		source := &tokenSource{tokens: []string{"one", "two", "three"}}
+		c, fc := b.dial(at(5, 0), WithTokenFunc(source.next))
+		r := read(t, c.Subscribe("a", NoRetained()))
+		fc.live("a", at(5, 0))
+		expired := time.Now()
+		fc.send(msg(6, 0, "a", "6"), &protocol.Disconnect{Code: protocol.CodeTokenExpired, Reconnect: true})
+
+		fc = b.resume(at(7, 0))
+		if fc.hello.Token != "two" || time.Since(expired) != 0 {
+			t.Errorf("came back with token %q after %v, want two, at once", fc.hello.Token, time.Since(expired))
+		}
+		id := fc.resumes("a", at(6, 0))
+		fc.send(&protocol.Replay{Subscription: id, Count: 1}, msg(7, 0, "a", "7"), &protocol.Resumed{Subscription: id, Position: at(7, 0)})
+		r.next("message a=6", "message a=7", "resumed")
+
+		fc.cut() // an ordinary loss: the token is still good
+		if fc = b.resume(at(7, 0)); fc.hello.Token != "two" {
+			t.Errorf("came back with token %q, want two", fc.hello.Token)
+		}
+		if want := []string{"connect", "token_expired"}; !slices.Equal(source.reasons, want) {
+			t.Errorf("asked because of %q, want %q", source.reasons, want)
+		}
+	})
+}
+
+func TestTokenWhoseTimeIsUpIsNotShownAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		source := &tokenSource{tokens: []string{"one", "two"}}
+		hello := connected(at(5, 0))
+		hello.Expires = time.Now().Add(time.Minute).UnixMilli()
+		_, fc := b.dialWith(hello, WithTokenFunc(source.next), WithMaxSilence(time.Hour))
+		time.Sleep(time.Minute)
+		fc.cut()
+		if fc = b.resume(at(5, 0)); fc.hello.Token != "two" {
+			t.Errorf("came back with token %q, want two", fc.hello.Token)
+		}
+		if want := []string{"connect", "expired"}; !slices.Equal(source.reasons, want) {
+			t.Errorf("asked because of %q, want %q", source.reasons, want)
+		}
+	})
+}
+
+func TestTokenSourceThatFailsIsAskedAgain(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		source := &tokenSource{tokens: []string{"one", "two"}}
+		_, fc := b.dial(at(5, 0), WithTokenFunc(source.next))
+		source.fail = 2
+		fc.send(&protocol.Disconnect{Code: protocol.CodeTokenExpired, Reconnect: true})
+		if fc = b.resume(at(5, 0)); fc.hello.Token != "two" {
+			t.Errorf("came back with token %q, want two", fc.hello.Token)
+		}
+		if want := []string{"connect", "token_expired", "token_expired", "token_expired"}; !slices.Equal(source.reasons, want) {
+			t.Errorf("asked because of %q, want %q", source.reasons, want)
+		}
+	})
+}
+
+func TestFixedTokenThatHasExpiredEndsTheClient(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		c, fc := b.dial(at(5, 0), WithToken("one"))
+		fc.send(&protocol.Disconnect{Code: protocol.CodeTokenExpired, Reconnect: true})
+		<-c.Done()
+		if s := c.Status(); !errors.Is(s.Err, ErrTokenExpired) {
+			t.Errorf("status %+v, want token_expired", s)
+		}
+	})
+}
+
+func TestTokenThatKeepsBeingRefusedIsNotTriedInALoop(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		source := &tokenSource{tokens: []string{"1", "2", "3", "4", "5"}}
+		_, fc := b.dial(at(5, 0), WithTokenFunc(source.next))
+		time.Sleep(stableAfter)
+		start := time.Now()
+		for range 4 {
+			fc.send(&protocol.Disconnect{Code: protocol.CodeTokenExpired, Reconnect: true})
+			fc = b.accept()
+		}
+		if got, want := time.Since(start), (0+500+1000+2000)*time.Millisecond; got != want {
+			t.Errorf("four refusals took %v, want %v", got, want)
+		}
+	})
+}

@@ -1,0 +1,29 @@
+// Package carillon is the Go client of a Carillon broker.
+//
+//	c, err := carillon.Dial(ctx, "wss://host/ws", carillon.WithToken(token))
+//	ack, err := c.Publish(ctx, "orders.42", order, carillon.Retain())
+//	for m, err := range c.Subscribe("orders.*").Messages(ctx) {
+//		var gap *carillon.GapError
+//		if errors.As(err, &gap) {
+//			continue // told what is missing; the iteration goes on
+//		}
+//		if err != nil {
+//			return err // the last one
+//		}
+//		...
+//	}
+//
+// A Client keeps one connection. It reconnects by itself, for ever, with full jitter, until a code of the broker says that it is
+// of no use; every subscription then goes on from where it was, or its stream says what is missing. It never runs the
+// application's code on its read loop, and it never drops a message silently.
+//
+// How it works inside: the run goroutine (client.go) makes a connection, reads it, and comes back after the backoff. What it
+// reads goes through Client.handle (packets.go), a table with one case a packet, which moves the subscriptions' wire side
+// (stream.go) and fills their inboxes (inbox.go), from which the application iterates (subscription.go). What is to be written
+// is taken by the connection's writer (connection.go): subscribe requests first, then the publish queue (publish.go), as many
+// packets as fit into one WebSocket message.
+//
+// Positions: the session has one, moved by every live message; a subscription has its own until it is live and the session has
+// reached it. Everything about the wire is guarded by Client.mu; an inbox has its own lock. Lock order: Client.mu, then
+// inbox.mu. Nothing of the application is called with a lock held.
+package carillon

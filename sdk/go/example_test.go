@@ -1,0 +1,97 @@
+package carillon_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+
+	carillon "github.com/carillon-mq/carillon/sdk/go"
+)
+
+type Order struct {
+	ID    int `msgpack:"id"`
+	Total int `msgpack:"total"`
+}
+
+func ExampleDial() {
+	ctx := context.Background()
+	fetch := func(context.Context, carillon.TokenRequest) (string, error) { return "a token of your issuer", nil }
+	c, err := carillon.Dial(ctx, "wss://broker.example/ws", carillon.WithTokenFunc(fetch))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+}
+
+func ExampleClient_Publish() {
+	ctx := context.Background()
+	c, err := carillon.Dial(ctx, "ws://127.0.0.1:8080/ws")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	ack, err := c.Publish(ctx, "orders.42", Order{ID: 42, Total: 5}, carillon.Retain())
+	switch {
+	case errors.Is(err, carillon.ErrForbidden):
+		log.Print("this token may not publish there")
+	case errors.Is(err, carillon.ErrUnknownOutcome):
+		log.Print("it may have been published, or not")
+	case err != nil:
+		log.Print(err)
+	default:
+		fmt.Println(ack.Durability)
+	}
+}
+
+func ExampleSubscription_Messages() {
+	ctx := context.Background()
+	c, err := carillon.Dial(ctx, "ws://127.0.0.1:8080/ws")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	for m, err := range c.Subscribe("orders.*").Messages(ctx) {
+		if gap, ok := errors.AsType[*carillon.GapError](err); ok {
+			fmt.Println("missing:", gap.Count, gap.Reason)
+			continue
+		}
+		if err != nil {
+			log.Fatal(err) // refused, or the client has ended
+		}
+		var o Order
+		if err := m.Decode(&o); err != nil {
+			log.Print(err)
+		}
+		fmt.Println(m.Topic, o.Total, m.Retained)
+	}
+}
+
+// A program that keeps the cursor goes on where it was after it was started again.
+func ExampleFrom() {
+	ctx := context.Background()
+	c, err := carillon.Dial(ctx, "ws://127.0.0.1:8080/ws")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	var cursor carillon.Cursor // from where it was kept
+	for e, err := range c.Subscribe("orders.*", carillon.From(cursor)).Events(ctx) {
+		switch e := e.(type) {
+		case *carillon.Message:
+			fmt.Println(e.Topic)
+			if next := e.Cursor(); next != "" { // none from the middle of a snapshot
+				cursor = next
+			}
+		case *carillon.SnapshotEnd:
+			cursor = e.Cursor // everything retained is known now
+		case *carillon.GapError:
+			fmt.Println("missing:", e.Count, e.Reason)
+		case nil:
+			log.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package carillon
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"time"
+)
+
+// Option is an option of Dial.
+type Option func(*options)
+
+type options struct {
+	token        func(context.Context, TokenRequest) (string, error)
+	staticToken  bool
+	header       http.Header
+	httpClient   *http.Client
+	logger       *slog.Logger
+	base, cap    time.Duration
+	pendingLimit int
+	bufferCount  int
+	bufferBytes  int
+	maxSilence   time.Duration
+	dialTimeout  time.Duration
+	retryDial    bool
+	status       func(Status)
+	name         string
+	rand         func() float64
+}
+
+func defaultOptions() options {
+	return options{
+		httpClient:   http.DefaultClient,
+		logger:       slog.New(slog.DiscardHandler),
+		base:         500 * time.Millisecond,
+		cap:          20 * time.Second,
+		pendingLimit: 1024,
+		bufferCount:  4096,
+		bufferBytes:  4 << 20,
+		dialTimeout:  10 * time.Second,
+		name:         "carillon-go",
+		rand:         rand.Float64,
+	}
+}
+
+// WithToken authenticates with a fixed token. When the broker says that it has expired, the client stops with that error.
+func WithToken(token string) Option {
+	return func(o *options) {
+		o.token = func(context.Context, TokenRequest) (string, error) { return token, nil }
+		o.staticToken = true
+	}
+}
+
+// TokenRequest says why a token is wanted.
+type TokenRequest struct {
+	Reason string // "connect" for the first one, "expired" when the time of the last one is up, else the broker's code by name
+}
+
+// WithTokenFunc authenticates with the tokens that source returns. It is called before the first connection and whenever a
+// new token is needed, not on every reconnect. An error is as good as a failed connection: the client tries again later. ctx ends
+// with the client. source is called by one goroutine at a time and holds up the reconnect.
+func WithTokenFunc(source func(ctx context.Context, r TokenRequest) (string, error)) Option {
+	return func(o *options) { o.token, o.staticToken = source, false }
+}
+
+// WithHTTPHeader sends headers with the upgrade request.
+func WithHTTPHeader(h http.Header) Option {
+	return func(o *options) { o.header = h.Clone() }
+}
+
+// WithHTTPClient makes the connection with h: for TLS settings, proxies, or another way to dial. Its Timeout bounds the upgrade.
+func WithHTTPClient(h *http.Client) Option {
+	return func(o *options) { o.httpClient = h }
+}
+
+// WithLogger logs connections made and lost to l. Without it nothing is logged.
+func WithLogger(l *slog.Logger) Option {
+	return func(o *options) { o.logger = l }
+}
+
+// WithBackoff sets the delays between attempts to reconnect: the n-th is random in [0, min(most, base*2^n)). Default 500 ms, 20 s.
+func WithBackoff(base, most time.Duration) Option {
+	return func(o *options) { o.base, o.cap = base, most }
+}
+
+// WithPendingLimit bounds how many publishes are accepted and not acknowledged yet. Default 1,024.
+func WithPendingLimit(n int) Option {
+	return func(o *options) { o.pendingLimit = max(n, 1) }
+}
+
+// WithBuffer bounds what each subscription holds for the application: so many messages, so many bytes. Default 4,096 and 4 MiB.
+func WithBuffer(messages, bytes int) Option {
+	return func(o *options) { o.bufferCount, o.bufferBytes = max(messages, 1), max(bytes, 1) }
+}
+
+// WithMaxSilence sets how long nothing may come from the broker before the connection counts as dead. Default: the broker's ping
+// interval and 10 s.
+func WithMaxSilence(d time.Duration) Option {
+	return func(o *options) { o.maxSilence = d }
+}
+
+// WithDialTimeout bounds one attempt to connect, up to the broker's Connected. Default 10 s.
+func WithDialTimeout(d time.Duration) Option {
+	return func(o *options) { o.dialTimeout = d }
+}
+
+// WithDialRetry lets Dial try again, like a reconnect, until its context ends. Without it a failed first attempt is Dial's error.
+func WithDialRetry() Option {
+	return func(o *options) { o.retryDial = true }
+}
+
+// WithClientName tells the broker what kind of client this is; it is shown to its operators.
+func WithClientName(name string) Option {
+	return func(o *options) { o.name = name }
+}
+
+// WithStatus calls f with every change of the status, in order, by one goroutine. f must not wait for Close.
+func WithStatus(f func(Status)) Option {
+	return func(o *options) { o.status = f }
+}

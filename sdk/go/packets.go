@@ -1,0 +1,278 @@
+package carillon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// handle takes the packets of one message of the broker.
+func (c *Client) handle(ctx context.Context, cn *connection, b []byte) error {
+	for len(b) > 0 {
+		raw, rest, err := protocol.Next(b)
+		if err != nil {
+			return fmt.Errorf("read: %w", plainError(err))
+		}
+		b = rest
+		c.mu.Lock()
+		err = c.dispatchLocked(ctx, cn, raw)
+		c.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dispatchLocked takes one packet. Types that a later version may add are ignored.
+func (c *Client) dispatchLocked(ctx context.Context, cn *connection, raw protocol.Raw) error {
+	if raw.Type == protocol.TypeMessage {
+		var m protocol.Message
+		if err := m.Decode(raw); err != nil {
+			return fmt.Errorf("read: %w", plainError(err))
+		}
+		c.messageLocked(ctx, cn, &m)
+		return nil
+	}
+	if !raw.Type.FromServer() {
+		return nil
+	}
+	p, err := protocol.DecodePacket(raw)
+	if err != nil {
+		return fmt.Errorf("read: %w", plainError(err))
+	}
+	switch p := p.(type) {
+	case *protocol.Subscribed:
+		c.subscribedLocked(cn, p)
+	case *protocol.Unsubscribed:
+		c.answeredLocked(cn, p.ID)
+	case *protocol.Published:
+		c.publishedLocked(cn, p)
+	case *protocol.Replay:
+		cn.replay = replay{left: p.Count, kind: p.Kind, id: p.Subscription}
+	case *protocol.RetainedEnd:
+		if s := cn.byID[p.Subscription]; s.serving() {
+			c.forceLocked(s, s.retainedEnd(p, c.pos))
+		}
+	case *protocol.Resumed:
+		c.resumedLocked(ctx, cn, p)
+	case *protocol.Gap:
+		c.gapLocked(ctx, cn, p)
+	case *protocol.Ping:
+		if p.Position != nil {
+			c.pos = *p.Position
+			c.joinLocked()
+		}
+		cn.control = (&protocol.Pong{}).Append(cn.control)
+		signal(cn.wake)
+	case *protocol.ErrorPacket:
+		c.refusedLocked(cn, p)
+	case *protocol.Disconnect:
+		return disconnected(p)
+	}
+	return nil
+}
+
+// answeredLocked takes the request of that id out of flight, which may let another one go.
+func (c *Client) answeredLocked(cn *connection, id uint64) request {
+	r := cn.inflight[id]
+	delete(cn.inflight, id)
+	if len(cn.requests)+len(c.queue) > 0 {
+		signal(cn.wake)
+	}
+	return r
+}
+
+func (c *Client) publishedLocked(cn *connection, p *protocol.Published) {
+	pub, ok := c.answeredLocked(cn, p.ID).(*Publishing)
+	if !ok {
+		return
+	}
+	at := pub.base
+	if p.Seq > 0 {
+		at.Seq = p.Seq
+	}
+	if p.Offset > 0 {
+		at.Offset = p.Offset
+	}
+	c.settleLocked(pub, Ack{
+		Seq: p.Seq, Offset: p.Offset, Durability: p.Durability, Receivers: p.Receivers, Duplicate: p.Duplicate, position: at,
+	}, nil)
+}
+
+func (c *Client) subscribedLocked(cn *connection, p *protocol.Subscribed) {
+	s, ok := c.answeredLocked(cn, p.ID).(*Subscription)
+	if !ok || s.id != p.ID {
+		return // closed meanwhile
+	}
+	live, gap := s.subscribed(p, c.pos)
+	if live {
+		c.liveLocked(s)
+	}
+	s.confirm()
+	if gap != nil {
+		c.forceLocked(s, gap)
+	}
+}
+
+func (c *Client) resumedLocked(ctx context.Context, cn *connection, p *protocol.Resumed) {
+	s := cn.byID[p.Subscription]
+	if !s.serving() {
+		return
+	}
+	e := s.resumed(p)
+	c.liveLocked(s)
+	c.acceptLocked(ctx, s, e, p.Position)
+}
+
+// gapLocked tells a subscription, or all live ones, what is missing. One that has no room for it leaves; it is told when it resumes.
+func (c *Client) gapLocked(ctx context.Context, cn *connection, p *protocol.Gap) {
+	if p.Subscription != 0 {
+		if s := cn.byID[p.Subscription]; s.serving() {
+			c.tellGapLocked(ctx, s, p, c.pos)
+		}
+		return
+	}
+	before := c.pos
+	c.pos = p.To
+	c.joinLocked()
+	for _, s := range slices.Clone(c.subs) {
+		if s.phase == phaseLive {
+			c.tellGapLocked(ctx, s, p, before)
+		}
+	}
+}
+
+func (c *Client) tellGapLocked(ctx context.Context, s *Subscription, p *protocol.Gap, session protocol.Position) {
+	if !c.acceptLocked(ctx, s, s.gap(p.Reason, p.From, p.To, p.Count), s.position(session)) {
+		return
+	}
+	if s.gapped(p); s.phase == phaseLive {
+		c.liveLocked(s)
+	}
+}
+
+// messageLocked hands a message to the subscriptions it is for: the one of the Replay it is in, or all live ones that match.
+func (c *Client) messageLocked(ctx context.Context, cn *connection, m *protocol.Message) {
+	if cn.replay.left > 0 {
+		cn.replay.left--
+		if s := cn.byID[cn.replay.id]; s.serving() {
+			c.replayedLocked(ctx, s, m, cn.replay.kind != protocol.ReplayLog)
+		}
+		return
+	}
+	cn.targets = c.live.match(m.Topic, cn.targets[:0])
+	cn.before = cn.before[:0]
+	for _, s := range cn.targets {
+		cn.before = append(cn.before, s.position(c.pos))
+	}
+	c.pos.Seq = max(c.pos.Seq, m.Seq)
+	c.pos.Offset = max(c.pos.Offset, m.Offset)
+	c.joinLocked()
+	for i, s := range cn.targets {
+		if s.phase != phaseLive || s.repeated(m, c.pos) {
+			continue
+		}
+		if c.acceptLocked(ctx, s, deliverable(m, false, s.resumeAt(s.position(c.pos))), cn.before[i]) {
+			s.markDelivered(m, c.pos)
+		}
+	}
+	clear(cn.targets)
+}
+
+// replayedLocked hands a message of a Replay to its subscription. Those of a snapshot are held whatever room there is: from the
+// middle of a snapshot nothing can be resumed.
+func (c *Client) replayedLocked(ctx context.Context, s *Subscription, m *protocol.Message, retained bool) {
+	if retained {
+		s.awaiting = true
+		c.forceLocked(s, deliverable(m, true, protocol.Position{}))
+		s.delivered = true
+		return
+	}
+	if s.repeated(m, c.pos) {
+		return
+	}
+	after := s.position(c.pos)
+	if !s.shared {
+		after = s.after(m, c.pos)
+	}
+	if c.acceptLocked(ctx, s, deliverable(m, false, s.resumeAt(after)), s.position(c.pos)) {
+		if !s.shared {
+			s.own = after
+		}
+		s.markDelivered(m, c.pos)
+	}
+}
+
+// acceptLocked puts e into the inbox of s and reports whether it is there. It lets go of the lock while it waits for room. A
+// subscription that has none leaves the stream, served up to the position at, and gets e when it resumes.
+func (c *Client) acceptLocked(ctx context.Context, s *Subscription, e Event, at protocol.Position) bool {
+	id := s.id
+	for {
+		switch s.in.offer(e, false) {
+		case offerTaken:
+			return true
+		case offerParked:
+			c.leaveAtLocked(s, at)
+			return false
+		case offerWait:
+			c.mu.Unlock()
+			s.in.wait(ctx)
+			c.mu.Lock()
+			if s.id != id || ctx.Err() != nil {
+				return false // closed meanwhile
+			}
+		}
+	}
+}
+
+// forceLocked puts e into the inbox of s whatever room there is.
+func (c *Client) forceLocked(s *Subscription, e Event) { s.in.offer(e, true) }
+
+// refusedLocked takes an Error: the answer to a request, or the end of a subscription.
+func (c *Client) refusedLocked(cn *connection, p *protocol.ErrorPacket) {
+	switch r := c.answeredLocked(cn, p.ID).(type) {
+	case *Publishing:
+		c.settleLocked(r, Ack{}, fmt.Errorf("publish %q: %w", r.out.Topic, p.Err()))
+	case *Subscription:
+		if r.id == p.ID {
+			delete(cn.byID, r.id)
+			r.id = 0
+			c.refuseLocked(cn, r, p.Err())
+		}
+	case unsubscribing:
+		if p.Code.Retry() {
+			cn.later = append(cn.later, r)
+			cn.laterAt = time.Now().Add(max(p.RetryAfter, time.Second))
+			c.askLocked(cn)
+		}
+	case nil:
+		if s := cn.byID[p.ID]; p.ID != 0 && s.serving() {
+			c.refuseLocked(cn, s, p.Err())
+			return
+		}
+		c.opt.logger.Warn("the broker refused something", "code", p.Code.String(), "err", p.Detail)
+	}
+}
+
+// refuseLocked ends a subscription with e, or asks for it again later if that may help.
+func (c *Client) refuseLocked(cn *connection, s *Subscription, e *Error) {
+	c.leaveLocked(s)
+	if !e.Code.Retry() {
+		s.phase = phaseEnded
+		c.subs = slices.DeleteFunc(c.subs, func(o *Subscription) bool { return o == s })
+		s.end(fmt.Errorf("subscribe %q: %w", s.filter, e), false)
+		return
+	}
+	delays := backoff{base: c.opt.base, cap: c.opt.cap, rand: c.opt.rand, attempt: s.refusals}
+	s.refusals++
+	s.notBefore = time.Now().Add(e.RetryAfter + delays.next())
+	c.askLocked(cn)
+}
+
+// plainError is err without its code: what the broker got wrong is not a refusal by it.
+func plainError(err error) error { return errors.New(err.Error()) }

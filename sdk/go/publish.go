@@ -1,0 +1,228 @@
+package carillon
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// Ack is the broker's acknowledgement of a publish.
+type Ack struct {
+	Seq        uint64 // in this run of the broker; 0: the topic keeps no positions
+	Offset     uint64 // in the store; 0: it was not committed there
+	Durability Durability
+	Receivers  int64 // live subscriptions it was handed to; -1 if that was not asked for, or not known in time
+	Duplicate  bool  // a publish with the same ID had been applied before
+
+	position protocol.Position
+}
+
+// Cursor is a position at or before the message, to subscribe From.
+func (a Ack) Cursor() Cursor { return cursorOf(a.position) }
+
+// Durability is what the broker had done with a message when it acknowledged it.
+type Durability = protocol.Durability
+
+// The values of Durability.
+const (
+	Appended  = protocol.Appended  // in the broker's log in memory
+	Committed = protocol.Committed // in the store
+)
+
+// PublishOption is an option of Client.Publish.
+type PublishOption func(*protocol.Publish)
+
+// Retain makes the message the topic's retained value.
+func Retain() PublishOption {
+	return func(p *protocol.Publish) { p.Retain = true }
+}
+
+// Header adds a header.
+func Header(name, value string) PublishOption {
+	return func(p *protocol.Publish) {
+		if p.Headers == nil {
+			p.Headers = make(map[string]string)
+		}
+		p.Headers[name] = value
+	}
+}
+
+// ContentType replaces the content type that goes with the value's Go type.
+func ContentType(t string) PublishOption {
+	return func(p *protocol.Publish) { p.ContentType = t }
+}
+
+// ID sets the message id, by which the broker recognizes a publish that is repeated.
+func ID(id string) PublishOption {
+	return func(p *protocol.Publish) { p.MessageID = id }
+}
+
+// WantReceivers asks for Ack.Receivers.
+func WantReceivers() PublishOption {
+	return func(p *protocol.Publish) { p.Receivers = true }
+}
+
+// Publish publishes value to topic and waits for the acknowledgement. A []byte is sent as it is, a string as text, Raw as it says,
+// JSON(v) as JSON, and any other value as msgpack.
+//
+// While there is no connection it waits for the next one, until ctx ends; it fails with ErrQueueFull when too many do
+// (WithPendingLimit). If the connection is lost, or ctx ends, after it was sent and before it was acknowledged, the error is
+// ErrUnknownOutcome: it is not sent again by itself. Any number of goroutines may publish at once; their publishes travel
+// together. The publishes of one goroutine are applied in order.
+func (c *Client) Publish(ctx context.Context, topic string, value any, opts ...PublishOption) (Ack, error) {
+	p, err := c.publish(ctx, topic, value, false, opts)
+	if err != nil {
+		return Ack{}, err
+	}
+	return p.Wait(ctx)
+}
+
+// PublishAsync is Publish without waiting for the acknowledgement, which the returned Publishing stands for. It waits only
+// while WithPendingLimit publishes are not acknowledged yet. Publishes are applied in the order of the calls.
+func (c *Client) PublishAsync(ctx context.Context, topic string, value any, opts ...PublishOption) (*Publishing, error) {
+	return c.publish(ctx, topic, value, true, opts)
+}
+
+// Clear removes the retained value of topic.
+func (c *Client) Clear(ctx context.Context, topic string, opts ...PublishOption) (Ack, error) {
+	return c.Publish(ctx, topic, Raw{}, append(slices.Clip(opts), Retain())...)
+}
+
+// Publishing is a publish that is under way.
+type Publishing struct {
+	c    *Client
+	out  protocol.Publish
+	base protocol.Position // the session's when it was sent; guarded by c.mu
+	done chan struct{}
+	ack  Ack // with err set before done is closed
+	err  error
+}
+
+// Done is closed when the outcome is known.
+func (p *Publishing) Done() <-chan struct{} { return p.done }
+
+// Wait waits for the acknowledgement. When ctx ends first, the publish is taken back if it was not sent yet; if it was, the
+// error is ErrUnknownOutcome with that of ctx.
+func (p *Publishing) Wait(ctx context.Context) (Ack, error) {
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		if !p.c.takeBack(p, ctx.Err()) {
+			return Ack{}, fmt.Errorf("publish %q: %w (%w)", p.out.Topic, ErrUnknownOutcome, ctx.Err())
+		}
+	}
+	return p.ack, p.err
+}
+
+func (c *Client) publish(ctx context.Context, topic string, value any, async bool, opts []PublishOption) (*Publishing, error) {
+	p := &Publishing{c: c, out: protocol.Publish{Topic: topic}, done: make(chan struct{})}
+	payload, contentType, err := encode(value)
+	if err != nil {
+		return nil, fmt.Errorf("publish %q: encode %T: %w", topic, value, err)
+	}
+	if async {
+		payload = bytes.Clone(payload)
+	}
+	p.out.Payload, p.out.ContentType = payload, contentType
+	for _, o := range opts {
+		o(&p.out)
+	}
+	if err := validate(&p.out); err != nil {
+		return nil, fmt.Errorf("publish %q: %w", topic, err)
+	}
+	if err := c.enqueue(ctx, p); err != nil {
+		return nil, fmt.Errorf("publish %q: %w", topic, err)
+	}
+	return p, nil
+}
+
+// validate refuses what would make the broker close the connection.
+func validate(p *protocol.Publish) error {
+	if err := protocol.ValidateTopic(p.Topic); err != nil {
+		return err
+	}
+	if len(p.MessageID) > protocol.MaxMessageID || !utf8.ValidString(p.MessageID) {
+		return protocol.Errorf(protocol.CodeBadArgs, "found a message id of %d bytes, wanted at most %d of UTF-8", len(p.MessageID), protocol.MaxMessageID)
+	}
+	if len(p.ContentType) > protocol.MaxContentType || !utf8.ValidString(p.ContentType) {
+		return protocol.Errorf(protocol.CodeBadArgs, "found a content type of %d bytes, wanted at most %d of UTF-8", len(p.ContentType), protocol.MaxContentType)
+	}
+	n := 0
+	for k, v := range p.Headers {
+		n += len(k) + len(v)
+		if k == "" || !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return protocol.Errorf(protocol.CodeBadArgs, "found header %q, wanted a name and UTF-8", k)
+		}
+	}
+	if len(p.Headers) > protocol.MaxHeaders || n > protocol.MaxHeaderBytes {
+		return protocol.Errorf(protocol.CodeBadArgs, "found %d headers of %d bytes, wanted at most %d of %d",
+			len(p.Headers), n, protocol.MaxHeaders, protocol.MaxHeaderBytes)
+	}
+	return nil
+}
+
+// enqueue takes p for sending. The queue outlives connections.
+func (c *Client) enqueue(ctx context.Context, p *Publishing) error {
+	if err := c.acquire(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.errLocked(); err != nil {
+		<-c.slots
+		return err
+	}
+	c.queue = append(c.queue, p)
+	c.unsettled++
+	c.wakeLocked()
+	return nil
+}
+
+// acquire takes one of the WithPendingLimit slots.
+func (c *Client) acquire(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	if c.Status().State != StateConnected {
+		return ErrQueueFull
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-c.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// takeBack ends p with err if it has not been sent yet and reports whether its outcome is known.
+func (c *Client) takeBack(p *Publishing, err error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.queue, p); i >= 0 {
+		c.queue = slices.Delete(c.queue, i, i+1)
+		c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, err))
+	}
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// settleLocked gives p its outcome. p is in no queue any more.
+func (c *Client) settleLocked(p *Publishing, ack Ack, err error) {
+	p.ack, p.err = ack, err
+	close(p.done)
+	<-c.slots
+	c.unsettled--
+	c.checkFlushedLocked()
+}

@@ -1,0 +1,275 @@
+package carillon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// session makes a connection and serves it until it ends. lasted is how long it stood. err is never nil.
+func (c *Client) session(ctx context.Context) (lasted time.Duration, err error) {
+	cn, hello, rest, err := c.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	cn.watch, cn.retry = time.NewTimer(time.Hour), time.NewTimer(time.Hour)
+	cn.retry.Stop()
+	if cn.alive(); cn.silence == 0 {
+		cn.watch.Stop()
+	}
+	c.attach(cn, hello)
+
+	var parts sync.WaitGroup
+	parts.Go(func() {
+		if err := cn.write(func(b []byte) []byte { return c.fill(cn, b) }); err != nil {
+			c.giveUp(cn, fmt.Errorf("write: %w", err))
+		}
+	})
+	parts.Go(func() { c.guard(ctx, cn) })
+	err = c.handle(ctx, cn, rest)
+	for err == nil {
+		var b []byte
+		if b, err = cn.read(context.Background()); err == nil {
+			err = c.handle(ctx, cn, b)
+		}
+	}
+	close(cn.over)
+	err = c.detach(cn, err)
+	cn.abort()
+	parts.Wait()
+	return time.Since(began), err
+}
+
+// guard keeps the time of a connection and closes it when ctx ends.
+func (c *Client) guard(ctx context.Context, cn *connection) {
+	defer cn.watch.Stop()
+	defer cn.retry.Stop()
+	for {
+		select {
+		case <-cn.over:
+			return
+		case <-ctx.Done():
+			cn.shut()
+			return
+		case <-cn.watch.C:
+			c.giveUp(cn, errSilent)
+			return
+		case <-cn.retry.C:
+			c.mu.Lock()
+			c.askLocked(cn)
+			c.mu.Unlock()
+		}
+	}
+}
+
+// giveUp ends a connection because of err. Reading it then fails, which ends the session.
+func (c *Client) giveUp(cn *connection, err error) {
+	c.mu.Lock()
+	if cn.cause == nil {
+		cn.cause = err
+	}
+	c.mu.Unlock()
+	cn.abort()
+}
+
+// attach begins a session: what is subscribed is asked for again, what waits is sent.
+func (c *Client) attach(cn *connection, hello *protocol.Connected) {
+	c.opt.logger.Info("connected", "session", hello.Session, "user", hello.User)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cn = cn
+	c.pos = hello.Position
+	c.connectedOnce = true
+	c.askLocked(cn)
+	c.wakeLocked()
+	c.noteLocked(Status{State: StateConnected, Session: hello.Session, User: hello.User})
+	select {
+	case c.first <- nil:
+	default:
+	}
+}
+
+// detach ends a session: the outcome of what is in flight is unknown, the subscriptions keep their places. It returns why the
+// session ended.
+func (c *Client) detach(cn *connection, err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cn = nil
+	for _, r := range cn.inflight {
+		if p, ok := r.(*Publishing); ok {
+			c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, ErrUnknownOutcome))
+		}
+	}
+	for _, s := range c.subs {
+		if s.phase == phaseLive {
+			c.live.remove(s)
+		}
+		s.idle(c.pos)
+	}
+	c.joining = nil
+	if cn.cause != nil {
+		return cn.cause
+	}
+	return err
+}
+
+// fill appends to b as many packets as go into one message: answers to pings, then requests, then publishes.
+func (c *Client) fill(cn *connection, b []byte) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cn != cn {
+		return b // it has ended: what waits is for the next one
+	}
+	b = append(b, cn.control...)
+	cn.control = cn.control[:0]
+	b, sent := fill(c, cn, b, cn.requests)
+	cn.requests = slices.Delete(cn.requests, 0, sent)
+	if len(cn.requests) > 0 {
+		return b
+	}
+	b, sent = fill(c, cn, b, c.queue)
+	c.queue = slices.Delete(c.queue, 0, sent)
+	return b
+}
+
+// fill appends packets of queue as long as they fit and reports how many of the queue are dealt with.
+func fill[R request](c *Client, cn *connection, b []byte, queue []R) (_ []byte, sent int) {
+	for _, r := range queue {
+		if len(cn.inflight) >= cn.maxInflight {
+			break
+		}
+		id := c.nextID + 1
+		next := r.packet(id).Append(b)
+		if len(next) > cn.maxMessage && len(b) > 0 {
+			break
+		}
+		sent++
+		if len(next) > cn.maxMessage && c.tooLargeLocked(cn, r, len(next)) {
+			continue
+		}
+		b = next
+		c.nextID = id
+		cn.inflight[id] = r
+		switch r := any(r).(type) {
+		case *Subscription:
+			r.id = id
+			cn.byID[id] = r
+		case *Publishing:
+			r.base = c.pos
+		}
+	}
+	return b, sent
+}
+
+// tooLargeLocked refuses a publish of n bytes that would make the broker close the connection.
+func (c *Client) tooLargeLocked(cn *connection, r request, n int) bool {
+	p, ok := r.(*Publishing)
+	if ok {
+		err := protocol.Errorf(protocol.CodeTooLarge, "found a packet of %d bytes, wanted at most %d", n, cn.maxMessage)
+		c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, err))
+	}
+	return ok
+}
+
+func (c *Client) wakeLocked() {
+	if c.cn != nil {
+		signal(c.cn.wake)
+	}
+}
+
+// askLocked queues a Subscribe for every subscription that is idle and may be asked for now, and what was put off till now.
+func (c *Client) askLocked(cn *connection) {
+	soonest := time.Duration(-1)
+	if wait := time.Until(cn.laterAt); wait > 0 {
+		soonest = wait
+	} else if len(cn.later) > 0 {
+		cn.requests = append(cn.requests, cn.later...)
+		cn.later = nil
+		signal(cn.wake)
+	}
+	for _, s := range c.subs {
+		if s.phase != phaseIdle || s.in.isParked() {
+			continue
+		}
+		if wait := time.Until(s.notBefore); wait > 0 {
+			if soonest < 0 || wait < soonest {
+				soonest = wait
+			}
+			continue
+		}
+		s.phase = phaseAsked
+		cn.requests = append(cn.requests, s)
+		signal(cn.wake)
+	}
+	if soonest >= 0 {
+		cn.retry.Reset(soonest)
+	}
+}
+
+// addSubscription takes s in and asks for it.
+func (c *Client) addSubscription(s *Subscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.errLocked(); err != nil {
+		s.phase = phaseEnded
+		s.end(err, false)
+		return
+	}
+	c.subs = append(c.subs, s)
+	if c.cn != nil {
+		s.phase = phaseAsked
+		c.cn.requests = append(c.cn.requests, s)
+		c.wakeLocked()
+	}
+}
+
+// dropSubscription ends s on the wire.
+func (c *Client) dropSubscription(s *Subscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.phase == phaseEnded {
+		return
+	}
+	c.leaveLocked(s)
+	s.phase = phaseEnded
+	c.subs = slices.DeleteFunc(c.subs, func(o *Subscription) bool { return o == s })
+}
+
+// leaveLocked takes s off the wire, if there is one: it gets nothing any more, and keeps its place.
+func (c *Client) leaveLocked(s *Subscription) {
+	if s.phase == phaseLive {
+		c.live.remove(s)
+	}
+	if cn := c.cn; cn != nil {
+		cn.requests = slices.DeleteFunc(cn.requests, func(r request) bool { return r == request(s) })
+		if s.id != 0 {
+			delete(cn.byID, s.id)
+			cn.requests = append(cn.requests, unsubscribing(s.id))
+			signal(cn.wake)
+		}
+	}
+	s.idle(c.pos)
+}
+
+// leaveAtLocked is leaveLocked for a subscription that has been served up to at.
+func (c *Client) leaveAtLocked(s *Subscription, at protocol.Position) {
+	c.leaveLocked(s)
+	s.own = at
+	if s.restarted != nil {
+		s.restarted = &at
+	}
+}
+
+// unpark lets the subscriptions go on whose application has caught up.
+func (c *Client) unpark() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cn != nil {
+		c.askLocked(c.cn)
+	}
+}

@@ -1,0 +1,223 @@
+package carillon
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// phase is where a subscription is on the wire ([SUB-5]).
+type phase uint8
+
+const (
+	phaseIdle     phase = iota // not asked for: no connection, parked, or waiting to ask again
+	phaseAsked                 // Subscribe is queued or sent
+	phaseStarting              // Subscribed; only what is addressed to it is for it
+	phaseLive                  // plain messages are for it too
+	phaseEnded
+)
+
+// stream is the wire side of a subscription. It is guarded by Client.mu.
+type stream struct {
+	phase phase
+	id    uint64            // of the subscription in this session; 0 when idle or ended
+	own   protocol.Position // up to where it has been served, unless it shares the session's position
+	// shared: it is live and the session has reached its own position, which does not count any more ([POS-7]).
+	shared bool
+
+	// A subscription can be resumed from its position if it has one and is not waiting for the end of a snapshot: one that is cut
+	// before that starts afresh ([POS-8]).
+	placed    bool
+	awaiting  bool
+	restarted *protocol.Position // where it stood when it had to start afresh
+	delivered bool               // the application has been given something
+	again     bool               // and that before the snapshot under way began
+
+	// mark is the highest seq delivered, and the epoch it counts in: nothing up to it is delivered again.
+	markEpoch protocol.RunID
+	markSeq   uint64
+
+	refusals  int
+	notBefore time.Time // ask again then
+}
+
+// subscribe is the packet that asks for the stream from where it is.
+func (s *Subscription) subscribe(id uint64) *protocol.Subscribe {
+	p := &protocol.Subscribe{ID: id, Filter: s.filter, NoRetained: s.noRetained}
+	if s.placed {
+		p.Position = s.own.Append(nil)
+	}
+	return p
+}
+
+// serving reports whether packets for the subscription are its own. s may be nil.
+func (s *Subscription) serving() bool {
+	return s != nil && (s.phase == phaseStarting || s.phase == phaseLive)
+}
+
+// subscribed begins the stream. It reports whether the subscription is live at once, and returns a gap to tell or nil.
+func (s *Subscription) subscribed(p *protocol.Subscribed, session protocol.Position) (live bool, gap Event) {
+	s.refusals = 0
+	s.phase = phaseStarting
+	if s.placed {
+		if s.own.Epoch == session.Epoch {
+			s.setMark(s.own)
+		}
+		return false, nil
+	}
+	if r := s.restarted; r != nil && *r != p.Position {
+		gap = s.gap(GapSnapshot, r, p.Position, -1)
+	}
+	s.restarted = nil
+	s.own, s.placed = p.Position, true
+	s.setMark(p.Position)
+	s.awaiting, s.again = !s.noRetained, s.delivered
+	return s.noRetained, gap
+}
+
+func (s *Subscription) retainedEnd(p *protocol.RetainedEnd, session protocol.Position) Event {
+	s.awaiting = false
+	end := &SnapshotEnd{Reset: p.Reset || s.again, Cursor: s.cursor(session)}
+	s.delivered, s.again = true, false
+	return end
+}
+
+// resumed takes the position at which the subscription goes live.
+func (s *Subscription) resumed(p *protocol.Resumed) Event {
+	s.own, s.shared, s.placed = p.Position, false, true
+	s.setMark(p.Position)
+	return &Resumed{Cursor: s.cursor(p.Position)}
+}
+
+// gapped moves the subscription over what is missing. After most gaps the retained messages are sent again ([GAP-4]).
+func (s *Subscription) gapped(p *protocol.Gap) {
+	if p.Subscription != 0 {
+		s.own, s.shared, s.placed = p.To, false, true
+	}
+	if p.Reason != protocol.GapLive && !s.noRetained {
+		s.awaiting = true
+	}
+}
+
+func (s *Subscription) gap(reason GapReason, from *protocol.Position, to protocol.Position, count int64) *GapError {
+	g := &GapError{Filter: s.filter, Reason: reason, To: cursorOf(to), Count: count}
+	if from != nil {
+		g.From = cursorOf(*from)
+	}
+	return g
+}
+
+// position is up to where the subscription has been served.
+func (s *Subscription) position(session protocol.Position) protocol.Position {
+	if s.shared {
+		return session
+	}
+	return s.own
+}
+
+// resumeAt is the position from which the application can go on, none while a snapshot is awaited.
+func (s *Subscription) resumeAt(p protocol.Position) protocol.Position {
+	if s.awaiting {
+		return protocol.Position{}
+	}
+	return p
+}
+
+func (s *Subscription) cursor(session protocol.Position) Cursor {
+	return cursorOf(s.resumeAt(s.position(session)))
+}
+
+// after is the subscription's own position after m, which came in a Replay ([POS-8]). While the position is of an earlier run of
+// the broker only its offset moves: seq counts in another epoch until Resumed. An offset is of the store's present term.
+func (s *Subscription) after(m *protocol.Message, session protocol.Position) protocol.Position {
+	p := s.own
+	if m.Seq > 0 && p.Epoch == session.Epoch {
+		p.Seq = m.Seq
+	}
+	if m.Offset > 0 {
+		p.Offset, p.Term = m.Offset, session.Term
+	}
+	return p
+}
+
+// repeated reports whether m has been delivered before. session is the session's position.
+func (s *Subscription) repeated(m *protocol.Message, session protocol.Position) bool {
+	if m.Seq > 0 {
+		return s.markEpoch == session.Epoch && m.Seq <= s.markSeq
+	}
+	return m.Offset > 0 && !s.shared && s.own.Term == session.Term && m.Offset <= s.own.Offset
+}
+
+func (s *Subscription) markDelivered(m *protocol.Message, session protocol.Position) {
+	s.delivered = true
+	if m.Seq > 0 {
+		s.setMark(protocol.Position{Epoch: session.Epoch, Seq: m.Seq})
+	}
+}
+
+func (s *Subscription) setMark(p protocol.Position) {
+	if s.markEpoch != p.Epoch || s.markSeq < p.Seq {
+		s.markEpoch, s.markSeq = p.Epoch, p.Seq
+	}
+}
+
+// idle takes the subscription off the wire and keeps its place, if it has one to resume from.
+func (s *Subscription) idle(session protocol.Position) {
+	s.own, s.shared = s.position(session), false
+	if s.serving() && s.awaiting {
+		stood := s.own
+		s.restarted = &stood
+		s.placed, s.awaiting = false, false
+	}
+	if s.phase != phaseEnded {
+		s.phase = phaseIdle
+	}
+	s.id = 0
+}
+
+// liveLocked lets plain messages come to s.
+func (c *Client) liveLocked(s *Subscription) {
+	if s.phase != phaseLive {
+		s.phase = phaseLive
+		c.live.add(s)
+	}
+	if !slices.Contains(c.joining, s) {
+		c.joining = append(c.joining, s)
+	}
+	c.joinLocked()
+}
+
+// joinLocked lets live subscriptions share the session's position once it has reached their own ([POS-7]). Of two offsets of the
+// same term the session's is the higher one then, since nothing up to there is missing; a session without a term takes theirs.
+func (c *Client) joinLocked() {
+	if len(c.joining) == 0 {
+		return
+	}
+	c.joining = slices.DeleteFunc(c.joining, func(s *Subscription) bool {
+		if s.phase != phaseLive || s.shared {
+			return true
+		}
+		if s.own.Epoch != c.pos.Epoch || s.own.Seq > c.pos.Seq {
+			return false
+		}
+		if c.pos.Term.IsZero() {
+			c.pos.Term = s.own.Term
+		}
+		if c.pos.Term == s.own.Term {
+			c.pos.Offset = max(c.pos.Offset, s.own.Offset)
+		}
+		s.shared = true
+		return true
+	})
+}
+
+// deliverable makes the application's own message of m.
+func deliverable(m *protocol.Message, retained bool, at protocol.Position) *Message {
+	return &Message{
+		Topic: m.Topic, Payload: bytes.Clone(m.Payload), ContentType: m.ContentType, Headers: maps.Clone(m.Headers),
+		Time: time.UnixMilli(m.Time), Retain: m.Retain, Retained: retained, position: at,
+	}
+}
