@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// adminFlags are what every verb that asks a running broker's admin listener takes.
+type adminFlags struct {
+	Admin string `help:"Address of the broker's admin listener, ${default} unless told." default:"http://127.0.0.1:8081" env:"CARILLON_ADMIN" placeholder:"URL"`
+}
+
+// adminAnswerBytes bounds what is read of an answer.
+const adminAnswerBytes = 4 << 20
+
+// get asks for path. An answer of any status is an answer; no answer is exitUnreachable.
+func (f *adminFlags) get(ctx context.Context, path string) (status int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(f.Admin, "/")+path, nil)
+	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
+		return 0, nil, usage("--admin %q is not a URL; write it like http://127.0.0.1:8081", f.Admin)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, &exitError{exitUnreachable, fmt.Errorf("cannot reach the admin listener at %s: %w", req.URL.Host, plainDialError(err))}
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, adminAnswerBytes))
+	if err != nil {
+		return 0, nil, &exitError{exitUnreachable, fmt.Errorf("read from the admin listener: %w", err)}
+	}
+	return resp.StatusCode, body, nil
+}
+
+// problemText is what a problem document says, on one line.
+func problemText(status int, body []byte) string {
+	var p struct{ Code, Detail, Hint string }
+	if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
+		return fmt.Sprintf("status %d", status)
+	}
+	return oneLine(p.Code + ": " + p.Detail)
+}

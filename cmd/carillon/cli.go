@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/carillon-mq/carillon/protocol"
+	carillon "github.com/carillon-mq/carillon/sdk/go"
+)
+
+// The exit codes. They are a promise to scripts.
+const (
+	exitDone = iota
+	exitFailed
+	exitUsage
+	exitRefused
+	exitUnreachable
+)
+
+// cli is the command line.
+type cli struct {
+	Dev     devCmd     `cmd:"" help:"Run a broker to try things with, on 127.0.0.1:8080, without tokens; data in a temporary folder."`
+	Serve   serveCmd   `cmd:"" help:"Run the broker."`
+	Pub     pubCmd     `cmd:"" help:"Publish a message, a file, or standard input line by line."`
+	Sub     subCmd     `cmd:"" help:"Subscribe and print messages."`
+	Bench   benchCmd   `cmd:"" help:"Measure a broker."`
+	Token   tokenCmd   `cmd:"" help:"Make and inspect tokens."`
+	Plugin  pluginCmd  `cmd:"" help:"See the plugins of a running broker."`
+	Config  configCmd  `cmd:"" help:"Check, show and start configurations."`
+	Health  healthCmd  `cmd:"" help:"Ask a running broker whether it is ready."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// streams are where a verb reads and writes: data on out, everything else on err.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// exitError ends the process with a code. A nil err has been told already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// usage is a mistake on the command line that kong cannot see.
+func usage(format string, args ...any) error {
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// run runs the verb that args name and returns the exit code.
+func run(args []string) int {
+	if code, ok := servePlugin(args); ok {
+		return code
+	}
+	s := streams{os.Stdin, os.Stdout, os.Stderr}
+	var c cli
+	code := -1
+	parser, err := kong.New(&c,
+		kong.Name("carillon"),
+		kong.Description("A pub/sub broker for the web. Nothing is lost silently."),
+		kong.UsageOnError(),
+		kong.Writers(s.out, s.err),
+		kong.Exit(func(n int) { code = n }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Bind(s),
+	)
+	if err != nil {
+		fmt.Fprintln(s.err, "carillon:", err)
+		return exitFailed
+	}
+	verb, err := parser.Parse(spelled(args))
+	if code >= 0 { // --help was asked for and has been printed
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(s.err, "carillon: %v\nTry carillon --help.\n", err)
+		return exitUsage
+	}
+	ctx, stop := signalContext()
+	defer stop()
+	verb.BindTo(ctx, (*context.Context)(nil))
+	return exitCode(s.err, verb.Run())
+}
+
+// spelled is args with other usual ways to ask for help or the version written as ours.
+func spelled(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return []string{"--help"}
+	case args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case args[0] == "--version":
+		return append([]string{"version"}, args[1:]...)
+	}
+	return args
+}
+
+// exitCode tells err, if it has not been told, and returns the code for it.
+func exitCode(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	code := exitFailed
+	var exit *exitError
+	var refusal *carillon.Error
+	switch {
+	case errors.As(err, &exit):
+		if code = exit.code; exit.err == nil {
+			return code
+		}
+	case errors.As(err, &refusal):
+		code = exitRefused
+	}
+	fmt.Fprintln(w, "carillon:", printable(err.Error()))
+	if errors.As(err, &refusal) {
+		if hint := hintOf(refusal); hint != "" {
+			fmt.Fprintln(w, "   ", printable(hint))
+		}
+	}
+	return code
+}
+
+// hintOf is what to do about a refusal, in the terms of the command line where the protocol's would not help.
+func hintOf(refusal *carillon.Error) string {
+	if refusal.Code == protocol.CodeTokenMissing {
+		return "Give a token with --token or in CARILLON_TOKEN."
+	}
+	return refusal.Packet(0).Hint
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
+)
+
+// configCmd is `carillon config`.
+type configCmd struct {
+	Check  configCheckCmd  `cmd:"" help:"Print every mistake in a configuration."`
+	Show   configShowCmd   `cmd:"" help:"Print the configuration in force, secrets hidden."`
+	Init   configInitCmd   `cmd:"" help:"Print a commented configuration to start from."`
+	Schema configSchemaCmd `cmd:"" help:"Print the JSON Schema of the configuration file."`
+}
+
+// configFile names the file as an argument or by -c.
+type configFile struct {
+	settings
+	File string `arg:"" optional:"" help:"Configuration file."`
+}
+
+func (c *configFile) load() (*config.Loaded, error) {
+	if c.File != "" {
+		c.Config = c.File
+	}
+	return c.settings.load(nil)
+}
+
+// configCheckCmd is `carillon config check`.
+type configCheckCmd struct {
+	configFile
+}
+
+// Run prints every mistake and fails if there is one.
+func (c *configCheckCmd) Run(s streams) error {
+	if _, err := c.load(); err != nil {
+		return mistakes(s, err)
+	}
+	if c.Config == "" {
+		fmt.Fprintln(s.err, "carillon: no file was named; the defaults, with the environment and the flags, are good")
+		return nil
+	}
+	fmt.Fprintln(s.err, "carillon: the configuration is good")
+	return nil
+}
+
+// mistakes tells err. What a configuration has wrong is a failure; to name one that cannot be read is wrong usage.
+func mistakes(s streams, err error) error {
+	tellProblems(s, err)
+	if _, ok := errors.AsType[config.KeyErrors](err); ok {
+		return &exitError{exitFailed, nil}
+	}
+	return &exitError{exitUsage, nil}
+}
+
+// configShowCmd is `carillon config show`.
+type configShowCmd struct {
+	configFile
+}
+
+// Run prints every key with its value.
+func (c *configShowCmd) Run(s streams) error {
+	l, err := c.load()
+	if err != nil {
+		return mistakes(s, err)
+	}
+	return l.Show(s.out)
+}
+
+// configInitCmd is `carillon config init`.
+type configInitCmd struct{}
+
+// Run prints the example.
+func (configInitCmd) Run(s streams) error {
+	_, err := fmt.Fprint(s.out, config.Example)
+	return err
+}
+
+// configSchemaCmd is `carillon config schema`.
+type configSchemaCmd struct{}
+
+// Run prints the schema.
+func (configSchemaCmd) Run(s streams) error {
+	schema, err := config.Schema()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "%s\n", schema)
+	return err
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
+)
+
+// devCmd is `carillon dev`.
+type devCmd struct {
+	settings
+}
+
+// Run runs a broker to try things with. Without --data-dir its data is in a temporary folder that goes with it.
+func (c *devCmd) Run(ctx context.Context, s streams) error {
+	base := config.Default()
+	temporary, err := os.MkdirTemp("", "carillon-dev-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the data: %w", err)
+	}
+	defer os.RemoveAll(temporary)
+	base.DataDir = temporary
+	cfg, err := c.mustLoad(s, base)
+	if err != nil {
+		return err
+	}
+	return runBroker(ctx, cfg, s, mode{dev: true}, func(ctx context.Context, srv *server) {
+		public, admin := srv.addresses()
+		fmt.Fprint(s.err, welcome(public, admin, cfg.DataDir, cfg.DataDir == temporary))
+		tick(ctx, srv.broker)
+	})
+}
+
+// welcome is what `dev` opens with: where it is, and lines to paste.
+func welcome(public, admin, dataDir string, temporary bool) string {
+	_, port, _ := net.SplitHostPort(public)
+	host := public
+	if strings.HasPrefix(public, "[::]") || strings.HasPrefix(public, "0.0.0.0") {
+		host = "127.0.0.1:" + port
+	}
+	command, server := commandName(), ""
+	if host != "127.0.0.1:8080" {
+		server = " --server ws://" + host + "/ws"
+	}
+	kept := "kept"
+	if temporary {
+		kept = "removed at the end; --data-dir DIR keeps it"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n  WebSocket   ws://%s/ws\n", host)
+	fmt.Fprintf(&b, "  HTTP        http://%s/v1/topics/{topic}\n", host)
+	if admin != config.None {
+		fmt.Fprintf(&b, "  Operators   http://%s/metrics\n", admin)
+	}
+	fmt.Fprintf(&b, "  Data        %s (%s)\n", dataDir, kept)
+	fmt.Fprintf(&b, "\nWatch a topic that ticks:\n\n  %s sub%s 'demo.>'\n", command, server)
+	fmt.Fprintf(&b, "\nSubscribe in one terminal, publish from another:\n\n  %s sub%s 'orders.>'\n", command, server)
+	fmt.Fprintf(&b, "  curl -d '{\"total\":5}' http://%s/v1/topics/orders.42\n", host)
+	fmt.Fprintf(&b, "  %s pub%s orders.42 '{\"total\":6}'\n\n", command, server)
+	return b.String()
+}
+
+// commandName is how this executable can be called from the same folder.
+func commandName() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "carillon"
+	}
+	name := filepath.Base(os.Args[0])
+	if found, err := exec.LookPath(name); err == nil && found == self {
+		return name
+	}
+	return os.Args[0]
+}
+
+// tick publishes to demo.tick every second until ctx ends.
+func tick(ctx context.Context, b *broker.Broker) {
+	everySecond := time.NewTicker(time.Second)
+	defer everySecond.Stop()
+	for n := 1; ; n++ {
+		select {
+		case now := <-everySecond.C:
+			payload, err := json.Marshal(map[string]any{"n": n, "time": now.Format(time.RFC3339)})
+			if err != nil {
+				return
+			}
+			// A broker that is full or draining refuses it; the next one comes in a second.
+			_, _ = b.Publish(ctx, broker.Everybody(), broker.PublishRequest{
+				Topic: "demo.tick", Payload: payload, ContentType: "application/json",
+			})
+		case <-ctx.Done():
+			return
+		}
+	}
+}

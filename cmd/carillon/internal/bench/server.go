@@ -1,0 +1,98 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Server is the process under test. PID 0 means that nothing is known about it.
+type Server struct {
+	URL string
+	PID int
+}
+
+// usage is what a server has used and holds, its child processes included.
+type usage struct {
+	cpu time.Duration
+	pss int64 // bytes
+	ok  bool
+}
+
+// clockTick is the unit of CPU time in /proc; it is 100 Hz on every Linux that Go supports.
+const clockTick = 10 * time.Millisecond
+
+func (s Server) usage() usage {
+	if s.PID == 0 {
+		return usage{}
+	}
+	var u usage
+	for _, pid := range append(children(s.PID), s.PID) {
+		cpu, err := cpuOf(pid)
+		if err != nil {
+			continue
+		}
+		u.cpu += cpu
+		u.ok = true
+		u.pss += pssOf(pid)
+	}
+	return u
+}
+
+// cpuOf is the CPU time of all threads of pid.
+func cpuOf(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	}
+	user, err1 := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	if err1 != nil || err2 != nil {
+		return 0, fmt.Errorf("/proc/%d/stat does not read", pid)
+	}
+	return time.Duration(user+system) * clockTick, nil
+}
+
+// pssOf is the memory of pid, shared pages counted in proportion; 0 when it cannot be read.
+func pssOf(pid int) int64 {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		if rest, ok := strings.CutPrefix(sc.Text(), "Pss:"); ok {
+			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// children are the processes that pid has started.
+func children(pid int) []int {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	var out []int
+	for _, list := range lists {
+		b, err := os.ReadFile(list)
+		if err != nil {
+			continue
+		}
+		for f := range strings.FieldsSeq(string(b)) {
+			if child, err := strconv.Atoi(f); err == nil {
+				out = append(out, child)
+				out = append(out, children(child)...)
+			}
+		}
+	}
+	return out
+}

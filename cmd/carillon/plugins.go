@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/admin"
+	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
+	"github.com/carillon-mq/carillon/plugins/host"
+)
+
+// plugins are the processes beside the broker. auth and store are nil when there are none.
+type plugins struct {
+	host  *host.Host
+	auth  *host.Auth
+	store *host.Store
+}
+
+// maxSocketDir is the longest folder the host takes for its sockets.
+const maxSocketDir = 64
+
+// startPlugins starts what the configuration names. It returns before the plugins are ready.
+func startPlugins(c *config.Config, log *slog.Logger) (*plugins, error) {
+	if err := makeDataDir(c.DataDir); err != nil {
+		return nil, err
+	}
+	sockets, err := absolute(c.DataDir, "run")
+	if err != nil {
+		return nil, err
+	}
+	if len(sockets) > maxSocketDir {
+		sockets = "" // one in the system's folder for temporary files
+	}
+	h, err := host.New(host.Options{Dir: sockets, Logger: log})
+	if err != nil {
+		return nil, fmt.Errorf("data_dir %s: %w", c.DataDir, err)
+	}
+	p := &plugins{host: h}
+	if c.HasAuth() {
+		p.auth, err = h.Auth(spec("auth", c.Auth.Plugin, c.Auth.Path, c.Auth.SHA256, orEmpty(c.Auth.Config)))
+	}
+	if err == nil && c.HasStore() {
+		p.store, err = p.startStore(c)
+	}
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), pluginCloseTime)
+		defer cancel()
+		_ = h.Close(ctx) // the start has failed: that is what is told
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *plugins) startStore(c *config.Config) (*host.Store, error) {
+	settings := orEmpty(c.Store.Config)
+	if c.Store.Path == "" {
+		var err error
+		if settings, err = storeConfig(c); err != nil {
+			return nil, err
+		}
+	}
+	return p.host.Store(spec("store", c.Store.Plugin, c.Store.Path, c.Store.SHA256, settings))
+}
+
+// spec describes a bundled plugin by its name, another by its path and under the name of its kind.
+func spec(kind, name, path, sha256 string, settings []byte) host.Spec {
+	if path != "" {
+		return host.Spec{Name: kind, Path: path, SHA256: sha256, Config: settings}
+	}
+	return host.Spec{Name: name, Bundled: true, Args: []string{pluginServe, name}, Config: settings}
+}
+
+// makeDataDir makes the folder, for this user alone, if it is missing, and tries to write into it.
+func makeDataDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return dataDirError(dir, err)
+	}
+	probe, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return dataDirError(dir, err)
+	}
+	_ = probe.Close()
+	if err := os.Remove(probe.Name()); err != nil {
+		return dataDirError(dir, err)
+	}
+	return nil
+}
+
+// dataDirError says why the folder cannot be used, by whom, and what to do.
+func dataDirError(dir string, err error) error {
+	if whole, absErr := filepath.Abs(dir); absErr == nil {
+		dir = whole
+	}
+	if pe, ok := errors.AsType[*os.PathError](err); ok {
+		err = pe.Err
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("data_dir: the user with id %d may not write to %s: %w; give that user the folder (chown %[1]d), "+
+			"run as its owner, or name another folder with --data-dir", os.Getuid(), dir, err)
+	}
+	return fmt.Errorf("data_dir: %s cannot be used: %w; name another folder with --data-dir", dir, err)
+}
+
+func absolute(parts ...string) (string, error) { return filepath.Abs(filepath.Join(parts...)) }
+
+// into gives the core its ports.
+func (p *plugins) into(o *broker.Options) {
+	if p.auth != nil {
+		o.Authenticator = p.auth
+	}
+	if p.store != nil {
+		o.Store = p.store
+	}
+}
+
+// firstStarts is how often a plugin may fail to start before a broker that starts gives up. Once it was ready, a plugin is
+// started again for ever.
+const firstStarts = 3
+
+// wait returns when every plugin is ready, or with why one does not start.
+func (p *plugins) wait(ctx context.Context) error {
+	for {
+		changed := p.host.Changed()
+		ready := true
+		for _, s := range p.host.List() {
+			if s.State == host.Failed || s.State == host.Backoff && s.Restarts+1 >= firstStarts {
+				return fmt.Errorf("the %s plugin %s does not start: %s", s.Kind, s.Name, s.LastError)
+			}
+			ready = ready && s.State == host.Ready
+		}
+		if ready {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("plugins: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// list is the plugins as operators see them.
+func (p *plugins) list() []admin.Plugin {
+	var out []admin.Plugin
+	for _, s := range p.host.List() {
+		out = append(out, admin.Plugin{
+			Name: s.Name, Kind: s.Kind, Version: s.Version, State: s.State.String(), Up: s.State == host.Ready,
+			PID: s.PID, Restarts: s.Restarts, Since: s.Since, LastError: s.LastError,
+		})
+	}
+	return out
+}
+
+// close asks the plugins to end, the ones nobody waits for first, and waits until they are gone.
+func (p *plugins) close(ctx context.Context) error { return p.host.Close(ctx) }

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/admin"
+	"github.com/carillon-mq/carillon/broker/httpapi"
+	"github.com/carillon-mq/carillon/broker/ws"
+	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
+)
+
+// server is a broker with its plugins and its doors.
+type server struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	plugins *plugins
+	broker  *broker.Broker
+	ws      *ws.Handler
+	public  door
+	admin   door // its listener is nil when there is none
+
+	serving sync.WaitGroup     // the doors' accept loops, and collectAtRest
+	rested  context.CancelFunc // ends collectAtRest; nil before it began
+}
+
+// door is one listener and what serves it.
+type door struct {
+	listener net.Listener
+	http     *http.Server
+}
+
+// mode is what `dev` and `serve` differ in.
+type mode struct {
+	dev bool
+}
+
+// refusals is the level at which refusals are logged.
+func (m mode) refusals() slog.Level {
+	if m.dev {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}
+
+// startTime bounds the start of plugins and the loading of retained messages. A broker that is not ready by then has a
+// configuration that does not work.
+const startTime = 30 * time.Second
+
+// startServer starts everything, in this order: listeners (so that a taken port is told before anything is touched), plugins,
+// the admin door (so that probes are answered meanwhile), the core, the public door. It returns when the broker is ready.
+func startServer(ctx context.Context, cfg *config.Config, log *slog.Logger, m mode) (*server, error) {
+	s := &server{cfg: cfg, log: log}
+	if err := s.start(ctx, m); err != nil {
+		s.abort()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) start(ctx context.Context, m mode) (err error) {
+	if s.public.listener, err = listen(ctx, "listen", s.cfg.Listen); err != nil {
+		return err
+	}
+	if s.cfg.Admin.Listen != config.None {
+		if s.admin.listener, err = listen(ctx, "admin-listen", s.cfg.Admin.Listen); err != nil {
+			return err
+		}
+	}
+	if s.plugins, err = startPlugins(s.cfg, s.log); err != nil {
+		return err
+	}
+	options := brokerOptions(s.cfg, s.log, m.refusals())
+	s.plugins.into(&options)
+	if s.broker, err = broker.New(options); err != nil {
+		return err
+	}
+	if err := s.openAdmin(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("not ready within %v", startTime))
+	defer cancel()
+	if err := s.plugins.wait(ctx); err != nil {
+		return err
+	}
+	s.broker.Start()
+	if err := s.openPublic(m); err != nil {
+		return err
+	}
+	resting, rested := context.WithCancel(context.Background())
+	s.rested = rested
+	s.serving.Go(func() { collectAtRest(resting, func() int64 { return s.broker.Stats().Sessions }) })
+	if err := s.broker.WaitReady(ctx); err != nil {
+		return fmt.Errorf("%w: %w", err, s.broker.Ready())
+	}
+	return nil
+}
+
+// openPublic serves clients. What they need of the store before it is loaded is refused for the moment.
+func (s *server) openPublic(m mode) error {
+	api, err := httpapi.New(s.broker, httpapi.Options{
+		Origins: s.cfg.Origins, Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Listen}, AnyLoopbackOrigin: m.dev,
+		Payload:        int(s.cfg.Limits.Payload),
+		PublishTimeout: time.Duration(s.cfg.Limits.StoreTimeout) + 5*time.Second,
+	})
+	if err != nil {
+		return err
+	}
+	s.ws = ws.New(s.broker, ws.Options{Rules: api.Rules(), Logger: s.log, PacketBytes: int(s.cfg.Limits.Payload) + packetRoom})
+	api.HandleWebSocket(s.ws)
+	s.public.http = s.httpServer(api)
+	s.serve(&s.public)
+	return nil
+}
+
+// openAdmin serves operators.
+func (s *server) openAdmin() error {
+	if s.admin.listener == nil {
+		return nil
+	}
+	ops, err := admin.New(s.broker, admin.Options{
+		Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Admin.Listen}, Plugins: s.plugins.list, Version: version,
+	})
+	if err != nil {
+		return err
+	}
+	s.admin.http = s.httpServer(ops)
+	s.serve(&s.admin)
+	return nil
+}
+
+// httpServer bounds what a connection may take before a handler sees it. Handlers bound bodies and answers themselves.
+func (s *server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // strangers' mistakes
+	}
+}
+
+func (s *server) serve(d *door) {
+	s.serving.Go(func() {
+		if err := d.http.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("listener ended", "err", err)
+		}
+	})
+}
+
+// addresses are where the doors really are: a port 0 has become one.
+func (s *server) addresses() (public, admin string) {
+	admin = config.None
+	if s.admin.listener != nil {
+		admin = s.admin.listener.Addr().String()
+	}
+	return s.public.listener.Addr().String(), admin
+}
+
+// pluginCloseTime is kept of the time for a drain, to stop the plugins in.
+const pluginCloseTime = 3 * time.Second
+
+// drain ends the server kindly: readiness off, nobody new, every session told when to come back, accepted work finished, doors
+// closed, plugins stopped. It takes limits.drain at most; what is left then is cut, which is the error.
+func (s *server) drain() error {
+	limit := time.Duration(s.cfg.Limits.Drain)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, errors.New("the time for a drain is over"))
+	defer cancel()
+	work, workDone := context.WithTimeoutCause(ctx, max(limit-pluginCloseTime, limit/2), errors.New("the time for a drain is over"))
+	defer workDone()
+
+	var requests sync.WaitGroup
+	var requestsErr error
+	requests.Go(func() { requestsErr = s.public.http.Shutdown(work) }) // stops accepting at once
+	err := s.broker.Drain(work)
+	requests.Wait()
+	if err == nil && requestsErr != nil {
+		err = fmt.Errorf("HTTP requests: %w", requestsErr)
+	}
+	if err != nil {
+		err = fmt.Errorf("drain: %w; %d sessions were cut", err, s.broker.Stats().Sessions)
+	}
+	s.close(ctx)
+	return err
+}
+
+// close ends at once what is still there.
+func (s *server) close(ctx context.Context) {
+	s.broker.Close()
+	s.rested()
+	for _, d := range []door{s.public, s.admin} {
+		if d.http != nil {
+			_ = d.http.Close() // its listener may be closed already
+		}
+	}
+	s.serving.Wait()
+	s.ws.Wait()
+	if err := s.plugins.close(ctx); err != nil {
+		s.log.Warn("plugin did not stop kindly", "err", err)
+	}
+}
+
+// abort undoes a start that failed half-way.
+func (s *server) abort() {
+	for _, d := range []door{s.public, s.admin} {
+		switch {
+		case d.http != nil:
+			_ = d.http.Close()
+		case d.listener != nil:
+			_ = d.listener.Close()
+		}
+	}
+	if s.rested != nil {
+		s.rested()
+	}
+	s.serving.Wait()
+	if s.broker != nil {
+		s.broker.Close()
+	}
+	if s.ws != nil {
+		s.ws.Wait()
+	}
+	if s.plugins != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), pluginCloseTime)
+		defer cancel()
+		_ = s.plugins.close(ctx) // the start has failed: that is what is told
+	}
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
+)
+
+// settings are the flags of every verb that has a configuration.
+type settings struct {
+	Config      string  `short:"c" help:"Configuration file." env:"CARILLON_CONFIG" placeholder:"FILE"`
+	Listen      *string `help:"HOST:PORT of the public listener." placeholder:"ADDR"`
+	AdminListen *string `help:"HOST:PORT of the admin listener, or none." placeholder:"ADDR"`
+	DataDir     *string `help:"Folder for everything that is kept." placeholder:"DIR"`
+	LogLevel    *string `help:"The least that is logged: debug, info, warn or error." placeholder:"LEVEL"`
+	LogFormat   *string `help:"Form of the log: text or json." placeholder:"FORMAT"`
+}
+
+// flags are the settings that were given, by key.
+func (f *settings) flags() map[string]string {
+	given := map[string]string{}
+	for key, value := range map[string]*string{
+		"listen": f.Listen, "admin.listen": f.AdminListen, "data_dir": f.DataDir, "log.level": f.LogLevel, "log.format": f.LogFormat,
+	} {
+		if value != nil {
+			given[key] = *value
+		}
+	}
+	return given
+}
+
+// load reads and checks the configuration. Everything that is wrong with it is in the error, which is config.KeyErrors unless the file
+// cannot be read.
+func (f *settings) load(base *config.Config) (*config.Loaded, error) {
+	l, err := config.Load(config.Source{Base: base, File: f.Config, Environ: os.Environ(), Flags: f.flags()})
+	var problems config.KeyErrors
+	if l == nil || err != nil && !errors.As(err, &problems) {
+		return l, err
+	}
+	if checkErr := l.Check(); checkErr != nil {
+		more, ok := errors.AsType[config.KeyErrors](checkErr)
+		if !ok {
+			return l, checkErr
+		}
+		problems = append(problems, more...)
+	}
+	problems = append(problems, checkPluginConfigs(l)...)
+	if len(problems) > 0 {
+		return l, problems
+	}
+	return l, nil
+}
+
+// mustLoad is load for a verb that cannot go on without: a wrong configuration is wrong usage.
+func (f *settings) mustLoad(s streams, base *config.Config) (*config.Config, error) {
+	l, err := f.load(base)
+	if err != nil {
+		tellProblems(s, err)
+		return nil, &exitError{exitUsage, nil}
+	}
+	return l.Config, nil
+}
+
+// tellProblems prints each mistake on a line of its own.
+func tellProblems(s streams, err error) {
+	var problems config.KeyErrors
+	if !errors.As(err, &problems) {
+		fmt.Fprintln(s.err, "carillon:", printable(err.Error()))
+		return
+	}
+	for _, p := range problems {
+		fmt.Fprintln(s.err, "carillon:", printable(p.Error()))
+	}
+}

@@ -1,0 +1,235 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	carillon "github.com/carillon-mq/carillon/sdk/go"
+)
+
+// carillonBinary is the product under test, built by TestMain.
+var carillonBinary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "carillon-e2e")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		carillonBinary = filepath.Join(dir, "carillon")
+		build := exec.Command("go", "build", "-o", carillonBinary, "../cmd/carillon")
+		build.Stdout, build.Stderr = os.Stderr, os.Stderr
+		if err := build.Run(); err != nil {
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// count is how often a test does what it does: gate times in the gate, campaign times with CARILLON_CAMPAIGN=1, and
+// CARILLON_COUNT times if that is set.
+func count(gate, campaign int) int {
+	if n, err := strconv.Atoi(os.Getenv("CARILLON_COUNT")); err == nil {
+		return n
+	}
+	if os.Getenv("CARILLON_CAMPAIGN") != "" {
+		return campaign
+	}
+	return gate
+}
+
+// broker is a `carillon serve` process on fixed addresses, so that clients find it again after a kill.
+type broker struct {
+	t      *testing.T
+	listen string
+	admin  string
+	dir    string
+	args   []string
+	env    []string // settings
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	exited chan struct{}
+	log    strings.Builder
+}
+
+func newBroker(t *testing.T, args ...string) *broker {
+	t.Helper()
+	b := &broker{t: t, listen: freeAddr(t), admin: freeAddr(t), dir: t.TempDir(), args: args}
+	t.Cleanup(func() {
+		b.kill()
+		if t.Failed() {
+			t.Logf("the broker said:\n%s", b.said())
+		}
+	})
+	return b
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs the broker and waits until it says that it is ready.
+func (b *broker) start() {
+	b.t.Helper()
+	cmd := exec.Command(carillonBinary, append([]string{"serve", "--listen", b.listen, "--admin-listen", b.admin, "--data-dir", b.dir}, b.args...)...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CARILLON_") })
+	cmd.Env = append(cmd.Env, b.env...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	ready, exited := make(chan struct{}), make(chan struct{})
+	go func() {
+		lines := bufio.NewScanner(stderr)
+		told := false
+		for lines.Scan() {
+			b.mu.Lock()
+			b.log.WriteString(lines.Text() + "\n")
+			b.mu.Unlock()
+			if !told && strings.HasPrefix(lines.Text(), "carillon: ready") {
+				told = true
+				close(ready)
+			}
+		}
+		cmd.Wait()
+		close(exited)
+	}()
+	b.mu.Lock()
+	b.cmd, b.exited = cmd, exited
+	b.mu.Unlock()
+	select {
+	case <-ready:
+	case <-exited:
+		b.t.Fatalf("the broker exited: %s", b.said())
+	case <-time.After(20 * time.Second):
+		b.t.Fatalf("the broker was not ready in time: %s", b.said())
+	}
+}
+
+func (b *broker) said() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.log.String()
+}
+
+func (b *broker) pid() int { return b.cmd.Process.Pid }
+
+// kill ends the broker with SIGKILL and waits for the end of the process.
+func (b *broker) kill() {
+	if b.cmd == nil {
+		return
+	}
+	b.cmd.Process.Kill()
+	<-b.exited
+}
+
+func (b *broker) url() string { return "ws://" + b.listen + "/ws" }
+
+// status is one plugin as the admin address shows it.
+type status struct {
+	Name     string
+	State    string
+	PID      int
+	Restarts int
+}
+
+func (b *broker) plugins() []status {
+	var out struct{ Plugins []status }
+	resp, err := http.Get("http://" + b.admin + "/v1/admin/plugins")
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	if json.Unmarshal(body, &out) != nil && json.Unmarshal(body, &out.Plugins) != nil {
+		return nil
+	}
+	return out.Plugins
+}
+
+// store is the store plugin, once it is ready.
+func (b *broker) store() status {
+	b.t.Helper()
+	var found status
+	eventually(b.t, 10*time.Second, "the store plugin is ready", func() bool {
+		for _, p := range b.plugins() {
+			if p.Name == "store-bolt" && p.State == "ready" && p.PID > 0 {
+				found = p
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+func killProcess(pid int) { syscall.Kill(pid, syscall.SIGKILL) }
+
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(b), ") Z ")
+}
+
+// eventually waits until what is so, and fails the test when that takes longer than most.
+func eventually(t *testing.T, most time.Duration, what string, so func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), most)
+	defer cancel()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !so() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("after %s it is still not so that %s", most, what)
+		}
+	}
+}
+
+// client connects to b, and keeps trying while the broker is away.
+func client(t *testing.T, b *broker) *carillon.Client {
+	t.Helper()
+	return clientAt(t, b.url())
+}
+
+func clientAt(t *testing.T, url string, opts ...carillon.Option) *carillon.Client {
+	t.Helper()
+	opts = append([]carillon.Option{carillon.WithBackoff(10*time.Millisecond, 100*time.Millisecond), carillon.WithDialRetry()}, opts...)
+	c, err := carillon.Dial(t.Context(), url, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // at once: the broker may be gone
+		c.Close(ctx)
+	})
+	return c
+}
