@@ -11,8 +11,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/carillon-mq/carillon/broker"
 )
 
 func TestAPluginGoesWithItsHost(t *testing.T) {
@@ -37,6 +42,41 @@ func TestAPluginGoesWithItsHost(t *testing.T) {
 			gone(t, conn, 2*time.Second)
 			t.Logf("gone after %v", time.Since(killed))
 		})
+	}
+}
+
+func TestAStoppedPluginIsKilledAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, quick())
+	a := startAuth(t, h, bundled("a", "auth"))
+	pid := a.Status().PID
+	stop(t, pid)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := a.Authenticate(ctx, broker.Credentials{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a call to a stopped plugin: %v", err)
+	}
+	began := time.Now()
+	_, err := a.Authenticate(t.Context(), broker.Credentials{}) // without a deadline the kill ends it
+	if !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v, wanted ErrUnavailable", err)
+	}
+	t.Logf("killed after %v", time.Since(began))
+	s := until(t, h, "a", restarted(pid))
+	if !strings.Contains(s.LastError, "missed 3 health checks") {
+		t.Errorf("last error %q", s.LastError)
+	}
+}
+
+// stop sends SIGSTOP to a child of this process and returns when its last thread stands still: the signal takes
+// effect thread by thread, so a call right behind it may still be answered.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
 	}
 }
 

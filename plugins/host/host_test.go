@@ -3,7 +3,6 @@
 package host
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -119,31 +118,6 @@ func TestAPluginThatEndsInACallFailsTheCallAndComesBack(t *testing.T) {
 		if !strings.Contains(s.LastError, says) {
 			t.Errorf("%s: last error %q", token, s.LastError)
 		}
-	}
-}
-
-func TestAStoppedPluginIsKilledAndStartedAgain(t *testing.T) {
-	t.Parallel()
-	h := newHost(t, quick())
-	a := startAuth(t, h, bundled("a", "auth"))
-	pid := a.Status().PID
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := a.Authenticate(ctx, broker.Credentials{}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a call to a stopped plugin: %v", err)
-	}
-	began := time.Now()
-	_, err := a.Authenticate(t.Context(), broker.Credentials{}) // without a deadline the kill ends it
-	if !errors.Is(err, ErrUnavailable) {
-		t.Errorf("got %v, wanted ErrUnavailable", err)
-	}
-	t.Logf("killed after %v", time.Since(began))
-	s := until(t, h, "a", restarted(pid))
-	if !strings.Contains(s.LastError, "missed 3 health checks") {
-		t.Errorf("last error %q", s.LastError)
 	}
 }
 
