@@ -65,7 +65,8 @@ type Handler struct {
 	opt   Options
 	rules *webrules.Rules
 	auth  *authCache
-	ws    http.Handler // nil: none
+	ws    http.Handler            // nil: none
+	pages map[string]http.Handler // by path
 }
 
 // New makes the door to b.
@@ -85,6 +86,11 @@ func (h *Handler) Rules() *webrules.Rules { return h.rules }
 
 // HandleWebSocket has /ws served by ws. It must be called before the first request.
 func (h *Handler) HandleWebSocket(ws http.Handler) { h.ws = ws }
+
+// HandlePages has GET and HEAD of each path, which must be neither /ws nor below /v1/, served by its handler, after the checks of Host,
+// Origin and URL. The headers of every answer are set already; a page replaces the Content-Security-Policy. It must be called before
+// the first request.
+func (h *Handler) HandlePages(pages map[string]http.Handler) { h.pages = pages }
 
 // request is one request on its way, with what is known of it so far.
 type request struct {
@@ -167,6 +173,9 @@ func (h *Handler) route(r *request, path string) {
 		h.methods(r, method{http.MethodPost, h.handlePublish})
 	case strings.HasPrefix(path, topicsPrefix):
 		h.handleTopic(r, path[len(topicsPrefix):])
+	case h.pages[path] != nil:
+		serve := func(r *request) { h.pages[path].ServeHTTP(r.w, r.Request) }
+		h.methods(r, method{http.MethodGet, serve}, method{http.MethodHead, serve})
 	default:
 		h.refuse(r, notFound())
 	}

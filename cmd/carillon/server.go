@@ -115,6 +115,7 @@ func (s *server) openPublic(m mode) error {
 	}
 	s.ws = ws.New(s.broker, ws.Options{Rules: api.Rules(), Logger: s.log, PacketBytes: int(s.cfg.Limits.Payload) + packetRoom})
 	api.HandleWebSocket(s.ws)
+	api.HandlePages(pages(m))
 	s.public.http = s.httpServer(api)
 	s.serve(&s.public)
 	return nil

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"io"
+	"net/http"
+)
+
+// pages are what is served on the public port beside the API, by path.
+func pages(_ mode) map[string]http.Handler {
+	return map[string]http.Handler{"/": http.HandlerFunc(introduce)}
+}
+
+const introduction = `This is Carillon, a pub/sub broker for the web.
+
+  /ws                               WebSocket, subprotocol carillon.v1
+  POST /v1/topics/{topic}           publish
+  GET  /v1/topics/{topic}           read the retained message
+  GET  /v1/subscribe?filter=FILTER  receive, by server-sent events or long-poll
+
+There is no page here; "carillon dev" has one to try things with.
+`
+
+// introduce tells who comes to / with a browser where they are.
+func introduce(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, introduction) // the client has gone: nobody is left to tell
+}
