@@ -95,7 +95,7 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request) *protocol.Error 
 		return err
 	}
 	if err := h.rules.CheckOrigin(r); err != nil {
-		return err
+		return err.WithHint("no page of another origin may use the admin listener, and no setting lets it; ask from a program, or open the page at the listener's own address")
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

@@ -72,7 +72,7 @@ func TestPaths(t *testing.T) {
 		{"profiles are not served", "GET", "/debug/pprof/", "", nil, 404, "not_found"},
 		{"POST", "POST", "/livez", "", nil, 405, "method_not_allowed"},
 		{"foreign host", "GET", "/metrics", "Host: evil.test", nil, 421, "bad_host"},
-		{"foreign page", "GET", "/metrics", "Origin: http://evil.test", nil, 403, "bad_origin"},
+		{"foreign page", "GET", "/metrics", "Origin: http://evil.test", nil, 403, "no setting lets it"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHandler(t, &fake{notReady: tc.notReady}, Options{})

@@ -9,13 +9,12 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/carillon-mq/carillon/broker"
-	"github.com/carillon-mq/carillon/broker/internal/webrules"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
 // authenticate finds out who r is from. A refusal is a *protocol.Error.
 func (h *Handler) authenticate(r *request) (*broker.Identity, error) {
-	token, refusal := webrules.Bearer(r.Header)
+	token, refusal := h.rules.Token(r.Request)
 	if refusal != nil {
 		return nil, refusal
 	}

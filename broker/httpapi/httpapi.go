@@ -8,7 +8,6 @@ package httpapi
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -35,6 +34,9 @@ type Options struct {
 	Hosts             []string // names the broker is reached by, beside loopback
 	Listen            []string // HOST:PORT of the listeners
 	AnyLoopbackOrigin bool     // pages of any port of this machine may use the door
+	Cookie            string   // name of the cookie that may hold a token; "": none
+	TrustedProxies    []string // addresses and ranges whose word about a client's address is taken
+	TrustedHeader     string   // where they say it: auto (""), x-forwarded-for or forwarded
 
 	Payload        int           // bytes of one message's payload: 64 KiB
 	BodyTimeout    time.Duration // for a whole request body: 8 s
@@ -72,8 +74,13 @@ type Handler struct {
 // New makes the door to b.
 func New(b Broker, o Options) (*Handler, error) {
 	o = o.withDefaults()
+	proxies, err := webrules.NewProxies(o.TrustedProxies, o.TrustedHeader)
+	if err != nil {
+		return nil, err
+	}
 	rules, err := webrules.New(webrules.Options{
 		Origins: o.Origins, Hosts: o.Hosts, Listen: o.Listen, AnyLoopbackOrigin: o.AnyLoopbackOrigin,
+		Cookie: o.Cookie, Proxies: proxies,
 	})
 	if err != nil {
 		return nil, err
@@ -81,7 +88,7 @@ func New(b Broker, o Options) (*Handler, error) {
 	return &Handler{b: b, opt: o, rules: rules, auth: newAuthCache(b, o.AuthCache, o.AuthCacheSize)}, nil
 }
 
-// Rules are the door's rules for hosts and origins, for the other doors on the port.
+// Rules are the door's rules for hosts, origins, cookies and proxies, for the other doors on the port.
 func (h *Handler) Rules() *webrules.Rules { return h.rules }
 
 // HandleWebSocket has /ws served by ws. It must be called before the first request.
@@ -96,7 +103,7 @@ func (h *Handler) HandlePages(pages map[string]http.Handler) { h.pages = pages }
 type request struct {
 	*http.Request
 	w      http.ResponseWriter
-	remote string // address of the client, without port
+	remote string // address of the client, without port, after trusted proxies
 	user   string // "" until authenticated, and for an anonymous client
 	topic  string // "" when not known
 }
@@ -106,7 +113,7 @@ const answerTime = 15 * time.Second
 
 // ServeHTTP answers every path of the port.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
-	r := &request{Request: hr, w: w, remote: remoteOf(hr)}
+	r := &request{Request: hr, w: w, remote: h.rules.Remote(hr)}
 	path := hr.URL.EscapedPath() // not cleaned and not decoded: //v1 and %2e%2e are no way to anything
 	if path == "/ws" && h.ws != nil {
 		h.serveWebSocket(r)
@@ -152,7 +159,7 @@ func (h *Handler) guard(r *request) *protocol.Error {
 	return webrules.TokenInURL(r.Request)
 }
 
-// allowOrigin lets the page that was let in read the answer.
+// allowOrigin lets the page that was let in read the answer, and send its cookies if it is listed by name.
 func (h *Handler) allowOrigin(r *request) {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
@@ -161,6 +168,9 @@ func (h *Handler) allowOrigin(r *request) {
 	header := r.w.Header()
 	header.Add("Vary", "Origin")
 	header.Set("Access-Control-Allow-Origin", origin)
+	if h.rules.Credentials(r.Request) {
+		header.Set("Access-Control-Allow-Credentials", "true")
+	}
 	header.Set("Access-Control-Expose-Headers", "ETag, Retry-After, WWW-Authenticate")
 }
 
@@ -213,14 +223,6 @@ func (h *Handler) methods(r *request, served ...method) {
 		r.w.Header().Set("Access-Control-Max-Age", "600")
 	}
 	r.w.WriteHeader(http.StatusNoContent)
-}
-
-func remoteOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // clip bounds what of a client's text is repeated.

@@ -121,6 +121,9 @@ func (h *Handler) getTopic(r *request) {
 	header.Set("ETag", etag)
 	header.Set("Cache-Control", "private, no-cache") // kept, but asked for again each time
 	header.Add("Vary", "Authorization")
+	if h.opt.Cookie != "" {
+		header.Add("Vary", "Cookie")
+	}
 	if matches(r.Header.Values("If-None-Match"), etag) {
 		r.w.WriteHeader(http.StatusNotModified)
 		return

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -49,7 +48,7 @@ func New(b *broker.Broker, opt Options) *Handler {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	if opt.RemoteOf == nil {
-		opt.RemoteOf = remoteOf
+		opt.RemoteOf = opt.Rules.Remote
 	}
 	or(&opt.PacketBytes, 72<<10)
 	or(&opt.MessageTime, 30*time.Second)
@@ -77,7 +76,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	info := broker.ConnInfo{Transport: "ws", Remote: remote}
-	token, refusal := webrules.Bearer(r.Header)
+	token, refusal := h.opt.Rules.Token(r)
 	if refusal != nil {
 		h.refuse(w, r, remote, refusal)
 		return
@@ -183,12 +182,4 @@ func asRefusal(err error) *protocol.Error {
 		return e
 	}
 	return protocol.Errorf(protocol.CodeInternal, "the broker failed")
-}
-
-func remoteOf(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }

@@ -1,5 +1,6 @@
 // Package webrules decides which web requests a door lets in before anybody is asked for a token: the Host it was sent to, the
-// Origin it came from, and that no token stands in its URL. Every door of the broker uses the same Rules.
+// Origin it came from, and that no token stands in its URL; and it reads what every door has to know of a request: the token, and
+// the client's address behind trusted proxies. Every door of the broker uses the same Rules.
 //
 // A Host that is not ours means a foreign page whose name was made to resolve to this machine (DNS rebinding): its Origin and
 // Host agree, so only the list of names shows it. An Origin that is not allowed is a foreign page that uses the visitor's browser.
@@ -23,6 +24,9 @@ type Options struct {
 	Hosts             []string // names, `*.` in front for subdomains; a port is not compared
 	Listen            []string // HOST:PORT of our listeners; with one beyond loopback every IP address is accepted as Host
 	AnyLoopbackOrigin bool     // pages of any port of this machine are let in
+
+	Cookie  string   // name of the cookie that may hold the token; "" is none
+	Proxies *Proxies // nil: none are trusted
 }
 
 // Rules are compiled Options. They are safe for concurrent use.
@@ -32,6 +36,8 @@ type Rules struct {
 	hosts       []string
 	anyAddress  bool
 	anyLoopback bool
+	cookie      string
+	proxies     *Proxies
 }
 
 type origin struct {
@@ -41,7 +47,10 @@ type origin struct {
 
 // New compiles o.
 func New(o Options) (*Rules, error) {
-	r := &Rules{anyLoopback: o.AnyLoopbackOrigin}
+	r := &Rules{anyLoopback: o.AnyLoopbackOrigin, cookie: o.Cookie, proxies: o.Proxies}
+	if r.proxies == nil {
+		r.proxies = &Proxies{}
+	}
 	for _, text := range o.Origins {
 		if text == "*" {
 			r.anyOrigin = true
@@ -109,7 +118,7 @@ func (r *Rules) CheckOrigin(req *http.Request) *protocol.Error {
 	if len(values) == 0 {
 		return nil
 	}
-	if len(values) == 1 && r.allows(values[0], req.Host) {
+	if len(values) == 1 && r.allows(values[0], req) {
 		return nil
 	}
 	text := clip(strings.Join(values, ", "))
@@ -120,12 +129,25 @@ func (r *Rules) CheckOrigin(req *http.Request) *protocol.Error {
 	return e
 }
 
-func (r *Rules) allows(text, host string) bool {
+func (r *Rules) allows(text string, req *http.Request) bool {
+	_, ok := parseOrigin(text)
+	return ok && r.anyOrigin || r.named(text, req)
+}
+
+// Credentials reports whether the page that sent r may do so with cookies: it is the broker's own or listed by name.
+func (r *Rules) Credentials(req *http.Request) bool {
+	values := req.Header.Values("Origin")
+	return len(values) == 1 && r.named(values[0], req)
+}
+
+// named reports whether the origin is the broker's own, or listed other than by `*`. A page of the broker's own name that came
+// without encryption is another page than the broker's when that is known to be reached with it.
+func (r *Rules) named(text string, req *http.Request) bool {
 	o, ok := parseOrigin(text)
 	if !ok {
 		return false
 	}
-	if r.anyOrigin || o.host == stripDefaultPort(o.scheme, strings.ToLower(host)) {
+	if o.host == stripDefaultPort(o.scheme, strings.ToLower(req.Host)) && (o.scheme == "https" || !r.proxies.Secure(req)) {
 		return true
 	}
 	for _, allowed := range r.origins {
@@ -137,6 +159,14 @@ func (r *Rules) allows(text, host string) bool {
 		}
 	}
 	return r.anyLoopback && isLoopbackName(hostOf(o.host))
+}
+
+// Remote is the address of the request's client: see Proxies.Remote. Without rules it is the peer's.
+func (r *Rules) Remote(req *http.Request) string {
+	if r == nil {
+		return (&Proxies{}).Remote(req)
+	}
+	return r.proxies.Remote(req)
 }
 
 // parseOrigin reads a serialised origin (RFC 6454 section 6.2). "null" and whatever has more than scheme, host and port is none.
