@@ -87,6 +87,7 @@ const (
 	CodeBadBody              Code = 4506
 	CodeTokenInURL           Code = 4507
 	CodeHeadersTooLarge      Code = 4508
+	CodeBadScheme            Code = 4509
 )
 
 // CodeInfo is a row of the table of codes.

@@ -308,4 +308,10 @@ var table = []CodeInfo{
 		"A large cookie or token.",
 		"Send fewer or shorter headers.",
 	},
+	{
+		CodeBadScheme, "bad_scheme", 400,
+		"Plain HTTP came to a port that speaks TLS, or TLS to one that does not.",
+		"http:// or ws:// in a URL where https:// or wss:// is meant, or the reverse; the same between a proxy and the server.",
+		"Write the other scheme in the URL, or change tls in the server's configuration.",
+	},
 }
