@@ -27,6 +27,7 @@ type Broker struct {
 	soon      soon
 	walks     chan struct{} // one slot for each snapshot walk at a time
 	draining  atomic.Bool
+	forming   [16]sync.Mutex // of forms, by seq
 
 	runMu sync.Mutex
 	epoch protocol.RunID

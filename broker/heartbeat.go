@@ -61,9 +61,17 @@ func (sh *shard) join(s *Session) {
 // welcome starts the heartbeat of a session that has connected.
 func (sh *shard) welcome(s *Session) {
 	s.heart.welcomed = true
-	s.heart.pingAt = time.Now().Add(sh.b.opt.PingEvery)
+	s.heart.pingAt = time.Now().Add(s.pingEvery())
 	sh.wheel.remove(s)
 	sh.wheel.put(s, sh.untilLook(s, time.Now()))
+}
+
+// pingEvery is how often the session is pinged.
+func (s *Session) pingEvery() time.Duration {
+	if s.info.PingEvery > 0 {
+		return s.info.PingEvery
+	}
+	return s.b.opt.PingEvery
 }
 
 // leave takes a closed session out, with all its subscriptions.
@@ -154,7 +162,7 @@ func (sh *shard) look(s *Session, now time.Time) *protocol.Error {
 		return why
 	}
 	if !now.Before(h.pingAt) {
-		h.pingAt = now.Add(opt.PingEvery)
+		h.pingAt = now.Add(s.pingEvery())
 		h.pinged = now
 		sh.ping(s)
 	}
@@ -212,7 +220,7 @@ func (s *Session) duePing(batch []*Packet) []*Packet {
 		return batch
 	}
 	s.pingDue = false
-	if s.lag == nil {
+	if s.lag == nil || s.lag.joined > 0 && s.lag.owes() {
 		return append(batch, encode(&protocol.Ping{}))
 	}
 	at := s.b.positionAt(s.lag.next-1, s.lag.mark)

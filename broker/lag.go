@@ -1,6 +1,10 @@
 package broker
 
-import "github.com/carillon-mq/carillon/protocol"
+import (
+	"slices"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
 
 // handBack is how near to its shard a reader of the log must be to be taken back (log.md R2).
 const handBack = 32
@@ -19,8 +23,12 @@ type lag struct {
 	blurred uint64 // a subscription ended when the shard was here: counts that begin up to here may be too high
 	merged  uint64 // counts[0] stands for several chunks, of which this is the last; 0: for one
 
-	snapshots []replayedSnapshot // to send again after a gap (log.md K3)
+	snapshots []replayedSnapshot // to send, again after a gap (K3)
 	matcher   *matcher
+
+	// Of a session that follows, see follow.go; zero for others.
+	joined  uint64 // the shard's next entry when it began: what is before was not counted
+	opening bool   // Resumed has not been sent
 }
 
 // maxCounts bounds lag.counts to 128 KiB.
@@ -43,6 +51,9 @@ func (sh *shard) lag(s *Session, untaken []*entry) {
 	first := untaken[0].seq
 	l := &lag{next: first}
 	l.mark, _ = sh.b.ring.watermarkBefore(first) // held: the shard is at it
+	if s.follows {
+		l.joined = first
+	}
 	for _, e := range untaken {
 		l.count(e)
 	}
@@ -110,7 +121,7 @@ func (l *lag) dropBefore(first uint64) (unread int64) {
 // -1 when there are some and their number is not known exactly.
 func (l *lag) lost(oldest uint64) int64 {
 	exact := l.merged == 0 && (len(l.counts) == 0 || l.counts[0].first > l.blurred)
-	partly := l.merged >= oldest
+	partly := l.merged >= oldest || l.opening // what came before was not counted, and what begins has not begun
 	missed := l.dropBefore(oldest)
 	if partly || missed > 0 && !exact {
 		return -1
@@ -145,17 +156,17 @@ func (s *Session) readLag(batch []*Packet) []*Packet {
 		s.mu.Unlock()
 		return batch
 	}
-	if len(l.snapshots) > 0 {
+	if l.owes() {
 		next := l.snapshots[0]
 		s.mu.Unlock()
 		return s.resendSnapshot(l, next, batch)
 	}
 	m := s.matcherLocked()
-	st := stretch{packets: batch, next: l.next, mark: l.mark}
+	st := stretch{packets: batch, next: l.next, mark: l.mark, joined: l.joined}
 	passed := s.shard.passedSeq.Load() // under mu: what is not live by now will be so from an entry further on, and not in m
 	s.mu.Unlock()
 
-	if !s.b.ring.read(&st, m, passed, drainBytes) {
+	if !s.b.ring.read(&st, m, l.upTo(passed), drainBytes) {
 		return s.skipLost(l, batch)
 	}
 	s.b.stats.delivered.Add(st.count)
@@ -168,6 +179,9 @@ func (s *Session) readLag(batch []*Packet) []*Packet {
 	l.advance(&st)
 	if st.missed > 0 {
 		st.packets = append(st.packets, s.b.gap(0, protocol.GapLive, from, s.b.positionAt(l.next-1, l.mark), st.missed))
+	}
+	if l.opening {
+		return s.openedLocked(st.packets)
 	}
 	if l.next+handBack > passed {
 		l.waiting = true
@@ -190,6 +204,7 @@ func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
 	if missed == 0 {
 		return batch
 	}
+	begins := l.takeBeginning()
 	for _, sub := range s.subs {
 		if !sub.live || sub.noRetained {
 			continue
@@ -198,7 +213,11 @@ func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
 		if sub.since > oldest { // it has joined the log further on, and is not moved back
 			at = s.b.positionAt(sub.since-1, sub.mark)
 		}
-		l.snapshots = append(l.snapshots, replayedSnapshot{sub.id, newSnapshot(sub.filter, at.Seq, true), at})
+		reset := !slices.Contains(begins, sub.id)
+		l.snapshots = append(l.snapshots, replayedSnapshot{sub.id, newSnapshot(sub.filter, at.Seq, reset), at})
+	}
+	if l.joined > 0 {
+		inOrder(l.snapshots)
 	}
 	return append(batch, s.b.gap(0, protocol.GapTrimmed, from, to, missed))
 }
@@ -212,6 +231,9 @@ func (s *Session) resendSnapshot(l *lag, next replayedSnapshot, batch []*Packet)
 		return batch // another page, or nobody wants it any more
 	}
 	l.snapshots = l.snapshots[1:]
+	if l.joined > 0 {
+		return s.paidLocked(batch)
+	}
 	return append(batch, encode(&protocol.Resumed{Subscription: next.subscription, Position: next.at}))
 }
 
@@ -225,7 +247,7 @@ func (sh *shard) takeBack(s *Session) {
 		return
 	}
 	l.waiting = false
-	st := stretch{next: l.next, mark: l.mark}
+	st := stretch{next: l.next, mark: l.mark, joined: l.joined}
 	near := l.next+handBack >= sh.next && len(l.snapshots) == 0
 	if !near || !sh.b.ring.read(&st, s.matcherLocked(), sh.next-1, drainBytes*2) || st.next != sh.next || !s.fitsLocked(&st) {
 		s.drainLocked(0)
@@ -234,6 +256,11 @@ func (sh *shard) takeBack(s *Session) {
 	if st.missed > 0 {
 		from := sh.b.positionAt(l.next-1, l.mark)
 		st.packets = append(st.packets, sh.b.gap(0, protocol.GapLive, from, sh.position(), st.missed))
+	}
+	if s.pingDue {
+		s.pingDue = false
+		at := sh.position()
+		st.packets = append(st.packets, encode(&protocol.Ping{Position: &at}))
 	}
 	s.lag, s.lagging = nil, false
 	sh.b.stats.lagging.Add(-1)

@@ -102,9 +102,11 @@ func (c *modelClient) read(rt *rapid.T) {
 }
 
 // last is the end of what has arrived on this connection.
-func (c *modelClient) last() string {
+func (c *modelClient) last() string { return lastOf(c.history) }
+
+func lastOf(history []protocol.Packet) string {
 	var lines []string
-	for _, p := range c.history[max(0, len(c.history)-60):] {
+	for _, p := range history[max(0, len(history)-60):] {
 		line := brokertest.Describe(p)[0]
 		if m, ok := p.(*protocol.Message); ok {
 			line = fmt.Sprintf("%s #%s", line[:min(len(line), 30)], m.Headers["n"])

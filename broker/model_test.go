@@ -29,10 +29,12 @@ func TestSubscribersGetTheLog(t *testing.T) {
 				"burst":       m.burst,
 				"subscribe":   m.subscribe,
 				"unsubscribe": m.unsubscribe,
-				"shut":        func(rt *rapid.T) { m.client(rt).conn.Shut() },
-				"allow":       func(rt *rapid.T) { m.client(rt).conn.Allow(rapid.Int64Range(1, 20_000).Draw(rt, "bytes")) },
-				"open":        func(rt *rapid.T) { m.client(rt).conn.Open() },
+				"shut":        func(rt *rapid.T) { m.conn(rt).Shut() },
+				"allow":       func(rt *rapid.T) { m.conn(rt).Allow(rapid.Int64Range(1, 20_000).Draw(rt, "bytes")) },
+				"open":        func(rt *rapid.T) { m.conn(rt).Open() },
 				"cut":         func(rt *rapid.T) { m.cut(rt, m.client(rt)) },
+				"reopen":      m.reopen,
+				"locate":      m.locate,
 				"rest":        func(*rapid.T) { synctest.Wait() },
 				"":            m.check,
 			})
@@ -55,10 +57,11 @@ type published struct {
 }
 
 type model struct {
-	b       *broker.Broker
-	store   *brokertest.Store // nil: none
-	log     []published
-	clients []*modelClient
+	b         *broker.Broker
+	store     *brokertest.Store // nil: none
+	log       []published
+	clients   []*modelClient
+	followers []*modelFollower
 }
 
 func newModel(rt *rapid.T) *model {
@@ -84,11 +87,25 @@ func newModel(rt *rapid.T) *model {
 		m.clients = append(m.clients, c)
 		c.connect(rt)
 	}
+	for i := range 2 {
+		f := &modelFollower{m: m, name: i, retained: i == 0}
+		m.followers = append(m.followers, f)
+		f.open(rt, broker.FollowRequest{Filters: []string{rapid.SampledFrom(modelFilters).Draw(rt, "filter")}})
+	}
 	return m
 }
 
 func (m *model) client(rt *rapid.T) *modelClient {
 	return m.clients[rapid.IntRange(0, len(m.clients)-1).Draw(rt, "client")]
+}
+
+// conn is somebody's connection.
+func (m *model) conn(rt *rapid.T) *brokertest.Conn {
+	i := rapid.IntRange(0, len(m.clients)+len(m.followers)-1).Draw(rt, "connection")
+	if i < len(m.clients) {
+		return m.clients[i].conn
+	}
+	return m.followers[i-len(m.clients)].conn
 }
 
 func (m *model) publish(rt *rapid.T) {
@@ -164,12 +181,18 @@ func (m *model) check(rt *rapid.T) {
 	for _, c := range m.clients {
 		c.read(rt)
 	}
+	for _, f := range m.followers {
+		f.read(rt)
+	}
 }
 
 // finish opens every socket and checks that everybody has got, or been told of, everything.
 func (m *model) finish(rt *rapid.T) {
 	for _, c := range m.clients {
 		c.conn.Open()
+	}
+	for _, f := range m.followers {
+		f.conn.Open()
 	}
 	synctest.Wait()
 	m.check(rt)
@@ -181,6 +204,9 @@ func (m *model) finish(rt *rapid.T) {
 		}
 		c.conn.Abort()
 		c.session.Closed(nil)
+	}
+	for _, f := range m.followers {
+		f.finish(rt)
 	}
 	if got := m.b.Stats().Lagging; got != 0 {
 		rt.Fatalf("found %d sessions lagging in the end", got)

@@ -1,15 +1,25 @@
 package broker
 
-import "github.com/carillon-mq/carillon/protocol"
+import (
+	"sync/atomic"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
 
 // Packet is one encoded packet. A Message packet is encoded once and shared by every session that gets it, so nobody may
 // change it.
 type Packet struct {
 	data []byte
+	seq  uint64 // of the entry that it is the body of; 0: of none
+	mark uint64 // the store's watermark there
+	form atomic.Pointer[form]
 }
 
 // Bytes is the packet in msgpack. It must not be changed.
 func (p *Packet) Bytes() []byte { return p.data }
+
+// Type is the packet's type.
+func (p *Packet) Type() protocol.Type { return protocol.Type(p.data[1]) } // behind the head of a short array
 
 // encode makes a packet that is for one session.
 func encode(p protocol.Packet) *Packet {

@@ -101,7 +101,8 @@ type Conn interface {
 	// Progress is the time of the last byte that the transport accepted from us or received from the client.
 	Progress() time.Time
 
-	// Received is the time of the last byte received from the client.
+	// Received is the time of the last byte received from the client, or of the last sign that it is there, on a transport whose
+	// clients do not answer pings.
 	Received() time.Time
 
 	// Close tells the client why and ends the connection, in bounded time, without blocking the caller.
@@ -118,4 +119,6 @@ type ConnInfo struct {
 	// Identity is who the upgrade's own credentials were found to be; nil if it had none. A token in Connect goes before it.
 	Identity *Identity
 	Header   http.Header // selected headers of the upgrade, for the Authenticator; may be nil
+	// PingEvery is how often the session is told its position; 0 is Options.PingEvery.
+	PingEvery time.Duration
 }

@@ -58,7 +58,7 @@ type stretch struct {
 	mark    uint64 // watermark right before it
 	count   uint64 // of packets, messages
 	missed  int64  // fleeting messages that matched and are released, or from before joined
-	joined  uint64 // 0: no bound
+	joined  uint64 // 0: no bound; what is before it is not counted in inChunk either
 
 	chunk   uint64 // first seq of the last chunk read
 	inChunk int64  // entries that matched in it
@@ -108,7 +108,9 @@ func (st *stretch) take(e *entry, m *matcher) {
 	if e.seq < m.since(e.topic) {
 		return
 	}
-	st.inChunk++
+	if e.seq >= st.joined {
+		st.inChunk++
+	}
 	p := e.body.Load()
 	if p == nil || e.fleeting && e.seq < st.joined {
 		st.missed++

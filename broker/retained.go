@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -136,6 +137,7 @@ type snapshot struct {
 	begun   bool
 	head    uint64 // values with a higher seq come through the log
 	reset   bool
+	except  []string // filters whose matches have been sent already
 }
 
 func newSnapshot(filter string, head uint64, reset bool) *snapshot {
@@ -150,13 +152,19 @@ func literalPrefix(filter string) string {
 	return filter
 }
 
+// wants reports whether v belongs to the snapshot.
+func (w *snapshot) wants(v *retainedValue) bool {
+	return v.seq <= w.head && protocol.Match(w.filter, v.topic) &&
+		!slices.ContainsFunc(w.except, func(sent string) bool { return protocol.Match(sent, v.topic) })
+}
+
 // page appends the packets of the next values to dst. It looks at no more than snapshotPage values, and stops early when
 // bytes have been gathered. more is false after the last.
 func (r *retained) page(w *snapshot, dst []*Packet, bytes int) (out []*Packet, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if w.literal {
-		if v, held := r.tree.Get(retainedValue{topic: w.filter}); held && v.seq <= w.head {
+		if v, held := r.tree.Get(retainedValue{topic: w.filter}); held && w.wants(&v) {
 			dst = append(dst, v.packet)
 		}
 		return dst, false
@@ -179,7 +187,7 @@ func (r *retained) page(w *snapshot, dst []*Packet, bytes int) (out []*Packet, m
 		}
 		looked++
 		w.after, w.begun = v.topic, true
-		if v.seq <= w.head && protocol.Match(w.filter, v.topic) {
+		if w.wants(&v) {
 			dst = append(dst, v.packet)
 			bytes -= len(v.packet.data)
 		}

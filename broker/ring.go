@@ -45,10 +45,11 @@ type chunk struct {
 	topics  []string
 	entries []entry // of constant length
 
-	// The appender's.
-	bytes int64  // cost of the entries
-	held  int64  // charged to the ring at present
-	end   uint64 // ring.appended behind the last entry
+	// Guarded by ring.mu.
+	bytes  int64  // cost of the entries
+	held   int64  // charged to the ring at present
+	formed int64  // of that, for the forms of its messages
+	end    uint64 // ring.appended behind the last entry
 }
 
 // ring is the log: an append-only list of chunks of which the oldest are dropped when it holds more than limit bytes.
@@ -68,6 +69,7 @@ type ring struct {
 	waiting   atomic.Int32
 	chunks    []*chunk
 	bytes     int64  // held now
+	formed    int64  // of that, for forms
 	appended  uint64 // ever appended, in bytes
 	watermark uint64
 	live      []liveBody // bodies of fleeting entries that are still held, oldest first
@@ -132,7 +134,7 @@ func (r *ring) appendLocked(m *message) *entry {
 	if m.class == ClassLive {
 		seq = 0 // a live message has no position: it moves nobody's token
 	}
-	e.body.Store(&Packet{data: protocol.FinishMessage(m.buf, seq, m.offset)})
+	e.body.Store(&Packet{data: protocol.FinishMessage(m.buf, seq, m.offset), seq: e.seq, mark: e.watermark})
 	if _, known := r.topicSet[m.topic]; !known {
 		r.topicSet[m.topic] = struct{}{}
 		c.topics = append(c.topics, m.topic)
@@ -184,6 +186,7 @@ func (r *ring) trimLocked() {
 	passed := r.slowest()
 	for len(r.live) > 0 && r.live[0].until <= passed {
 		l := r.live[0]
+		r.dropFormLocked(l.c, l.e.body.Load())
 		l.e.body.Store(nil)
 		l.c.held -= l.e.bodyCost
 		r.bytes -= l.e.bodyCost
@@ -191,6 +194,7 @@ func (r *ring) trimLocked() {
 		r.live = r.live[1:]
 	}
 	for r.bytes > r.limit && len(r.chunks) > 1 && r.chunks[0].end <= passed {
+		r.dropFormsLocked(r.chunks[0])
 		r.bytes -= r.chunks[0].held
 		r.chunks[0] = nil
 		r.chunks = r.chunks[1:]

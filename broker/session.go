@@ -37,6 +37,7 @@ type Session struct {
 	pendingBytes int
 	seen         uint64 // seq of the last entry that matched, so that it is taken once
 	lagging      bool
+	follows      bool // sends nothing, and has one position for all: see Follow
 	heart        heart
 
 	mu         sync.Mutex

@@ -36,29 +36,35 @@ func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.
 	if err != nil {
 		return start{}, asError(err)
 	}
-	st := start{resume: true, position: pos, snapshot: !p.NoRetained, reset: true}
+	st := b.resumeAt(pos, id.CanReadHistory(p.Filter))
+	st.snapshot = !p.NoRetained && st.gap != ""
+	st.reset = st.gap != ""
+	return st, nil
+}
+
+// resumeAt is where a client goes on that has everything up to pos, and the gap it has to be told. history says that it may go
+// back without a bound.
+func (b *Broker) resumeAt(pos protocol.Position, history bool) start {
+	st := start{resume: true, position: pos}
 	switch newest, _ := b.ring.tip(); {
 	case pos.Epoch != b.Epoch():
 		st.gap, st.head = protocol.GapEpoch, true
-		return st, nil
+		return st
 	case pos.Seq > newest:
 		st.gap, st.head = protocol.GapAhead, true
-		return st, nil
+		return st
 	}
 	st.next = pos.Seq + 1
 	if oldest, _ := b.ring.oldest(); st.next < oldest {
 		st.next, st.gap = oldest, protocol.GapTrimmed
 	}
-	if !id.CanReadHistory(p.Filter) {
+	if !history {
 		reach := b.ring.firstWithin(b.opt.ResumeWindow)
 		if st.next < reach {
 			st.next, st.gap = reach, protocol.GapForbidden
 		}
 	}
-	if st.gap == "" {
-		st.snapshot, st.reset = false, false
-	}
-	return st, nil
+	return st
 }
 
 // place turns a start into a cursor. Called by the shard's goroutine: the tail is here, between two entries.

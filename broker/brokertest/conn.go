@@ -31,6 +31,7 @@ type Conn struct {
 	fault    error
 	progress time.Time
 	received time.Time
+	oneWay   bool
 	end      *protocol.Disconnect
 	aborted  bool
 	ended    chan struct{}
@@ -196,7 +197,17 @@ func (c *Conn) Progress() time.Time {
 func (c *Conn) Received() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.oneWay {
+		return c.progress
+	}
 	return c.received
+}
+
+// OneWay makes what the socket takes a sign that the client is there: it answers nothing.
+func (c *Conn) OneWay() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.oneWay = true
 }
 
 // hear notes that bytes came from the client.

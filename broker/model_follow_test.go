@@ -1,0 +1,197 @@
+package broker_test
+
+import (
+	"fmt"
+	"slices"
+	"testing/synctest"
+
+	"pgregory.net/rapid"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/brokertest"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// modelFollower is one client that follows, over all its connections.
+type modelFollower struct {
+	m        *model
+	name     int
+	retained bool
+	conn     *brokertest.Conn
+	session  *broker.Session
+	stream   *brokertest.Stream
+	subs     map[string]*modelSub
+	sent     map[uint64]bool // on this connection, as messages of the log
+	failed   error
+	history  []protocol.Packet
+}
+
+// open connects, with what goes on from after and what begins.
+func (f *modelFollower) open(rt *rapid.T, r broker.FollowRequest) {
+	r.NoRetained = !f.retained
+	f.conn = brokertest.NewConn()
+	f.conn.OneWay()
+	f.history, f.sent = nil, map[uint64]bool{}
+	f.stream = brokertest.NewStream(r, f.m.b.Epoch())
+	f.stream.On = f.on
+	subs := map[string]*modelSub{}
+	for _, filter := range r.Filters {
+		if subs[filter] = f.subs[filter]; subs[filter] == nil || r.After == nil || slices.Contains(r.Fresh, filter) {
+			subs[filter] = &modelSub{filter: filter, retained: f.retained, got: map[uint64]bool{}, values: map[string]string{}, named: map[string]bool{}}
+		}
+		subs[filter].joined = false
+	}
+	f.subs = subs
+	var err error
+	if f.session, err = f.m.b.Open(f.conn, broker.ConnInfo{Identity: broker.Everybody()}); err != nil {
+		rt.Fatal(err)
+	}
+	if err := f.session.Follow(r); err != nil {
+		rt.Fatal(err)
+	}
+}
+
+// reopen loses the connection and goes on from the last position, with other filters perhaps.
+func (f *modelFollower) reopen(rt *rapid.T) {
+	f.read(rt)
+	after, fresh := f.stream.Cursor()
+	var r broker.FollowRequest
+	for _, s := range f.stream.Filters {
+		r.Filters = append(r.Filters, s.Filter)
+	}
+	if after != nil {
+		r.After, r.Fresh = after, fresh
+		if i := rapid.IntRange(0, 5).Draw(rt, "drop"); i < len(r.Filters) && len(r.Filters) > 1 {
+			r.Fresh = slices.DeleteFunc(slices.Clone(fresh), func(s string) bool { return s == r.Filters[i] })
+			r.Filters = slices.Delete(slices.Clone(r.Filters), i, i+1)
+		}
+	}
+	if filter := rapid.SampledFrom(modelFilters).Draw(rt, "new"); !slices.Contains(r.Filters, filter) && len(r.Filters) < 4 {
+		r.Filters, r.Fresh = append(r.Filters, filter), append(slices.Clone(r.Fresh), filter)
+	}
+	f.conn.Abort()
+	f.session.Closed(nil)
+	f.open(rt, r)
+}
+
+func (f *modelFollower) read(rt *rapid.T) {
+	if err := f.conn.Fault(); err != nil {
+		rt.Fatalf("follower %d: %v", f.name, err)
+	}
+	for _, p := range f.conn.Packets() {
+		f.history = append(f.history, p)
+		err := f.stream.Handle(p)
+		if g, ok := p.(*protocol.Gap); ok && err == nil {
+			err = f.count(g)
+		}
+		if err == nil {
+			err = f.failed
+		}
+		if err != nil {
+			rt.Fatalf("follower %d of %v: %v, after\n%s", f.name, sortedNames(f.subs), err, lastOf(f.history))
+		}
+	}
+}
+
+// count checks a count that is told: it is of what this connection was not sent since it began, and unknown before.
+func (f *modelFollower) count(g *protocol.Gap) error {
+	if g.Count < 0 {
+		return nil
+	}
+	var missing int64
+	for seq := g.From.Seq + 1; seq <= g.To.Seq; seq++ {
+		e := f.m.log[seq-1]
+		if f.sent[seq] || g.Reason == protocol.GapLive && !(e.live && !e.retain) {
+			continue
+		}
+		if slices.ContainsFunc(f.stream.Filters, func(s brokertest.Followed) bool { return s.Begun && protocol.Match(s.Filter, e.topic) }) {
+			missing++
+		}
+	}
+	if missing != g.Count {
+		return fmt.Errorf("found count %d, wanted %d", g.Count, missing)
+	}
+	return nil
+}
+
+func (f *modelFollower) on(s *brokertest.Followed, e brokertest.Event) {
+	sub := f.subs[s.Filter]
+	switch {
+	case e.Gap != nil:
+		sub.gaps = append(sub.gaps, [2]uint64{e.Gap.From.Seq, e.Gap.To.Seq})
+		clear(sub.named)
+	case e.End != nil:
+		for topic := range sub.values {
+			if e.End.Reset && !sub.named[topic] {
+				delete(sub.values, topic)
+			}
+		}
+	case e.Resumed != nil:
+		if sub.joined = true; !sub.began {
+			sub.began, sub.from = true, e.Resumed.Position.Seq
+			sub.last = sub.from
+		}
+	case e.Retained:
+		sub.named[e.Message.Topic], sub.values[e.Message.Topic] = true, e.Message.Headers["n"]
+	default:
+		f.sent[number(e.Message)] = true
+		f.message(sub, e.Message)
+	}
+}
+
+func (f *modelFollower) message(s *modelSub, m *protocol.Message) {
+	n := number(m)
+	if m.Retain {
+		if s.values[m.Topic] = m.Headers["n"]; len(m.Payload) == 0 {
+			delete(s.values, m.Topic)
+		}
+	}
+	entry := f.m.log[n-1]
+	switch {
+	case entry.topic != m.Topic || !protocol.Match(s.filter, m.Topic):
+		f.fail("found message %d of %q for %q", n, m.Topic, s.filter)
+	case entry.live && (n <= s.last || s.got[n]):
+		return // without a place it may come again where the stream goes on
+	case n <= s.last || s.got[n] || n <= s.from:
+		f.fail("found message %d behind %d, begun behind %d", n, s.last, s.from)
+	}
+	s.last, s.got[n] = n, true
+}
+
+func (f *modelFollower) fail(format string, a ...any) {
+	if f.failed == nil {
+		f.failed = fmt.Errorf(format, a...)
+	}
+}
+
+func (f *modelFollower) finish(rt *rapid.T) {
+	for _, filter := range sortedNames(f.subs) {
+		if err := f.subs[filter].finish(f.m); err != nil {
+			rt.Fatalf("follower %d, %q: %v, after\n%s", f.name, filter, err, lastOf(f.history))
+		}
+	}
+	f.conn.Abort()
+	f.session.Closed(nil)
+}
+
+func (m *model) follower(rt *rapid.T) *modelFollower {
+	return m.followers[rapid.IntRange(0, len(m.followers)-1).Draw(rt, "follower")]
+}
+
+func (m *model) reopen(rt *rapid.T) { m.follower(rt).reopen(rt) }
+
+func (m *model) locate(rt *rapid.T) {
+	m.follower(rt).session.Locate()
+	if rapid.Bool().Draw(rt, "rest") {
+		synctest.Wait()
+	}
+}
+
+func sortedNames[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for k := range m {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	return names
+}
