@@ -1,5 +1,5 @@
 // Gen makes what follows from the protocol's text and table: the vectors (spec/vectors/*.json) and the table of codes in
-// spec/protocol.md and docs/codes.md.
+// spec/protocol.md, docs/codes.md and the JavaScript SDK (sdk/js/src/codes.ts).
 //
 //	go run ./spec/internal/gen           write them
 //	go run ./spec/internal/gen -check    fail if one of them differs, or a rule of the text does not hold together
@@ -83,6 +83,7 @@ func generate(root string) (map[string][]byte, error) {
 		specPath:                  []byte(withCodes),
 		"docs/codes.md":           codesPage(),
 		vectorsDir + "/code.json": codeVectors(),
+		"sdk/js/src/codes.ts":     codesTS(),
 	}
 	for kind, vectors := range spec.byKind() {
 		files[vectorsDir+"/"+kind+".json"] = vectors

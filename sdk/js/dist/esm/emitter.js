@@ -1,0 +1,32 @@
+import { report } from './errors.js';
+/** Emitter calls listeners, none of which can hurt another one. */
+export class Emitter {
+    constructor() {
+        this._listeners = new Map();
+    }
+    _add(event, listener) {
+        let set = this._listeners.get(event);
+        if (!set)
+            this._listeners.set(event, (set = new Set()));
+        set.add(listener);
+        return () => void set.delete(listener);
+    }
+    _has(event) {
+        return !!this._listeners.get(event)?.size;
+    }
+    /** _emit calls the listeners. When some return promises, it returns one for all of them. */
+    _emit(event, value) {
+        let slow;
+        for (const listener of this._listeners.get(event) ?? []) {
+            try {
+                const r = listener(value);
+                if (r instanceof Promise)
+                    (slow ??= []).push(r.catch(report));
+            }
+            catch (error) {
+                report(error);
+            }
+        }
+        return slow && Promise.all(slow);
+    }
+}

@@ -1,0 +1,100 @@
+import { Emitter } from './emitter.js';
+import { CarillonError, report } from './errors.js';
+import { Inbox } from './inbox.js';
+import { parseCursor } from './position.js';
+import { Stream } from './stream.js';
+import { validateFilter } from './topic.js';
+export class Sub extends Stream {
+    constructor(_client, filter, options) {
+        super(filter, options.retained !== false);
+        this._client = _client;
+        this._listeners = new Emitter();
+        this._read = false;
+        const { buffer } = _client._options;
+        this._in = new Inbox(buffer?.messages ?? 4096, buffer?.bytes ?? 4 << 20, _client._clock);
+        this.ready = new Promise((resolve, reject) => {
+            this._confirmed = (error) => (error === undefined ? resolve() : reject(error));
+        });
+        this.ready.catch(() => { }); // whoever does not look at it is told by the iteration, or by an error event
+        try {
+            validateFilter(filter);
+            if (options.from)
+                this._own = parseCursor(options.from);
+        }
+        catch (error) {
+            this._end(error);
+            return;
+        }
+        const { signal } = options;
+        if (signal?.aborted)
+            this.close();
+        else
+            signal?.addEventListener('abort', () => this.close(), { once: true });
+    }
+    on(event, listener) {
+        const off = this._listeners._add(event, listener);
+        if (event === 'message' && !this._read)
+            void this._drain();
+        return off;
+    }
+    async *[Symbol.asyncIterator]() {
+        for await (const e of this.events())
+            if (e.type === 'message')
+                yield e;
+    }
+    async *events() {
+        if (this._read)
+            throw new TypeError('carillon: the subscription is already being read');
+        this._read = true;
+        try {
+            for (let e; (e = await this._in._take());) {
+                if (this._in._unpark())
+                    this._client._join(this);
+                // eslint-disable-next-line @typescript-eslint/no-floating-promises
+                void this._tell(e.type, e);
+                yield e;
+            }
+        }
+        catch (error) {
+            void this._tell('error', error);
+            throw error;
+        }
+        finally {
+            this.close();
+        }
+    }
+    close() {
+        this._client._drop(this);
+        this._end(undefined, true);
+    }
+    /** _end ends the stream behind what the inbox still holds, or at once if drop is set. */
+    _end(error, drop = false) {
+        this._in._finish(error === undefined ? {} : { _error: error }, drop);
+        this._confirm(error ?? new CarillonError('closed', 'the subscription is closed'));
+    }
+    /** _confirm lets ready go. */
+    _confirm(error) {
+        this._confirmed(error);
+    }
+    _tell(event, value) {
+        return this._listeners._emit(event, value);
+    }
+    /** _drain reads the stream for the listeners, which may return promises to be waited for. */
+    async _drain() {
+        this._read = true;
+        try {
+            for (let e; (e = await this._in._take());) {
+                if (this._in._unpark())
+                    this._client._join(this);
+                const slow = this._tell(e.type, e);
+                if (slow)
+                    await slow;
+            }
+        }
+        catch (error) {
+            if (!this._listeners._has('error'))
+                report(error);
+            void this._tell('error', error);
+        }
+    }
+}

@@ -1,0 +1,312 @@
+import { Backoff, stableAfter } from './backoff.js'
+import { serveWebSocket } from './connection.js'
+import { Emitter } from './emitter.js'
+import { CarillonError, needsToken, Refusal } from './errors.js'
+import { type Clock, type Options, type PublishOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
+import type { Message } from './message.js'
+import type { Position } from './position.js'
+import { type Ack, Publishing } from './publish.js'
+import { Phase } from './stream.js'
+import { Sub, type Subscription } from './subscription.js'
+import { Tokens } from './tokens.js'
+import { serverUrl } from './url.js'
+
+/** A client's state and what led to it. */
+export interface Status {
+  /** `closed` is for good: by close, or by a refusal that makes reconnecting useless. */
+  readonly state: 'connecting' | 'connected' | 'reconnecting' | 'closed'
+  /** When connected: the session's name, who the broker takes the client for, and how it is reached. */
+  readonly session?: string | undefined
+  readonly user?: string | undefined
+  readonly transport?: Transport | undefined
+  /** When reconnecting: why. When closed: the refusal, absent after close. */
+  readonly error?: CarillonError | undefined
+  /** When reconnecting: milliseconds from the change to the next attempt. */
+  readonly retryIn?: number | undefined
+}
+
+/**
+ * Client is a connection to a broker that is made again when it is lost, for ever, until a code of the broker says that it is of no
+ * use. It never runs the application's code where it reads, and it never drops a message silently.
+ */
+export interface Client {
+  readonly status: Status
+  /** How the broker is reached at present. */
+  readonly transport: Transport | undefined
+  /** Milliseconds from the last publish that was acknowledged to its acknowledgement. */
+  readonly latency: number | undefined
+  /** The limits of the session that the broker has announced, by name. */
+  readonly limits: Readonly<Record<string, number>>
+  /** Resolves with the first connection. Rejects when the client ends before. */
+  readonly ready: Promise<void>
+  /** Calls listener at every change of the status. It returns what takes the listener away. */
+  on(event: 'status', listener: (status: Status) => unknown): () => void
+  /** Subscribes to a filter. What goes wrong is told by the subscription. */
+  subscribe(filter: string, options?: SubscribeOptions): Subscription
+  subscribe(filter: string, listener: (message: Message) => unknown, options?: SubscribeOptions): Subscription
+  /**
+   * Publishes data to topic and resolves with the acknowledgement. Bytes are sent as they are, anything else as MessagePack unless
+   * `contentType` says otherwise. Publishes are applied in the order of the calls. While there is no connection they wait for the
+   * next one; `queue_full` says that too many do. If the connection is lost between sending and acknowledgement the error is
+   * `unknown_outcome`: it is not sent again by itself.
+   */
+  publish(topic: string, data: unknown, options?: PublishOptions): Promise<Ack>
+  /** Removes the retained value of topic. */
+  clear(topic: string, options?: PublishOptions): Promise<Ack>
+  /**
+   * Waits until every publish that was accepted is acknowledged, at most `timeout` milliseconds (5,000), then ends the connection and
+   * the subscriptions.
+   */
+  close(options?: { timeout?: number }): Promise<void>
+}
+
+/** Link is a session on some transport, as the client drives it. */
+export interface Link {
+  /** _join asks for a subscription that is new, or may come back. */
+  _join(s: Sub): void
+  /** _leave takes a subscription off the wire. */
+  _leave(s: Sub): void
+  /** _wake says that there are publishes in the queue. */
+  _wake(): void
+}
+
+/** Serve makes a session and serves it until it ends; it throws why. */
+export type Serve = (c: ClientImpl, token: string) => Promise<never>
+
+/** Way decides which transport to use. */
+export type Way = (c: ClientImpl) => Serve
+
+export class ClientImpl implements Client {
+  status: Status = { state: 'connecting' }
+  latency: number | undefined
+  limits: Readonly<Record<string, number>> = {}
+  readonly ready: Promise<void>
+  readonly _url: URL
+  readonly _tokens: Tokens
+  _subs: Sub[] = []
+  _queue: Publishing[] = []
+  /** The session's position. */
+  _pos: Position | undefined
+  _link: Link | undefined
+  /** The last request id; never used twice. */
+  _nextId = 0
+  /** Ends the connection, or the attempt to make one, that is under way. */
+  _cut: ((error: unknown) => void) | undefined
+  /** Aborted at the end. */
+  readonly _stop = new AbortController()
+  private readonly _listeners = new Emitter<{ status: Status }>()
+  private _first!: (error?: unknown) => void
+  private _unsettled = 0
+  private _closing = false
+  private _flushed: (() => void) | undefined
+  private _since: number | undefined
+  /** Ends the pause before the next attempt. */
+  private _goOn: (() => void) | undefined
+
+  constructor(
+    url: string | URL,
+    readonly _options: Options,
+    private readonly _way: Way = () => serveWebSocket,
+    readonly _clock: Clock = systemClock,
+  ) {
+    this._url = serverUrl(url)
+    this._tokens = new Tokens(_options.token, _clock)
+    this.ready = new Promise((resolve, reject) => {
+      this._first = (error) => (error === undefined ? resolve() : reject(error))
+    })
+    this.ready.catch(() => {})
+    const { signal } = _options
+    const abort = () => this._finish()
+    if (signal?.aborted) abort()
+    else signal?.addEventListener('abort', abort, { once: true, signal: this._stop.signal })
+    void this._run()
+  }
+
+  get transport(): Transport | undefined {
+    return this.status.transport
+  }
+
+  on(event: 'status', listener: (status: Status) => unknown): () => void {
+    return this._listeners._add(event, listener)
+  }
+
+  subscribe(filter: string, ...rest: unknown[]): Subscription {
+    const listener = typeof rest[0] === 'function' ? (rest.shift() as (message: Message) => unknown) : undefined
+    const s = new Sub(this, filter, (rest[0] as SubscribeOptions | undefined) ?? {})
+    if (listener) s.on('message', listener)
+    if (s._in._over) s._phase = Phase.Ended
+    else if (this._ended) s._end(this._ended._error)
+    else {
+      this._subs.push(s)
+      this._join(s)
+    }
+    return s
+  }
+
+  async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<Ack> {
+    return this._publish(new Publishing(topic, data, options))
+  }
+
+  async clear(topic: string, options: PublishOptions = {}): Promise<Ack> {
+    return this._publish(new Publishing(topic, new Uint8Array(), { ...options, contentType: '', retain: true }))
+  }
+
+  async close({ timeout = 5000 } = {}): Promise<void> {
+    this._closing = true
+    if (this._unsettled) {
+      await new Promise<void>((resolve) => {
+        const timer = this._clock.setTimeout(resolve, timeout)
+        this._flushed = () => {
+          this._clock.clearTimeout(timer)
+          resolve()
+        }
+      })
+    }
+    this._finish()
+  }
+
+  private async _publish(p: Publishing): Promise<Ack> {
+    const { signal } = p._options
+    signal?.throwIfAborted()
+    if (this._closing || this._ended) throw this._ended?._error ?? closed()
+    if (this._unsettled >= (this._options.pendingLimit ?? 1024)) {
+      throw new CarillonError('queue_full', `${this._unsettled} publishes are not acknowledged yet`)
+    }
+    this._unsettled++
+    this._queue.push(p)
+    this._link?._wake()
+    const abort = () => {
+      if (remove(this._queue, p)) p._fail(signal?.reason)
+      else p._lost(signal?.reason)
+    }
+    signal?.addEventListener('abort', abort)
+    try {
+      const ack = await p._settled
+      this.latency = this._clock.now() - p._sentAt
+      return ack
+    } finally {
+      signal?.removeEventListener('abort', abort)
+      if (!--this._unsettled) this._flushed?.()
+    }
+  }
+
+  /** _ended is set at the end, with the error that ended the client, or none. */
+  _ended: { _error?: CarillonError | undefined } | undefined
+
+  /** _run makes connections until the client is closed or one is refused for good. */
+  private async _run(): Promise<void> {
+    const { base = 500, cap = 20_000 } = this._options.backoff ?? {}
+    const delays = new Backoff(base, cap, this._clock.random)
+    while (!this._ended) {
+      const why = await this._serve()
+      if (this._ended) return
+      if (this._since !== undefined && this._clock.now() - this._since >= stableAfter) delays._attempt = 0
+      this._since = undefined
+      let retryIn = delays._next()
+      let error: unknown = why
+      if (why instanceof Refusal) {
+        error = why._why
+        const { number, code, retryAfter } = why._why
+        if (needsToken(number)) {
+          if (!this._tokens._renew(code)) return this._finish(why._why)
+          if (delays._attempt < 2) retryIn = 0 // the first time in a row
+        } else if (!why._reconnect) return this._finish(why._why)
+        retryIn = retryAfter || retryIn
+      }
+      this._tell({ state: 'reconnecting', error: problem(error), retryIn })
+      await this._pause(retryIn)
+    }
+  }
+
+  private async _serve(): Promise<unknown> {
+    try {
+      const token = await this._tokens._next(this._stop.signal)
+      if (this._ended) return undefined
+      return await this._way(this)(this, token)
+    } catch (error) {
+      return error
+    }
+  }
+
+  private _pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this._clock.setTimeout(resolve, ms)
+      this._goOn = () => {
+        this._clock.clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  /** _attached begins a session. */
+  _attached(link: Link, at: Position | undefined, status: Omit<Status, 'state'>): void {
+    this._link = link
+    this._pos = at
+    this._since = this._clock.now()
+    this._first()
+    this._tell({ state: 'connected', ...status })
+  }
+
+  /** _detached ends a session: the subscriptions keep their places. */
+  _detached(): void {
+    this._link = undefined
+    this.limits = {}
+    for (const s of this._subs) s._idle(this._pos)
+  }
+
+  /** _join asks for a subscription that is new, or whose application has caught up. */
+  _join(s: Sub): void {
+    if (s._phase === Phase.Idle) this._link?._join(s)
+  }
+
+  /** _drop ends a subscription on the wire. */
+  _drop(s: Sub): void {
+    if (remove(this._subs, s)) this._link?._leave(s)
+    s._phase = Phase.Ended
+    s._id = 0
+  }
+
+  /** _refuse ends a subscription with an error of the broker. */
+  _refuse(s: Sub, error: CarillonError): void {
+    this._drop(s)
+    s._end(error)
+  }
+
+  /** _finish ends everything, with error or by the application's will. */
+  _finish(error?: CarillonError): void {
+    if (this._ended) return
+    this._ended = error ? { _error: error } : {}
+    this._cut?.(closed())
+    this._stop.abort()
+    this._first(error ?? closed())
+    for (const p of this._queue.splice(0)) p._fail(error ?? closed())
+    for (const s of this._subs.splice(0)) {
+      s._phase = Phase.Ended
+      s._end(error)
+    }
+    this._flushed?.()
+    this._goOn?.()
+    this._tell({ state: 'closed', error })
+  }
+
+  private _tell(status: Status): void {
+    this.status = status
+    queueMicrotask(() => void this._listeners._emit('status', status))
+  }
+}
+
+function closed(): CarillonError {
+  return new CarillonError('closed', 'the client is closed')
+}
+
+/** problem is what is told of an error. */
+function problem(error: unknown): CarillonError {
+  return error instanceof CarillonError ? error : new CarillonError('connection', String((error as Error)?.message ?? error), { cause: error })
+}
+
+/** remove takes an item out of a list and says whether it was there. */
+export function remove<T>(list: T[], item: T): boolean {
+  const i = list.indexOf(item)
+  if (i >= 0) list.splice(i, 1)
+  return i >= 0
+}

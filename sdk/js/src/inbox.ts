@@ -1,0 +1,120 @@
+import type { Clock } from './options.js'
+import { type Event, Received } from './message.js'
+
+/** How long, in all, what comes next waits for a full inbox before its subscription is parked, in milliseconds. */
+const patience = 100
+
+export const enum Offer {
+  Taken,
+  /** Full: try again after wait. */
+  Wait,
+  Parked,
+}
+
+/**
+ * Inbox holds what has come for a subscription until the application takes it. It is bounded: when something does not fit, the
+ * subscription is parked, which means that it leaves the stream and comes back, at its position, once the application has
+ * caught up. What the broker's log holds is then the buffer, and no other subscription waits.
+ */
+export class Inbox {
+  _parked = false
+  /** Set at the end: with the error that ended it, or none. */
+  _over: { _error?: unknown } | undefined
+  private _events: (Event | undefined)[] = []
+  private _head = 0
+  private _bytes = 0
+  private _patience = patience
+  private _takers: (() => void)[] = []
+  private _wakeGiver: (() => void) | undefined
+
+  constructor(
+    private readonly _maxCount: number,
+    private readonly _maxBytes: number,
+    private readonly _clock: Clock,
+  ) {}
+
+  private get _left(): number {
+    return this._events.length - this._head
+  }
+
+  /** _offer adds e if there is room, or if force is set. What comes after the end is swallowed. */
+  _offer(e: Event, force = false): Offer {
+    if (this._over) return Offer.Taken
+    const n = size(e)
+    if (!force && this._left && (this._left >= this._maxCount || this._bytes + n > this._maxBytes)) {
+      if (this._patience > 0) return Offer.Wait
+      this._parked = true
+      return Offer.Parked
+    }
+    this._events.push(e)
+    this._bytes += n
+    this._wakeTakers()
+    return Offer.Taken
+  }
+
+  /** _wait waits until something has been taken, the inbox is over, or the patience is at its end. */
+  async _wait(): Promise<void> {
+    const began = this._clock.now()
+    await new Promise<void>((resolve) => {
+      const timer = this._clock.setTimeout(resolve, this._patience)
+      this._wakeGiver = () => {
+        this._clock.clearTimeout(timer)
+        resolve()
+      }
+    })
+    this._wakeGiver = undefined
+    this._patience -= this._clock.now() - began
+  }
+
+  /** _take waits for the next event; undefined or a throw is the end. */
+  async _take(): Promise<Event | undefined> {
+    while (!this._left) {
+      if (this._over) {
+        if (this._over._error !== undefined) throw this._over._error
+        return undefined
+      }
+      await new Promise<void>((resolve) => this._takers.push(resolve))
+    }
+    const e = this._events[this._head] as Event
+    this._events[this._head++] = undefined
+    this._bytes -= size(e)
+    if (!this._left || this._head > 1023) {
+      this._events.splice(0, this._head)
+      this._head = 0
+    }
+    if (this._emptier(2)) this._patience = patience
+    this._wakeGiver?.()
+    return e
+  }
+
+  /** _unpark says, once, that the application has caught up after the subscription was parked. */
+  _unpark(): boolean {
+    if (!this._parked || !this._emptier(4)) return false
+    this._parked = false
+    return true
+  }
+
+  /** _finish ends the inbox, behind what it holds, or at once if drop is set. */
+  _finish(over: { _error?: unknown }, drop: boolean): void {
+    if (drop) {
+      this._events = []
+      this._head = this._bytes = 0
+    }
+    this._over ??= over
+    this._wakeTakers()
+    this._wakeGiver?.()
+  }
+
+  private _wakeTakers(): void {
+    for (const wake of this._takers.splice(0)) wake()
+  }
+
+  private _emptier(times: number): boolean {
+    return this._left * times <= this._maxCount && this._bytes * times <= this._maxBytes
+  }
+}
+
+/** size is what an event counts against the buffer, in bytes. */
+function size(e: Event): number {
+  return 200 + (e instanceof Received ? e._size : 0)
+}

@@ -1,0 +1,90 @@
+/** Why a token is wanted. */
+export interface TokenRequest {
+  /** `connect` for the first one, `expired` when the time of the last one is up, else the broker's code by name. */
+  reason: string
+  /** Aborted when the client is closed. */
+  signal: AbortSignal
+}
+
+/** How to reach the server. */
+export type Transport = 'websocket' | 'sse' | 'poll'
+
+/** Options of connect. */
+export interface Options {
+  /**
+   * A token, or what fetches one: called before the first connection and whenever a new one is needed, not on every reconnect.
+   * When it throws, the client tries again later.
+   */
+  token?: string | ((request: TokenRequest) => string | Promise<string>) | undefined
+  /** The constructor of WebSockets; needed where there is no global one, as in Node 20. */
+  WebSocket?: (new (url: string, protocols?: string | string[]) => WebSocket) | undefined
+  /** What makes HTTP requests. Default: the global fetch. */
+  fetch?: typeof fetch | undefined
+  /** `include` sends cookies to another origin over HTTP. Default: `same-origin`. */
+  credentials?: RequestCredentials | undefined
+  /** Whether to go over HTTP where WebSocket is blocked. Default true, where that is loaded: see `@carillon/client/http`. */
+  fallback?: boolean | 'auto' | undefined
+  /** Use this transport alone. */
+  transport?: Transport | undefined
+  /** How many publishes may be unacknowledged, those that wait for a connection included; one more is refused. Default 1,024. */
+  pendingLimit?: number | undefined
+  /** What each subscription holds for the application. Default 4,096 messages and 4 MiB. */
+  buffer?: { messages?: number | undefined; bytes?: number | undefined } | undefined
+  /** Delays between attempts, in milliseconds: the n-th is random in [0, min(cap, base * 2^n)). Default 500 and 20,000. */
+  backoff?: { base?: number | undefined; cap?: number | undefined } | undefined
+  /** How long one attempt to connect may take, in milliseconds. Default 10,000; 4,000 where there is a fallback. */
+  connectTimeout?: number | undefined
+  /** How long nothing may come before the connection counts as dead, in milliseconds. Default: the broker's ping interval and 10 s. */
+  maxSilence?: number | undefined
+  /** What the broker's operators see of this client. Default `carillon-js`. */
+  name?: string | undefined
+  /** Closes the client when it is aborted. */
+  signal?: AbortSignal | undefined
+}
+
+/** Options of subscribe. */
+export interface SubscribeOptions {
+  /** Go on after this cursor: what came since is sent first, or a gap says what is missing. */
+  from?: string | undefined
+  /** false leaves out the snapshot of retained values. */
+  retained?: boolean | undefined
+  /** Ends the subscription when it is aborted. */
+  signal?: AbortSignal | undefined
+}
+
+/** Options of publish. */
+export interface PublishOptions {
+  /** The message becomes the topic's retained value. */
+  retain?: boolean | undefined
+  headers?: Readonly<Record<string, string>> | undefined
+  /**
+   * What the payload is. Default: none, which is MessagePack, and `application/octet-stream` for bytes. With a JSON or text type the
+   * value is encoded so; any other type takes bytes.
+   */
+  contentType?: string | undefined
+  /** Message id, by which a broker may recognize a publish that is repeated. */
+  id?: string | undefined
+  /** Ask for the number of live subscriptions it was handed to. */
+  receivers?: boolean | undefined
+  /** Takes the publish back when it is aborted, if it was not sent yet. */
+  signal?: AbortSignal | undefined
+}
+
+/** What the client needs of its surroundings; tests bring their own. */
+export interface Clock {
+  /** Milliseconds of a clock that nobody sets. */
+  now(): number
+  /** Milliseconds since the Unix epoch. */
+  date(): number
+  setTimeout(f: () => void, ms: number): unknown
+  clearTimeout(timer: unknown): void
+  random(): number
+}
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  date: () => Date.now(),
+  setTimeout: (f, ms) => setTimeout(f, ms),
+  clearTimeout: (timer) => clearTimeout(timer as number),
+  random: () => Math.random(),
+}

@@ -1,0 +1,368 @@
+import { Backoff } from './backoff.js'
+import { type ClientImpl, type Link, remove } from './client.js'
+import { CarillonError, nameOf, Refusal, retryable } from './errors.js'
+import { Offer } from './inbox.js'
+import type { Event } from './message.js'
+import { type Connected, encode, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, readPackets, Type } from './packets.js'
+import type { Position } from './position.js'
+import { Publishing } from './publish.js'
+import { deliverable, Phase } from './stream.js'
+import { Sub } from './subscription.js'
+import { Index } from './topic.js'
+
+/** What is sent with an id and gets an answer; a number is the subscription to end. */
+type Request = Sub | Publishing | number
+
+/** What waits for a slow application; nothing if there is nothing to wait for. */
+type Slow = Promise<unknown> | undefined
+
+/** Session is a session of the broker over WebSocket: it writes requests, and hands out what comes. */
+export class Session implements Link {
+  private readonly _control: Uint8Array[] = []
+  private readonly _requests: Request[] = []
+  /** Refused for now; again after _laterAt. */
+  private readonly _later: Request[] = []
+  private _laterAt = 0
+  private _retry: unknown
+  private readonly _inflight = new Map<number, Request>()
+  private readonly _byId = new Map<number, Sub>()
+  private readonly _live = new Index<Sub>()
+  /** Live, but with a position of their own still. */
+  private _joining: Sub[] = []
+  /** What remains of a Replay: so many messages for the subscription that has this id, if it still has. */
+  private _replay = { _left: 0, _retained: false, _id: 0 }
+  private _maxMessage = 65536
+  private _maxInflight = 64
+
+  constructor(
+    private readonly _c: ClientImpl,
+    readonly _wake: () => void,
+  ) {}
+
+  /** _begin asks again for what is subscribed, and lets go what waits. */
+  _begin(hello: Connected): void {
+    const { user, session, limits = {} } = hello
+    const c = this._c
+    c._tokens._accepted(hello.expires)
+    c.limits = limits
+    this._maxMessage = limits['packet'] || this._maxMessage
+    this._maxInflight = limits['inflight'] || this._maxInflight
+    c._attached(this, hello.position, { session, user, transport: 'websocket' })
+    this._ask()
+  }
+
+  /** _detach ends it: what is in flight has an unknown outcome. */
+  _detach(cause: unknown): void {
+    this._c._clock.clearTimeout(this._retry)
+    for (const r of this._inflight.values()) if (r instanceof Publishing) r._lost(cause)
+    this._c._detached()
+  }
+
+  /** _fill is the next message to write: answers to pings, then requests, then publishes, as many as fit. */
+  _fill(): Uint8Array | undefined {
+    const c = this._c
+    const parts = this._control.splice(0)
+    let size = parts.reduce((n, b) => n + b.length, 0)
+    const take = (queue: Request[]): boolean => {
+      for (let r; (r = queue[0]) !== undefined; ) {
+        if (this._inflight.size >= this._maxInflight) return false
+        const id = c._nextId + 1
+        const b = typeof r === 'number' ? encode([Type.Unsubscribe, id, r]) : r instanceof Sub ? r._subscribe(id) : r._packet(id)
+        if (size && size + b.length > this._maxMessage) return false
+        queue.shift()
+        if (r instanceof Publishing) {
+          if (b.length > this._maxMessage) {
+            r._fail(new CarillonError('too_large', `found a packet of ${b.length} bytes, wanted at most ${this._maxMessage}`))
+            continue
+          }
+          r._base = c._pos
+          r._sentAt = c._clock.now()
+        } else if (r instanceof Sub) this._byId.set((r._id = id), r)
+        parts.push(b)
+        size += b.length
+        this._inflight.set((c._nextId = id), r)
+      }
+      return true
+    }
+    if (take(this._requests)) take(c._queue)
+    if (!size) return undefined
+    const message = new Uint8Array(size)
+    size = 0
+    for (const b of parts) {
+      message.set(b, size)
+      size += b.length
+    }
+    return message
+  }
+
+  _join(): void {
+    this._ask()
+  }
+
+  _leave(s: Sub): void {
+    this._live._remove(s)
+    remove(this._requests, s)
+    if (s._id) {
+      this._byId.delete(s._id)
+      this._requests.push(s._id)
+      this._wake()
+    }
+    s._idle(this._c._pos)
+  }
+
+  /** _ask queues a Subscribe for every subscription that is idle and may be asked for now, and what was put off till now. */
+  private _ask(): void {
+    const { _clock: clock, _subs: subs } = this._c
+    const now = clock.now()
+    let soonest = Infinity
+    if (this._laterAt > now) soonest = this._laterAt - now
+    else this._requests.push(...this._later.splice(0))
+    for (const s of subs) {
+      if (s._phase !== Phase.Idle || s._in._parked) continue
+      if (s._notBefore > now) soonest = Math.min(soonest, s._notBefore - now)
+      else {
+        s._phase = Phase.Asked
+        this._requests.push(s)
+      }
+    }
+    clock.clearTimeout(this._retry)
+    if (soonest < Infinity) this._retry = clock.setTimeout(() => this._ask(), soonest)
+    this._wake()
+  }
+
+  /** _receive takes the packets of one message, in order; of types that a later version may add, none. */
+  _receive(message: Uint8Array): Slow {
+    return this._handle(readPackets(message))
+  }
+
+  _handle(packets: Generator<Packet | null>): Slow {
+    for (let next; !(next = packets.next()).done; ) {
+      const slow = next.value && this._dispatch(next.value)
+      if (slow) return slow.then(() => this._handle(packets))
+    }
+    return undefined
+  }
+
+  private _dispatch(p: Packet): Slow {
+    const c = this._c
+    switch (p.is) {
+      case Type.Message:
+        return this._message(p)
+      case Type.Subscribed:
+        this._subscribed(p.id, p.position)
+        break
+      case Type.Unsubscribed:
+        this._answered(p.id)
+        break
+      case Type.Published: {
+        const r = this._answered(p.id)
+        if (r instanceof Publishing) r._published(p)
+        break
+      }
+      case Type.Replay:
+        this._replay = { _left: p.count, _retained: p.kind !== 0, _id: p.subscription }
+        break
+      case Type.RetainedEnd: {
+        const s = this._serving(p.subscription)
+        s?._in._offer(s._retainedEnd(!!p.reset, c._pos as Position), true)
+        break
+      }
+      case Type.Resumed: {
+        const s = this._serving(p.subscription)
+        if (!s) break
+        const e = s._resumed(p.position)
+        this._goLive(s)
+        return this._accept(s, e, p.position)
+      }
+      case Type.Gap:
+        return this._gap(p)
+      case Type.Ping:
+        if (p.position) {
+          c._pos = p.position
+          this._share()
+        }
+        this._control.push(encode([Type.Pong]))
+        this._wake()
+        break
+      case Type.Error:
+        this._refused(p)
+        break
+      case Type.Disconnect:
+        throw new Refusal(errorOf(p.code, p.name, p.detail, p.hint, p.after), p.reconnect && retryable(p.code))
+    }
+    return undefined
+  }
+
+  /** _serving is the subscription that has this id, if it is served. */
+  private _serving(id: number): Sub | undefined {
+    const s = this._byId.get(id)
+    return s?._serving ? s : undefined
+  }
+
+  /** _answered takes the request of that id out of flight, which may let another one go. */
+  private _answered(id: number | null): Request | undefined {
+    const r = this._inflight.get(id as number)
+    this._inflight.delete(id as number)
+    this._wake()
+    return r
+  }
+
+  private _subscribed(id: number, at: Position): void {
+    const s = this._answered(id)
+    if (!(s instanceof Sub) || s._id !== id) return // closed meanwhile
+    const { _live, _gap } = s._subscribed(at, this._c._pos as Position)
+    if (_live) this._goLive(s)
+    s._confirm()
+    if (_gap) s._in._offer(_gap, true)
+  }
+
+  /** _goLive lets plain messages come to s. */
+  private _goLive(s: Sub): void {
+    if (s._phase !== Phase.Live) {
+      s._phase = Phase.Live
+      this._live._add(s)
+    }
+    this._joining.push(s)
+    this._share()
+  }
+
+  /**
+   * _share lets live subscriptions share the session's position once it has reached their own ([POS-7]). Of two offsets of the same
+   * term the session's is the higher one then, since nothing up to there is missing; a session without a term takes theirs.
+   */
+  private _share(): void {
+    const c = this._c
+    this._joining = this._joining.filter((s) => {
+      const pos = c._pos as Position
+      const own = s._own as Position
+      if (s._phase !== Phase.Live || s._shared) return false
+      if (own.epoch !== pos.epoch || own.seq > pos.seq) return true
+      const term = /[^0]/.test(pos.term) ? pos.term : own.term
+      c._pos = { ...pos, term, offset: term === own.term ? Math.max(pos.offset, own.offset) : pos.offset }
+      s._shared = true
+      return false
+    })
+  }
+
+  /** _gap tells a subscription, or all live ones, what is missing. One that has no room for it leaves; it is told when it resumes. */
+  private _gap(p: GapPacket): Slow {
+    const c = this._c
+    const before = c._pos
+    if (p.subscription) {
+      const s = this._serving(p.subscription)
+      return s && this._tellGap(s, p, before)
+    }
+    c._pos = p.to
+    this._share()
+    return all(c._subs.filter((s) => s._phase === Phase.Live).map((s) => this._tellGap(s, p, before)))
+  }
+
+  private _tellGap(s: Sub, p: GapPacket, session: Position | undefined): Slow {
+    return this._accept(s, s._gap(p.reason, p.from ?? undefined, p.to, p.count), s._position(session), () => {
+      s._gapped(p)
+      if (s._phase === Phase.Live) this._goLive(s)
+    })
+  }
+
+  /** _message hands a message to the subscriptions it is for: the one of the Replay it is in, or all live ones that match. */
+  private _message(m: MessagePacket): Slow {
+    const c = this._c
+    if (this._replay._left > 0) {
+      this._replay._left--
+      const s = this._serving(this._replay._id)
+      return s && this._replayed(s, m)
+    }
+    const targets = this._live._match(m.topic).map((s) => [s, s._position(c._pos)] as const)
+    const pos = c._pos as Position
+    c._pos = { ...pos, seq: Math.max(pos.seq, m.seq), offset: Math.max(pos.offset, m.offset) }
+    if (this._joining.length) this._share()
+    return all(
+      targets.map(([s, before]) => {
+        const now = c._pos as Position
+        if (s._repeated(m, now)) return undefined
+        const e = deliverable(m, false, s._resumeAt(s._position(now)))
+        return this._accept(s, e, before, () => s._took(now.epoch, m.seq))
+      }),
+    )
+  }
+
+  /** _replayed hands a message of a Replay to its subscription. Those of a snapshot are held whatever room there is: from the middle of it nothing can be resumed. */
+  private _replayed(s: Sub, m: MessagePacket): Slow {
+    const session = this._c._pos as Position
+    if (this._replay._retained) {
+      s._awaiting = true
+      s._in._offer(deliverable(m, true, undefined), true)
+      s._took('', 0)
+      return undefined
+    }
+    if (s._repeated(m, session)) return undefined
+    const at = s._position(session)
+    const after = s._shared ? session : s._after(m, session)
+    return this._accept(s, deliverable(m, false, s._resumeAt(after)), at, () => {
+      if (!s._shared) s._own = after
+      s._took(session.epoch, m.seq)
+    })
+  }
+
+  /**
+   * _accept puts e into the inbox of s, then calls taken. It waits for room if there is none. A subscription that gets none leaves the
+   * stream, served up to the position at, and gets e when it resumes.
+   */
+  private _accept(s: Sub, e: Event, at: Position | undefined, taken?: () => void): Slow {
+    const id = s._id
+    switch (s._in._offer(e)) {
+      case Offer.Taken:
+        taken?.()
+        return undefined
+      case Offer.Wait:
+        return s._in._wait().then(() => (s._id === id ? this._accept(s, e, at, taken) : undefined))
+    }
+    this._leave(s)
+    if (s._restarted) s._restarted = at
+    else s._own = at
+    return undefined
+  }
+
+  /** _refused takes an Error: the answer to a request, or the end of a subscription. */
+  private _refused(p: ErrorPacket): void {
+    const r = this._answered(p.id)
+    const error = errorOf(p.code, p.name, p.detail, p.hint, p.retry_after)
+    if (r instanceof Publishing) r._fail(error)
+    else if (typeof r === 'number') {
+      if (!error.retryable) return
+      this._later.push(r)
+      this._laterAt = this._c._clock.now() + Math.max(p.retry_after ?? 0, 1000)
+      this._ask()
+    } else {
+      const s = r ?? this._serving(p.id as number)
+      if (!s || s._id !== p.id) return
+      if (r) {
+        this._byId.delete(s._id)
+        s._id = 0
+      }
+      this._refuse(s, error)
+    }
+  }
+
+  /** _refuse ends a subscription with an error, or asks for it again later if that may help. */
+  private _refuse(s: Sub, error: CarillonError): void {
+    const c = this._c
+    if (!error.retryable) return c._refuse(s, error)
+    this._leave(s)
+    const { base = 500, cap = 20_000 } = c._options.backoff ?? {}
+    const delays = new Backoff(base, cap, c._clock.random)
+    delays._attempt = s._refusals++
+    s._notBefore = c._clock.now() + (error.retryAfter ?? 0) + delays._next()
+    this._ask()
+  }
+}
+
+function all(slow: readonly Slow[]): Slow {
+  const waiting = slow.filter(Boolean)
+  return waiting.length ? Promise.all(waiting) : undefined
+}
+
+/** errorOf is an error as the broker says it. */
+export function errorOf(number: number, name: string, detail?: string, hint?: string, retryAfter?: number): CarillonError {
+  return new CarillonError(nameOf(number, name), detail, { number, hint, retryAfter })
+}

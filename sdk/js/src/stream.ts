@@ -1,0 +1,180 @@
+import type { Event, Gap, Live, Snapshot } from './message.js'
+import { Received } from './message.js'
+import { encode, type GapPacket, type MessagePacket, Type } from './packets.js'
+import { cursorOf, type Position, tokenOf } from './position.js'
+
+/** Where a subscription is on the wire ([SUB-5]). */
+export const enum Phase {
+  /** Not asked for: no connection, parked, or waiting to ask again. */
+  Idle,
+  /** Subscribe is queued or sent. */
+  Asked,
+  /** Subscribed; only what is addressed to it is for it. */
+  Starting,
+  /** Plain messages are for it too. */
+  Live,
+  Ended,
+}
+
+const none = '0'.repeat(16)
+
+/** Stream is the wire side of a subscription: where it is, and what it takes. */
+export class Stream {
+  _phase = Phase.Idle
+  /** Of the subscription in this session; 0 when idle or ended. */
+  _id = 0
+  /** Up to where it has been served, unless it shares the session's position; undefined: it starts afresh. */
+  _own: Position | undefined
+  /** It is live and the session has reached its own position, which does not count any more ([POS-7]). */
+  _shared = false
+  /** It waits for the end of a snapshot: when it is cut before that it starts afresh ([POS-8]). */
+  _awaiting = false
+  /** Where it stood when it had to start afresh. */
+  _restarted: Position | undefined
+  /** The application has been given something, and that before the snapshot under way began. */
+  private _delivered = false
+  private _again = false
+  /** The highest seq delivered, and the epoch it counts in: nothing up to it is delivered again. */
+  private _markEpoch = none
+  private _markSeq = 0
+  _refusals = 0
+  _notBefore = 0
+
+  constructor(
+    readonly filter: string,
+    readonly _wantsRetained: boolean,
+  ) {}
+
+  /** _subscribe is the packet that asks for the stream from where it is. */
+  _subscribe(id: number): Uint8Array {
+    return encode([Type.Subscribe, id, this.filter], {
+      position: this._own && tokenOf(this._own),
+      retained: this._wantsRetained ? undefined : false,
+    })
+  }
+
+  get _serving(): boolean {
+    return this._phase === Phase.Starting || this._phase === Phase.Live
+  }
+
+  /** _subscribed begins the stream at a position. It says whether the stream is live at once, and returns a gap to tell. */
+  _subscribed(at: Position, session: Position): { _live: boolean; _gap?: Gap | undefined } {
+    this._refusals = 0
+    this._phase = Phase.Starting
+    if (this._own) {
+      if (this._own.epoch === session.epoch) this._mark(this._own)
+      return { _live: false }
+    }
+    const stood = this._restarted
+    const gap = stood && !same(stood, at) ? this._gap('snapshot', stood, at) : undefined
+    this._restarted = undefined
+    this._own = at
+    this._mark(at)
+    this._awaiting = this._wantsRetained
+    this._again = this._delivered
+    return { _live: !this._wantsRetained, _gap: gap }
+  }
+
+  _retainedEnd(reset: boolean, session: Position): Snapshot {
+    this._awaiting = false
+    const end: Snapshot = { type: 'snapshot', reset: reset || this._again, cursor: this._cursor(session) }
+    this._delivered = true
+    this._again = false
+    return end
+  }
+
+  /** _resumed takes the position at which the subscription goes live. */
+  _resumed(at: Position): Live {
+    this._own = at
+    this._shared = false
+    this._mark(at)
+    return { type: 'live', cursor: this._cursor(at) }
+  }
+
+  /** _gapped moves the subscription over what is missing. After most gaps the retained messages are sent again ([GAP-4]). */
+  _gapped(p: GapPacket): void {
+    if (p.subscription) {
+      this._own = p.to
+      this._shared = false
+    }
+    if (p.reason !== 'live' && this._wantsRetained) this._awaiting = true
+  }
+
+  _gap(reason: string, from: Position | undefined, to: Position, count?: number): Gap {
+    return { type: 'gap', filter: this.filter, reason, from: cursorOf(from), to: cursorOf(to), count }
+  }
+
+  /** _position is up to where the subscription has been served. */
+  _position(session: Position | undefined): Position | undefined {
+    return this._shared ? session : this._own
+  }
+
+  /** _resumeAt is the position from which the application can go on: none while a snapshot is awaited. */
+  _resumeAt(p: Position | undefined): Position | undefined {
+    return this._awaiting || !p || (p.epoch === none && p.term === none) ? undefined : p
+  }
+
+  _cursor(session: Position): string {
+    return cursorOf(this._resumeAt(this._position(session)))
+  }
+
+  /**
+   * _after is the subscription's own position after m, which came in a Replay ([POS-8]). While the position is of an earlier run
+   * of the broker only its offset moves: seq counts in another epoch until Resumed. An offset is of the store's present term.
+   */
+  _after(m: MessagePacket, session: Position): Position {
+    const own = this._own ?? session
+    return {
+      epoch: own.epoch,
+      seq: m.seq && own.epoch === session.epoch ? m.seq : own.seq,
+      term: m.offset ? session.term : own.term,
+      offset: m.offset || own.offset,
+    }
+  }
+
+  /** _repeated says whether m has been delivered before. */
+  _repeated(m: MessagePacket, session: Position): boolean {
+    if (m.seq) return this._markEpoch === session.epoch && m.seq <= this._markSeq
+    return m.offset > 0 && !this._shared && this._own?.term === session.term && m.offset <= this._own.offset
+  }
+
+  /** _took notes that the application has been given something: of the session's epoch, with that seq. */
+  _took(epoch: string, seq: number): void {
+    this._delivered = true
+    if (seq) this._mark({ epoch, seq })
+  }
+
+  private _mark({ epoch, seq }: { epoch: string; seq: number }): void {
+    if (this._markEpoch !== epoch || this._markSeq < seq) {
+      this._markEpoch = epoch
+      this._markSeq = seq
+    }
+  }
+
+  /** _idle takes the subscription off the wire and keeps its place, if it has one to resume from. */
+  _idle(session: Position | undefined): void {
+    this._own = this._position(session)
+    this._shared = false
+    if (this._serving && this._awaiting) this._restart()
+    if (this._phase !== Phase.Ended) this._phase = Phase.Idle
+    this._id = 0
+  }
+
+  /** _restart lets it start afresh, and tell a gap if something has come meanwhile. */
+  _restart(): void {
+    this._restarted = this._own
+    this._own = undefined
+    this._awaiting = false
+  }
+}
+
+function same(a: Position, b: Position): boolean {
+  return a.epoch === b.epoch && a.seq === b.seq && a.term === b.term && a.offset === b.offset
+}
+
+/** deliverable makes the application's message of a packet. */
+export function deliverable(m: MessagePacket, retained: boolean, at: Position | undefined): Event {
+  let size = m.topic.length + m.payload.length + (m.type?.length ?? 0)
+  for (const [k, v] of Object.entries(m.headers ?? {})) size += k.length + v.length + 32
+  return new Received({ ...m, contentType: m.type, size }, retained, at)
+}
