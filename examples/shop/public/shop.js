@@ -48,8 +48,8 @@ function showOrder(order, isNews) {
 }
 
 function showConnection() {
-  const live = client.status === 'connected'
-  connection.dataset.state = live ? 'live' : 'off'
-  connection.dataset.transport = live ? client.transport : ''
-  connectionText.textContent = live ? `live by ${transports[client.transport]}` : client.status === 'closed' ? 'not live' : 'connecting …'
+  const { state, transport } = client.status
+  connection.dataset.state = state === 'connected' ? 'live' : 'off'
+  connection.dataset.transport = transport ?? ''
+  connectionText.textContent = { connected: `live by ${transports[transport]}`, closed: 'not live' }[state] ?? 'connecting …'
 }
