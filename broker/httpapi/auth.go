@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/webrules"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -116,4 +117,10 @@ func (c *authCache) makeRoomLocked(now time.Time) {
 		}
 		delete(c.entries, k)
 	}
+}
+
+// CheckProxy reports what is wrong with an entry of Options.TrustedProxies.
+func CheckProxy(text string) error {
+	_, err := webrules.ParseProxy(text)
+	return err
 }

@@ -13,6 +13,7 @@ import (
 // adminFlags are what every verb that asks a running broker's admin listener takes.
 type adminFlags struct {
 	Admin string `help:"Address of the broker's admin listener, ${default} unless told." default:"http://127.0.0.1:8081" env:"CARILLON_ADMIN" placeholder:"URL"`
+	trustFlags
 }
 
 // adminAnswerBytes bounds what is read of an answer.
@@ -26,7 +27,11 @@ func (f *adminFlags) get(ctx context.Context, path string) (status int, body []b
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return 0, nil, usage("--admin %q is not a URL; write it like http://127.0.0.1:8081", f.Admin)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	client, err := f.client()
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return 0, nil, &exitError{exitUnreachable, fmt.Errorf("cannot reach the admin listener at %s: %w", req.URL.Host, plainDialError(err))}
 	}

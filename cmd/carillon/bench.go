@@ -20,11 +20,16 @@ type benchTarget struct {
 	Server string `env:"CARILLON_SERVER" help:"Measure the broker at this address (ws://HOST:PORT/ws) and not one started for the purpose." placeholder:"URL"`
 	Token  string `env:"CARILLON_TOKEN" help:"Token for that broker." placeholder:"TOKEN"`
 	JSON   bool   `help:"Print the result as one JSON object."`
+	trustFlags
 }
 
 // measure runs f against the chosen broker.
 func (b *benchTarget) measure(ctx context.Context, s streams, f func(bench.Server, bench.Dialect) (any, error), show func(any)) error {
-	server := bench.Server{URL: b.Server}
+	trusted, err := b.config()
+	if err != nil {
+		return err
+	}
+	server := bench.Server{URL: b.Server, TLS: trusted}
 	if b.Server == "" {
 		own, stop, err := startOwnBroker(ctx, s)
 		if err != nil {

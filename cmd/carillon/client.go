@@ -18,6 +18,7 @@ import (
 type clientFlags struct {
 	Server string `help:"Address of the broker, ${default} unless told." default:"ws://127.0.0.1:8080/ws" env:"CARILLON_SERVER" placeholder:"URL"`
 	Token  string `help:"Token to show." env:"CARILLON_TOKEN" placeholder:"TOKEN"`
+	trustFlags
 }
 
 // dial connects, or fails with a refusal or exitUnreachable. Losses of the connection are told on w.
@@ -35,7 +36,11 @@ func (f *clientFlags) dial(ctx context.Context, w io.Writer, opts ...carillon.Op
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/ws"
 	}
-	opts = append(opts, carillon.WithClientName("carillon-cli"), carillon.WithStatus(statusTeller(w)))
+	client, err := f.client()
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, carillon.WithClientName("carillon-cli"), carillon.WithStatus(statusTeller(w)), carillon.WithHTTPClient(client))
 	if f.Token != "" {
 		opts = append(opts, carillon.WithToken(f.Token))
 	}
@@ -56,6 +61,9 @@ func (f *clientFlags) dial(ctx context.Context, w io.Writer, opts ...carillon.Op
 func plainDialError(err error) error {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 		return fmt.Errorf("there is no host of the name %q", dns.Name)
+	}
+	if err := plainTLSError(err); err != nil {
+		return err
 	}
 	var timeout net.Error
 	switch {

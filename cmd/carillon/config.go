@@ -38,6 +38,9 @@ func (c *configCheckCmd) Run(s streams) error {
 	if _, err := c.load(); err != nil {
 		return mistakes(s, err)
 	}
+	for _, w := range c.warnings {
+		fmt.Fprintln(s.err, "carillon: warning:", printable(w))
+	}
 	if c.Config == "" {
 		fmt.Fprintln(s.err, "carillon: no file was named; the defaults, with the environment and the flags, are good")
 		return nil

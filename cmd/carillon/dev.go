@@ -35,36 +35,43 @@ func (c *devCmd) Run(ctx context.Context, s streams) error {
 	}
 	return runBroker(ctx, cfg, s, mode{dev: true}, func(ctx context.Context, srv *server) {
 		public, admin := srv.addresses()
-		fmt.Fprint(s.err, welcome(public, admin, cfg.DataDir, cfg.DataDir == temporary))
+		fmt.Fprint(s.err, welcome(public, admin, cfg, cfg.DataDir == temporary))
 		tick(ctx, srv.broker)
 	})
 }
 
 // welcome is what `dev` opens with: where it is, and lines to paste.
-func welcome(public, admin, dataDir string, temporary bool) string {
+func welcome(public, admin string, cfg *config.Config, temporary bool) string {
 	_, port, _ := net.SplitHostPort(public)
 	host := public
 	if strings.HasPrefix(public, "[::]") || strings.HasPrefix(public, "0.0.0.0") {
 		host = "127.0.0.1:" + port
 	}
+	ws, web, adminWeb := "ws", "http", "http"
+	if cfg.TLS.On() {
+		ws, web = "wss", "https"
+	}
+	if cfg.Admin.TLS.On() {
+		adminWeb = "https"
+	}
 	command, server := commandName(), ""
-	if host != "127.0.0.1:8080" {
-		server = " --server ws://" + host + "/ws"
+	if host != "127.0.0.1:8080" || cfg.TLS.On() {
+		server = " --server " + ws + "://" + host + "/ws"
 	}
 	kept := "kept"
 	if temporary {
 		kept = "removed at the end; --data-dir DIR keeps it"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n  WebSocket   ws://%s/ws\n", host)
-	fmt.Fprintf(&b, "  HTTP        http://%s/v1/topics/{topic}\n", host)
+	fmt.Fprintf(&b, "\n  WebSocket   %s://%s/ws\n", ws, host)
+	fmt.Fprintf(&b, "  HTTP        %s://%s/v1/topics/{topic}\n", web, host)
 	if admin != config.None {
-		fmt.Fprintf(&b, "  Operators   http://%s/metrics\n", admin)
+		fmt.Fprintf(&b, "  Operators   %s://%s/metrics\n", adminWeb, admin)
 	}
-	fmt.Fprintf(&b, "  Data        %s (%s)\n", dataDir, kept)
+	fmt.Fprintf(&b, "  Data        %s (%s)\n", cfg.DataDir, kept)
 	fmt.Fprintf(&b, "\nWatch a topic that ticks:\n\n  %s sub%s 'demo.>'\n", command, server)
 	fmt.Fprintf(&b, "\nSubscribe in one terminal, publish from another:\n\n  %s sub%s 'orders.>'\n", command, server)
-	fmt.Fprintf(&b, "  curl -d '{\"total\":5}' http://%s/v1/topics/orders.42\n", host)
+	fmt.Fprintf(&b, "  curl -d '{\"total\":5}' %s://%s/v1/topics/orders.42\n", web, host)
 	fmt.Fprintf(&b, "  %s pub%s orders.42 '{\"total\":6}'\n\n", command, server)
 	return b.String()
 }

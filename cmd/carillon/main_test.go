@@ -30,6 +30,8 @@ func TestScripts(t *testing.T) {
 			"http":   httpCommand,
 			"holds":  holdsCommand,
 			"stall":  stallCommand,
+
+			"certificate": certificateCommand(t),
 		},
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/carillon-mq/carillon/internal/testcert"
 )
 
 // scriptTime bounds every wait in a script.
@@ -115,6 +118,7 @@ func brokerCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Setenv("HTTP", "http://"+m[1])
 		ts.Setenv("LISTEN", m[1])
 		ts.Setenv("CARILLON_ADMIN", "http://"+m[2])
+		ts.Setenv("ADMIN", m[2])
 		ts.Setenv("PID", strconv.Itoa(b.cmd.Process.Pid))
 	case <-time.After(scriptTime):
 		ts.Fatalf("broker %s was not ready in time:\n%s", args[0], b.log())
@@ -197,6 +201,26 @@ func poll(ts *testscript.TestScript, what string, done func(context.Context) boo
 	}
 }
 
+// certificateCommand is `certificate NAME [DURATION]`: it makes NAME.crt and NAME.key for this machine, good for the duration or for
+// three months, and ca.pem with the authority that signed them.
+func certificateCommand(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	authority := testcert.New(t)
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		var r testcert.Request
+		if len(args) > 1 {
+			good, err := time.ParseDuration(args[1])
+			ts.Check(err)
+			r = testcert.Request{NotBefore: time.Now().AddDate(0, -3, 0), NotAfter: time.Now().Add(good)}
+		}
+		cert, key := authority.Issue(t, r)
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]+".crt"), cert, 0o600))
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]+".key"), key, 0o600))
+		ca, err := os.ReadFile(authority.File)
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs("ca.pem"), ca, 0o600))
+	}
+}
+
 // stallCommand is `stall`: it begins a request whose body does not come, and leaves it open.
 func stallCommand(ts *testscript.TestScript, _ bool, _ []string) {
 	c, err := net.Dial("tcp", ts.Getenv("LISTEN"))
@@ -228,6 +252,9 @@ func httpCommand(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintf(ts.Stdout(), "%d %s\n", status, body)
 }
 
+// scriptClient takes any certificate: what a client has to trust is what the verbs are tested for.
+var scriptClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+
 func fetch(ctx context.Context, method, url, body string, headers []string) (int, string) {
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
@@ -239,7 +266,7 @@ func fetch(ctx context.Context, method, url, body string, headers []string) (int
 			req.Header.Set(name, value)
 		}
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := scriptClient.Do(req)
 	if err != nil {
 		return 0, err.Error()
 	}

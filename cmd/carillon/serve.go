@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -32,7 +33,8 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 func runBroker(ctx context.Context, cfg *config.Config, s streams, m mode, ready func(context.Context, *server)) error {
 	log := newLogger(s, cfg.Log)
 	limitMemory(log)
-	defer ignoreHangup(log)()
+	var running atomic.Pointer[server]
+	defer onHangup(log, &running)()
 	srv, err := startServer(ctx, cfg, log, m)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -40,6 +42,7 @@ func runBroker(ctx context.Context, cfg *config.Config, s streams, m mode, ready
 		}
 		return err
 	}
+	running.Store(srv)
 	public, admin := srv.addresses()
 	fmt.Fprintf(s.err, "carillon: ready listen=%s admin=%s\n", public, admin)
 	if ready != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-mq/carillon/broker/httpapi"
 	"github.com/carillon-mq/carillon/broker/ws"
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
+	"github.com/carillon-mq/carillon/cmd/carillon/internal/front"
 )
 
 // server is a broker with its plugins and its doors.
@@ -27,8 +28,10 @@ type server struct {
 	public  door
 	admin   door // its listener is nil when there is none
 
-	serving sync.WaitGroup     // the doors' accept loops, and collectAtRest
-	rested  context.CancelFunc // ends collectAtRest; nil before it began
+	certificates []*front.Certificate // of the doors that speak TLS
+
+	serving sync.WaitGroup     // the doors' accept loops, collectAtRest, and who watches the certificates
+	rested  context.CancelFunc // ends the latter two; nil before they began
 }
 
 // door is one listener and what serves it.
@@ -73,6 +76,12 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 		if s.admin.listener, err = listen(ctx, "admin-listen", s.cfg.Admin.Listen); err != nil {
 			return err
 		}
+		if err = s.secure(&s.admin, s.cfg.Admin.TLS); err != nil {
+			return fmt.Errorf("admin.tls: %w", err)
+		}
+	}
+	if err = s.secure(&s.public, s.cfg.TLS); err != nil {
+		return fmt.Errorf("tls: %w", err)
 	}
 	if s.plugins, err = startPlugins(s.cfg, s.log); err != nil {
 		return err
@@ -96,6 +105,7 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 	}
 	resting, rested := context.WithCancel(context.Background())
 	s.rested = rested
+	s.watchCertificates(resting)
 	s.serving.Go(func() { collectAtRest(resting, func() int64 { return s.broker.Stats().Sessions }) })
 	if err := s.broker.WaitReady(ctx); err != nil {
 		return fmt.Errorf("%w: %w", err, s.broker.Ready())
@@ -107,6 +117,7 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 func (s *server) openPublic(m mode) error {
 	api, err := httpapi.New(s.broker, httpapi.Options{
 		Origins: s.cfg.Origins, Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Listen}, AnyLoopbackOrigin: m.dev,
+		Cookie: s.cfg.Auth.Cookie, TrustedProxies: s.cfg.TrustedProxies, TrustedHeader: s.cfg.TrustedHeader,
 		Payload:        int(s.cfg.Limits.Payload),
 		PublishTimeout: time.Duration(s.cfg.Limits.StoreTimeout) + 5*time.Second,
 	})
@@ -140,8 +151,8 @@ func (s *server) openAdmin() error {
 // httpServer bounds what a connection may take before a handler sees it. Handlers bound bodies and answers themselves.
 func (s *server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second,
+		Handler:           front.Unwrapped(h),
+		ReadHeaderTimeout: 5 * time.Second, // and as much for a TLS handshake
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // strangers' mistakes

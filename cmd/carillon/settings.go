@@ -16,6 +16,8 @@ type settings struct {
 	DataDir     *string `help:"Folder for everything that is kept." placeholder:"DIR"`
 	LogLevel    *string `help:"The least that is logged: debug, info, warn or error." placeholder:"LEVEL"`
 	LogFormat   *string `help:"Form of the log: text or json." placeholder:"FORMAT"`
+
+	warnings []string // of load: what is good now and will not be
 }
 
 // flags are the settings that were given, by key.
@@ -46,7 +48,11 @@ func (f *settings) load(base *config.Config) (*config.Loaded, error) {
 		}
 		problems = append(problems, more...)
 	}
+	problems = append(problems, checkProxies(l)...)
+	broken, warnings := checkFiles(l)
+	problems = append(problems, broken...)
 	problems = append(problems, checkPluginConfigs(l)...)
+	f.warnings = warnings
 	if len(problems) > 0 {
 		return l, problems
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -16,15 +17,18 @@ func signalContext() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// ignoreHangup keeps SIGHUP, which asks daemons to read their configuration again, from ending the broker. The returned function
-// ends that.
-func ignoreHangup(log *slog.Logger) func() {
+// onHangup keeps SIGHUP, which asks daemons to read their configuration again, from ending the broker: it has the certificate
+// files of running looked at, if that has started. The returned function ends that.
+func onHangup(log *slog.Logger, running *atomic.Pointer[server]) func() {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	var told sync.WaitGroup
 	told.Go(func() {
 		for range hangups {
-			log.Warn("SIGHUP: this version does not read its configuration again; restart the broker to apply changes")
+			if s := running.Load(); s != nil {
+				s.lookAtCertificates()
+			}
+			log.Warn("SIGHUP: of the configuration only certificate files are read again by this version; restart the broker to apply other changes")
 		}
 	})
 	return func() {

@@ -24,16 +24,12 @@ type conn struct {
 }
 
 // dial connects, upgrades and says hello.
-func dial(ctx context.Context, server string, d Dialect, bufBytes int) (*conn, error) {
-	u, err := url.Parse(server)
+func dial(ctx context.Context, server Server, d Dialect, bufBytes int) (*conn, error) {
+	u, err := url.Parse(server.URL)
 	if err != nil {
 		return nil, err
 	}
-	if u.Scheme != "ws" {
-		return nil, fmt.Errorf("found scheme %q, bench speaks ws only", u.Scheme)
-	}
-	var dialer net.Dialer
-	nc, err := dialer.DialContext(ctx, "tcp", u.Host)
+	nc, err := server.connect(ctx, u)
 	if err != nil {
 		return nil, err
 	}

@@ -164,7 +164,7 @@ func connectAll(ctx context.Context, s Server, d Dialect, n int, topic func(int)
 	for range 64 {
 		dialers.Go(func() {
 			for i := range work {
-				c, err := dial(ctx, s.URL, d, buf)
+				c, err := dial(ctx, s, d, buf)
 				if err == nil {
 					conns[i] = c
 					err = c.ask(d.Subscribe(topic(i)))

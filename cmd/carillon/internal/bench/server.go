@@ -3,7 +3,11 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,6 +19,25 @@ import (
 type Server struct {
 	URL string
 	PID int
+	TLS *tls.Config // for wss; nil is the usual one
+}
+
+// connect opens a connection to the server at u, with TLS if that says so.
+func (s Server) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
+	addr := u.Host
+	switch u.Scheme {
+	case "ws":
+		if u.Port() == "" {
+			addr = net.JoinHostPort(u.Hostname(), "80")
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	case "wss":
+		if u.Port() == "" {
+			addr = net.JoinHostPort(u.Hostname(), "443")
+		}
+		return (&tls.Dialer{Config: s.TLS}).DialContext(ctx, "tcp", addr)
+	}
+	return nil, fmt.Errorf("found scheme %q, bench speaks ws and wss", u.Scheme)
 }
 
 // usage is what a server has used and holds, its child processes included.

@@ -24,6 +24,11 @@ func (l *Loaded) Check() error {
 	if l.Admin.Listen != None {
 		c.address("admin.listen", l.Admin.Listen)
 	}
+	c.tls("tls", l.TLS)
+	c.tls("admin.tls", l.Admin.TLS)
+	if l.Admin.Listen == None && l.Admin.TLS.On() {
+		c.failf("admin.tls.cert", "is set, but admin.listen is none: there is no listener to use it")
+	}
 	for i, o := range l.Origins {
 		if err := CheckOrigin(o); err != nil {
 			c.failf("origins", "[%d]: %v", i, err)
@@ -37,6 +42,7 @@ func (l *Loaded) Check() error {
 	c.topics()
 	c.plugin("auth", plugin{l.Auth.Plugin, l.Auth.Path, l.Auth.SHA256, l.Auth.Config})
 	c.plugin("store", plugin{l.Store.Plugin, l.Store.Path, l.Store.SHA256, l.Store.Config})
+	c.cookie()
 	c.anonymous()
 	return c.problems.err()
 }
@@ -121,6 +127,32 @@ func checkHost(host string) error {
 		return nil
 	}
 	return fmt.Errorf("%q is not a host name; write it without scheme, port and path, such as push.example.com", host)
+}
+
+// tls wants both files or none. What is in them is looked at when they are loaded.
+func (c *checker) tls(path string, t TLS) {
+	switch {
+	case t.Cert != "" && t.Key == "":
+		c.failf(path+".cert", "is set without %s.key, the file with the certificate's key", path)
+	case t.Cert == "" && t.Key != "":
+		c.failf(path+".key", "is set without %s.cert, the file with the key's certificate", path)
+	}
+}
+
+// cookieName is a token of RFC 9110, as RFC 6265 wants a cookie's name.
+var cookieName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+func (c *checker) cookie() {
+	switch name := c.Auth.Cookie; {
+	case name == "":
+	case !cookieName.MatchString(name):
+		c.failf("auth.cookie", "%q is not the name of a cookie; write letters, digits and - or _, such as __Host-carillon", name)
+	case !c.HasAuth():
+		c.failf("auth.cookie", "is set, but there is no authentication plugin to read the token in it; write auth.plugin")
+	case slices.Contains(c.Origins, "*"):
+		c.failf("auth.cookie", `does not go together with origins: ["*"]: every page that a user visits could act in the user's name; `+
+			"name the origins of your own pages")
+	}
 }
 
 func (c *checker) topics() {

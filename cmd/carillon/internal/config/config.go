@@ -16,20 +16,36 @@ import "time"
 type Config struct {
 	Listen  string   `key:"listen" doc:"HOST:PORT of the public listener: WebSocket and HTTP."`
 	Admin   Admin    `key:"admin" doc:"The listener for operators."`
+	TLS     TLS      `key:"tls" doc:"TLS for the public listener."`
 	Origins []string `key:"origins" doc:"Web origins that may connect, such as https://app.example.com or https://*.example.com; the broker's own is always allowed."`
-	Hosts   []string `key:"hosts" doc:"Host names clients use to reach the broker. Loopback names, IP addresses and the listen address are always accepted."`
-	DataDir string   `key:"data_dir" doc:"Folder for everything that is kept."`
-	Log     Log      `key:"log" doc:"What is logged, on standard error."`
-	Limits  Limits   `key:"limits" doc:"Bounds on what clients can make the broker hold or do."`
-	Topics  []Topic  `key:"topics" doc:"Rules that give topics their class; the first match wins, otherwise memory."`
-	Auth    Auth     `key:"auth" doc:"Who may do what."`
-	Store   Store    `key:"store" doc:"What outlives the broker."`
+	Hosts   []string `key:"hosts" doc:"Host names clients use to reach the broker. Loopback ones and the host of listen are always accepted; IP addresses are when listen is one beyond this machine."`
+
+	TrustedProxies []string `key:"trusted_proxies" doc:"Addresses and ranges of the proxies in front, whose word about a client's address is taken."`
+	TrustedHeader  string   `key:"trusted_header" enum:"auto,x-forwarded-for,forwarded" doc:"The header in which they say it; auto: X-Forwarded-For, or Forwarded in a request without it."`
+
+	DataDir string  `key:"data_dir" doc:"Folder for everything that is kept."`
+	Log     Log     `key:"log" doc:"What is logged, on standard error."`
+	Limits  Limits  `key:"limits" doc:"Bounds on what clients can make the broker hold or do."`
+	Topics  []Topic `key:"topics" doc:"Rules that give topics their class; the first match wins, otherwise memory."`
+	Auth    Auth    `key:"auth" doc:"Who may do what."`
+	Store   Store   `key:"store" doc:"What outlives the broker."`
 }
 
 // Admin is the listener for operators.
 type Admin struct {
 	Listen string `key:"listen" doc:"HOST:PORT of /livez, /readyz, /metrics and /v1/admin, or none."`
+	TLS    TLS    `key:"tls" doc:"TLS for the admin listener."`
 }
+
+// TLS is what a listener needs to speak TLS. Without Cert and Key it does not.
+type TLS struct {
+	Cert       string `key:"cert" doc:"File with the certificate and its issuers', in PEM (certbot: fullchain.pem)."`
+	Key        string `key:"key" doc:"File with its key, in PEM."`
+	MinVersion string `key:"min_version" enum:"1.2,1.3" doc:"The least version of TLS that is spoken."`
+}
+
+// On reports whether TLS is spoken.
+func (t TLS) On() bool { return t.Cert != "" && t.Key != "" }
 
 // Log says what is logged.
 type Log struct {
@@ -50,6 +66,7 @@ type Auth struct {
 	SHA256             string   `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
 	Config             Opaque   `key:"config" doc:"Handed to the plugin."`
 	OnFailure          string   `key:"on_failure" enum:"deny" doc:"What a new client gets while the plugin is away."`
+	Cookie             string   `key:"cookie" doc:"Name of the cookie in which browsers may bring the token; only the broker's own pages and those that origins names may use it."`
 	Anonymous          string   `key:"anonymous" enum:"deny,allow" doc:"Whether a client without a token is let in."`
 	AnonymousPublish   []string `key:"anonymous_publish" doc:"Filters that an anonymous client may publish to, when there is a plugin."`
 	AnonymousSubscribe []string `key:"anonymous_subscribe" doc:"Filters that an anonymous client may subscribe to, when there is a plugin."`
@@ -100,12 +117,16 @@ type Limits struct {
 func Default() *Config {
 	return &Config{
 		Listen:  "127.0.0.1:8080",
-		Admin:   Admin{Listen: "127.0.0.1:8081"},
+		Admin:   Admin{Listen: "127.0.0.1:8081", TLS: TLS{MinVersion: "1.2"}},
+		TLS:     TLS{MinVersion: "1.2"},
 		DataDir: "data",
-		Log:     Log{Level: "info", Format: "text"},
-		Limits:  defaultLimits(),
-		Auth:    Auth{Plugin: None, OnFailure: "deny", Anonymous: "deny"},
-		Store:   Store{Plugin: "store-bolt", OnFailure: "wait"},
+
+		TrustedHeader: "auto",
+
+		Log:    Log{Level: "info", Format: "text"},
+		Limits: defaultLimits(),
+		Auth:   Auth{Plugin: None, OnFailure: "deny", Anonymous: "deny"},
+		Store:  Store{Plugin: "store-bolt", OnFailure: "wait"},
 	}
 }
 

@@ -68,7 +68,7 @@ func (d *decoder) readFile(c *Config) error {
 }
 
 // clientVariables are read by the client verbs and by the command line, not as keys.
-var clientVariables = []string{"CARILLON_SERVER", "CARILLON_TOKEN", "CARILLON_ADMIN", "CARILLON_CONFIG"}
+var clientVariables = []string{"CARILLON_SERVER", "CARILLON_TOKEN", "CARILLON_ADMIN", "CARILLON_CONFIG", "CARILLON_CA"}
 
 // serviceLink matches what Kubernetes sets for a service that is called carillon.
 var serviceLink = regexp.MustCompile(`^CARILLON(_[A-Z0-9_]+)?_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)$`)
