@@ -3,14 +3,12 @@ package ws
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"net"
-	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/protocol"
 	"golang.org/x/time/rate"
 )
@@ -21,7 +19,7 @@ var _ broker.Conn = (*conn)(nil)
 type conn struct {
 	h       *Handler
 	nc      net.Conn
-	sock    socket
+	out     *outlet.Outlet
 	br      *bufio.Reader
 	session *broker.Session
 	ended   chan struct{} // closed when the reader has ended
@@ -33,113 +31,29 @@ type conn struct {
 	inside  int    // bytes received since it began
 	timed   bool   // the read deadline is set for it
 	control *rate.Limiter
-
-	received atomic.Int64 // nanoseconds since started
-	accepted atomic.Int64
-
-	mu       sync.Mutex
-	rest     []byte // frames, or the end of one, that the socket has not taken
-	flushing chan struct{}
-	closing  bool // a close frame is written or waits in rest: no frame follows it
-	gone     bool
 }
 
-// started is the origin of the connections' times.
-var started = time.Now()
-
-func sinceStart() int64 { return int64(time.Since(started)) }
-
 func newConn(nc net.Conn, h *Handler) *conn {
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		tcp.SetWriteBuffer(h.opt.SendBuffer) // bounds what a stalled reader costs the kernel; the default works too
-	}
-	c := &conn{h: h, nc: nc, sock: newSocket(nc), ended: make(chan struct{})}
-	c.received.Store(sinceStart())
-	return c
+	return &conn{h: h, nc: nc, out: outlet.New(nc, outlet.Options{SendBuffer: h.opt.SendBuffer}), ended: make(chan struct{})}
 }
 
 // Write implements broker.Conn.
 func (c *conn) Write(batch []*broker.Packet) (done bool, err error) {
-	bp := buffers.Get().(*[]byte)
+	bp := outlet.Buffer()
 	frame := appendMessage((*bp)[:0], batch)
-	c.mu.Lock()
-	done, err = c.sendLocked(frame)
-	c.mu.Unlock()
-	if cap(frame) <= 256<<10 {
-		*bp = frame[:0]
-	}
-	buffers.Put(bp)
+	done, err = c.out.Send(frame)
+	outlet.GiveBack(bp, frame)
 	return done, err
 }
 
-// errGone is a write on a connection that is closed or closing.
-var errGone = errors.New("connection is closed")
-
-// sendLocked writes a whole frame without waiting. What the socket does not take is kept for Flush.
-func (c *conn) sendLocked(frame []byte) (done bool, err error) {
-	if c.gone || c.closing {
-		return true, errGone
-	}
-	if len(c.rest) > 0 || c.flushing != nil {
-		c.rest = append(c.rest, frame...)
-		return false, nil
-	}
-	n, err := c.sock.try(frame)
-	if n > 0 {
-		c.accepted.Store(sinceStart())
-	}
-	if err != nil {
-		return true, err
-	}
-	if n == len(frame) {
-		return true, nil
-	}
-	c.rest = append(c.rest, frame[n:]...)
-	return false, nil
-}
-
-// Flush implements broker.Conn. Several may wait at a time; one of them writes.
-func (c *conn) Flush() error {
-	c.mu.Lock()
-	for c.flushing != nil {
-		other := c.flushing
-		c.mu.Unlock()
-		<-other
-		c.mu.Lock()
-	}
-	if len(c.rest) == 0 || c.gone {
-		defer c.mu.Unlock()
-		if c.gone {
-			return errGone
-		}
-		return nil
-	}
-	mine := make(chan struct{})
-	c.flushing = mine
-	var err error
-	for len(c.rest) > 0 && err == nil && !c.gone {
-		rest := c.rest
-		c.rest = nil
-		c.mu.Unlock()
-		err = c.sock.write(rest, func() { c.accepted.Store(sinceStart()) })
-		c.mu.Lock()
-	}
-	if c.gone && err == nil {
-		err = errGone
-	}
-	c.rest, c.flushing = nil, nil
-	c.mu.Unlock()
-	close(mine)
-	return err
-}
+// Flush implements broker.Conn.
+func (c *conn) Flush() error { return c.out.Flush() }
 
 // Progress implements broker.Conn.
-func (c *conn) Progress() time.Time {
-	return started.Add(time.Duration(max(c.received.Load(), c.accepted.Load())))
-}
+func (c *conn) Progress() time.Time { return c.out.Progress() }
 
 // Received implements broker.Conn.
-func (c *conn) Received() time.Time { return started.Add(time.Duration(c.received.Load())) }
+func (c *conn) Received() time.Time { return c.out.Received() }
 
 // Close implements broker.Conn: the Disconnect packet, then a close frame of the same code, then the client has CloseTime to take
 // them and answer.
@@ -147,14 +61,9 @@ func (c *conn) Close(d protocol.Disconnect) {
 	packet := d.Append(nil)
 	frame := append(appendHeader(nil, opBinary, len(packet)), packet...)
 	frame = appendClose(frame, d)
-	c.mu.Lock()
-	if c.gone || c.closing {
-		c.mu.Unlock()
+	if !c.out.Last(frame) {
 		return
 	}
-	_, _ = c.sendLocked(frame) // a client that is gone is told nothing
-	c.closing = true
-	c.mu.Unlock()
 	c.nc.SetDeadline(time.Now().Add(c.h.opt.CloseTime))
 	c.h.conns.Go(c.finish)
 }
@@ -166,26 +75,11 @@ func (c *conn) finish() {
 	case <-c.ended:
 	case <-time.After(c.h.opt.CloseTime):
 	}
-	c.end(false)
+	c.out.End(false)
 }
 
 // Abort implements broker.Conn.
-func (c *conn) Abort() { c.end(true) }
-
-// end closes the connection once; at once means that what the kernel still holds is thrown away.
-func (c *conn) end(atOnce bool) {
-	c.mu.Lock()
-	was := c.gone
-	c.gone = true
-	c.mu.Unlock()
-	if was {
-		return
-	}
-	if tcp, ok := c.nc.(*net.TCPConn); ok && atOnce {
-		tcp.SetLinger(0)
-	}
-	c.nc.Close()
-}
+func (c *conn) Abort() { c.out.End(true) }
 
 // allowControl counts a control frame from the client and ends a connection that sends too many.
 func (c *conn) allowControl() bool {

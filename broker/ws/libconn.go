@@ -1,8 +1,11 @@
 package ws
 
 import (
+	"errors"
 	"net"
 	"time"
+
+	"github.com/carillon-mq/carillon/broker/internal/outlet"
 )
 
 var _ net.Conn = (*libConn)(nil)
@@ -38,10 +41,9 @@ func (c *conn) receive() error {
 		c.nc.SetReadDeadline(time.Now().Add(c.h.opt.MessageTime))
 	}
 	var err error
-	if c.data, err = c.sock.read(); err != nil {
+	if c.data, err = c.out.Read(); err != nil {
 		return err
 	}
-	c.received.Store(sinceStart())
 	if c.reading {
 		return c.countInside(len(c.data))
 	}
@@ -67,22 +69,20 @@ func (c *conn) more() bool {
 // comes.
 func (l *libConn) Write(p []byte) (int, error) {
 	c := (*conn)(l)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.gone {
-		return 0, net.ErrClosed
-	}
-	if c.closing {
-		return len(p), nil
-	}
-	done, err := c.sendLocked(p)
+	var err error
 	if p[0] == opClose {
-		c.closing = true
+		c.out.Last(p)
+	} else {
+		_, err = c.out.Send(p)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, outlet.ErrGone):
+		return 0, net.ErrClosed
+	case errors.Is(err, outlet.ErrClosed):
+		return len(p), nil
+	case err != nil:
 		return 0, err
-	}
-	if !done && c.flushing == nil {
+	case c.out.Waits():
 		c.h.conns.Go(func() { _ = c.Flush() }) // the reader sees the end too
 	}
 	return len(p), nil
@@ -90,7 +90,7 @@ func (l *libConn) Write(p []byte) (int, error) {
 
 // Close is called by coder/websocket when it gives the connection up.
 func (l *libConn) Close() error {
-	(*conn)(l).end(false)
+	(*conn)(l).out.End(false)
 	return nil
 }
 

@@ -32,8 +32,8 @@ func (c *conn) serve(lib *websocket.Conn) {
 	}
 	close(c.ended)
 	c.session.Closed(err)
-	c.sock.release()
-	c.end(false)
+	c.out.Release()
+	c.out.End(false)
 }
 
 // readLoop hands each message to the session until the connection or the session ends.
@@ -94,7 +94,7 @@ func (c *conn) awaitClose() {
 	c.reading = false
 	c.nc.SetReadDeadline(time.Now().Add(c.h.opt.CloseTime))
 	for {
-		if _, err := c.sock.read(); err != nil {
+		if _, err := c.out.Read(); err != nil {
 			return
 		}
 	}
@@ -104,5 +104,5 @@ func (c *conn) awaitClose() {
 func (c *conn) discard() {
 	c.awaitClose()
 	close(c.ended)
-	c.end(false)
+	c.out.End(false)
 }

@@ -1,4 +1,4 @@
-package ws
+package outlet
 
 import (
 	"net"
@@ -19,6 +19,20 @@ type socket interface {
 
 // buffers hold what is being read or written, while there is something.
 var buffers = sync.Pool{New: func() any { return new(make([]byte, 0, 16<<10)) }}
+
+// keptBuffer is the largest buffer that is kept for others.
+const keptBuffer = 256 << 10
+
+// Buffer borrows an empty buffer to make a piece in.
+func Buffer() *[]byte { return buffers.Get().(*[]byte) }
+
+// GiveBack returns a buffer; b is what it has grown to.
+func GiveBack(bp *[]byte, b []byte) {
+	if cap(b) <= keptBuffer {
+		*bp = b[:0]
+	}
+	buffers.Put(bp)
+}
 
 // plainChunk is how much a plainSocket writes at a time, so that progress is seen while a slow client takes it.
 const plainChunk = 4 << 10
