@@ -2,7 +2,7 @@ module github.com/carillon-mq/carillon
 
 go 1.26.0
 
-ignore ./sdk/js/node_modules
+ignore node_modules
 
 require (
 	github.com/KimMachineGun/automemlimit v1.0.1

@@ -63,7 +63,8 @@ func welcome(public, admin string, cfg *config.Config, temporary bool) string {
 		kept = "removed at the end; --data-dir DIR keeps it"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n  WebSocket   %s://%s/ws\n", ws, host)
+	fmt.Fprintf(&b, "\n  Try it      %s://%s/\n", web, host)
+	fmt.Fprintf(&b, "  WebSocket   %s://%s/ws\n", ws, host)
 	fmt.Fprintf(&b, "  HTTP        %s://%s/v1/topics/{topic}\n", web, host)
 	if admin != config.None {
 		fmt.Fprintf(&b, "  Operators   %s://%s/metrics\n", adminWeb, admin)

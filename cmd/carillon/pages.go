@@ -3,10 +3,16 @@ package main
 import (
 	"io"
 	"net/http"
+
+	"github.com/carillon-mq/carillon/cmd/carillon/internal/devpage"
+	"github.com/carillon-mq/carillon/sdk/js"
 )
 
 // pages are what is served on the public port beside the API, by path.
-func pages(_ mode) map[string]http.Handler {
+func pages(m mode) map[string]http.Handler {
+	if m.dev {
+		return devpage.Pages(js.Bundle)
+	}
 	return map[string]http.Handler{"/": http.HandlerFunc(introduce)}
 }
 
