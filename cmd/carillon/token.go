@@ -1,19 +1,14 @@
 package main
 
 import (
-	"cmp"
-	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/plugins/auth-jwt/authjwt"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -160,85 +155,4 @@ func authConfig(file string) (authjwt.Config, error) {
 		return authjwt.Config{}, usage("%s does not use the plugin auth-jwt, whose tokens these are", file)
 	}
 	return authjwt.ParseConfig(orEmpty(l.Auth.Config))
-}
-
-// tokenInspectCmd is `carillon token inspect`.
-type tokenInspectCmd struct {
-	Config string `short:"c" help:"Configuration of the broker that the token is for; without it nothing is verified." env:"CARILLON_CONFIG" placeholder:"FILE"`
-	Token  string `arg:"" optional:"" env:"CARILLON_TOKEN" help:"The token; - reads it from standard input."`
-}
-
-// Run prints header and claims as JSON, and on standard error whether the broker would take the token.
-func (c *tokenInspectCmd) Run(ctx context.Context, s streams) error {
-	token := c.Token
-	if token == "-" {
-		b, err := io.ReadAll(io.LimitReader(s.in, 2*protocol.MaxTokenBytes))
-		if err != nil {
-			return err
-		}
-		token = strings.TrimSpace(string(b))
-	}
-	if token == "" {
-		return usage("there is no token; give it as an argument, in CARILLON_TOKEN, or - for standard input")
-	}
-	said, err := authjwt.Inspect(token)
-	if err != nil {
-		return err
-	}
-	enc := json.NewEncoder(s.out)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(map[string]any{"header": said.Header, "claims": said.Claims}); err != nil {
-		return err
-	}
-	if c.Config == "" {
-		fmt.Fprintln(s.err, "carillon: nothing was verified; with -c carillon.yaml it is")
-		return nil
-	}
-	return c.verify(ctx, s, token)
-}
-
-func (c *tokenInspectCmd) verify(ctx context.Context, s streams, token string) error {
-	cfg, err := authConfig(c.Config)
-	if err != nil {
-		return err
-	}
-	auth, err := authjwt.New(cfg)
-	if err != nil {
-		return err
-	}
-	id, err := auth.Authenticate(ctx, broker.Credentials{Token: token, Transport: "http"})
-	if err != nil {
-		return err
-	}
-	if time.Now().Before(id.Expires) {
-		fmt.Fprintf(s.err, "carillon: good until %s, for user %q\n", id.Expires.Format(time.RFC3339), id.User)
-	} else {
-		fmt.Fprintf(s.err, "carillon: expired at %s, within the leeway of %v; for user %q\n", id.Expires.Format(time.RFC3339), leeway(cfg), id.User)
-	}
-	for _, g := range id.Grants {
-		fmt.Fprintf(s.err, "    %s %s\n", actions(g.Actions), g.Filter)
-	}
-	return nil
-}
-
-// leeway is how long after its exp a token is taken: see authjwt.Config.
-func leeway(c authjwt.Config) time.Duration { return cmp.Or(c.Leeway, 30*time.Second) }
-
-// actions names what a grant allows.
-func actions(a broker.Action) string {
-	var names []string
-	for _, n := range []struct {
-		action broker.Action
-		name   string
-	}{
-		{broker.ActionPublish, "publish"},
-		{broker.ActionSubscribe, "subscribe"},
-		{broker.ActionHistory, "history"},
-		{broker.ActionPresence, "presence"},
-	} {
-		if a&n.action != 0 {
-			names = append(names, n.name)
-		}
-	}
-	return strings.Join(names, ", ")
 }

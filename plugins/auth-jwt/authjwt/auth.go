@@ -41,7 +41,7 @@ func New(cfg Config) (*Auth, error) {
 // Authenticate implements broker.Authenticator. Every error is a *protocol.Error with a token code.
 func (a *Auth) Authenticate(_ context.Context, c broker.Credentials) (*broker.Identity, error) {
 	if c.Token == "" {
-		return nil, protocol.Errorf(protocol.CodeTokenMissing, "there is no token")
+		return nil, protocol.Errorf(protocol.CodeTokenMissing, "found no token, and this broker lets in nobody without one")
 	}
 	t, err := parseToken(c.Token)
 	if err != nil {

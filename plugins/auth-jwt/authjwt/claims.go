@@ -118,7 +118,8 @@ func (c claims) checkTimes(now time.Time, leeway, most time.Duration) (time.Time
 		return time.Time{}, badClaims("the token has no exp: it would be good for ever").WithHint("Issue tokens that expire.")
 	}
 	if !now.Before(exp.Add(leeway)) {
-		return time.Time{}, protocol.Errorf(protocol.CodeTokenExpired, "the token expired at %s, %s ago", stamp(exp), ago(now.Sub(exp)))
+		return time.Time{}, protocol.Errorf(protocol.CodeTokenExpired, "the token expired at %s, %s ago by this broker's clock", stamp(exp), ago(now.Sub(exp))).
+			WithHint("Fetch a fresh token and connect with it; if this one is fresh, compare the clocks of issuer and broker.")
 	}
 	begin := now
 	for _, name := range []string{"nbf", "iat"} {
@@ -127,7 +128,7 @@ func (c claims) checkTimes(now time.Time, leeway, most time.Duration) (time.Time
 			return time.Time{}, err
 		}
 		if has && at.After(now.Add(leeway)) {
-			return time.Time{}, protocol.Errorf(protocol.CodeTokenNotYetValid, "%s is %s, which is in %s", name, stamp(at), ago(at.Sub(now))).
+			return time.Time{}, protocol.Errorf(protocol.CodeTokenNotYetValid, "%s is %s, which by this broker's clock is in %s", name, stamp(at), ago(at.Sub(now))).
 				WithHint("Compare the clocks of issuer and broker.")
 		}
 		if has && name == "iat" {
