@@ -244,7 +244,7 @@ func TestTokensWithBadSignatures(t *testing.T) {
 		{"two parts", strings.TrimSuffix(head, "."), malformed, "2 parts"},
 		{"four parts", good + ".x", malformed, "4 parts"},
 		{"encrypted", "a.b.c.d.e", malformed, "encrypted"},
-		{"nonsense", "hello", malformed, "1 parts"},
+		{"nonsense", "hello", malformed, "no dots"},
 		{"nothing but dots", "..", malformed, "not JSON"},
 		{"8 KiB and a byte", strings.Repeat("a", maxTokenBytes+1), malformed, "8193 bytes"},
 		{"in JSON", `{"payload":"","signatures":[]}`, malformed, "parts"},

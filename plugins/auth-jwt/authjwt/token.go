@@ -56,6 +56,8 @@ func checkShape(s string) error {
 	switch n := strings.Count(s, ".") + 1; n {
 	case 3:
 		return nil
+	case 1:
+		return malformed("the token has no dots in it, a signed one has 3 parts between dots").WithHint("Send a signed JSON Web Token.")
 	case 5:
 		return malformed("the token is encrypted (5 parts), this broker wants a signed one (3 parts)").WithHint("Issue a signed token (JWS).")
 	default:
