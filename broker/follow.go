@@ -40,7 +40,7 @@ func (s *Session) Follow(r FollowRequest) error {
 		return protocol.Errorf(protocol.CodeInternal, "a session that follows is one that has just been opened, with an identity")
 	}
 	id := s.info.Identity
-	if err := s.admitFollow(id, &r); err != nil {
+	if err := s.b.CheckFollow(id, &r); err != nil {
 		return err
 	}
 	if err := s.b.registry.claimUser(id); err != nil {
@@ -78,7 +78,15 @@ func (r *FollowRequest) fresh(filter string) bool {
 	return r.After == nil || slices.Contains(r.Fresh, filter)
 }
 
-func (s *Session) admitFollow(id *Identity, r *FollowRequest) *protocol.Error {
+// CheckFollow reports what of r id may not have, or the broker cannot serve now, a *protocol.Error; nil if Follow would take it.
+func (b *Broker) CheckFollow(id *Identity, r *FollowRequest) error {
+	if err := b.checkFollow(id, r); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (b *Broker) checkFollow(id *Identity, r *FollowRequest) *protocol.Error {
 	if len(r.Filters) == 0 {
 		return protocol.Errorf(protocol.CodeBadArgs, "found no filter, wanted at least one")
 	}
@@ -92,7 +100,7 @@ func (s *Session) admitFollow(id *Identity, r *FollowRequest) *protocol.Error {
 		if !id.CanSubscribe(filter) {
 			return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q", id.name(), filter)
 		}
-		if limit := or(id.Limits.Subscriptions, s.b.opt.Limits.Subscriptions); exceeds(i+1, limit) {
+		if limit := or(id.Limits.Subscriptions, b.opt.Limits.Subscriptions); exceeds(i+1, limit) {
 			return protocol.Errorf(protocol.CodeSubscriptionLimit, "found %d filters, a session may have %d", len(r.Filters), limit)
 		}
 	}
@@ -102,7 +110,7 @@ func (s *Session) admitFollow(id *Identity, r *FollowRequest) *protocol.Error {
 		}
 	}
 	if !r.NoRetained {
-		return s.b.retainedReady()
+		return b.retainedReady()
 	}
 	return nil
 }

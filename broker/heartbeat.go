@@ -69,7 +69,7 @@ func (sh *shard) welcome(s *Session) {
 // pingEvery is how often the session is pinged.
 func (s *Session) pingEvery() time.Duration {
 	if s.info.PingEvery > 0 {
-		return s.info.PingEvery
+		return min(s.info.PingEvery, s.b.opt.PingEvery)
 	}
 	return s.b.opt.PingEvery
 }

@@ -119,6 +119,6 @@ type ConnInfo struct {
 	// Identity is who the upgrade's own credentials were found to be; nil if it had none. A token in Connect goes before it.
 	Identity *Identity
 	Header   http.Header // selected headers of the upgrade, for the Authenticator; may be nil
-	// PingEvery is how often the session is told its position; 0 is Options.PingEvery.
+	// PingEvery is how often the session is told its position, if that is to be more often than Options.PingEvery; 0: it is not.
 	PingEvery time.Duration
 }

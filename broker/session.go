@@ -56,11 +56,11 @@ type Session struct {
 	cause      *protocol.Error
 }
 
-// Open begins a session on conn. It fails with a *protocol.Error when the broker is draining or full.
+// Open begins a session on conn. It fails with a *protocol.Error when the broker is draining or full, which the caller reports with
+// Refused.
 func (b *Broker) Open(conn Conn, info ConnInfo) (*Session, error) {
 	s := &Session{b: b, conn: conn, info: info, id: newSessionID()}
 	if err := b.registry.add(s); err != nil {
-		b.stats.reject(err.Code)
 		return nil, err
 	}
 	s.shard = b.leastShard()

@@ -1,5 +1,5 @@
-// Package httpapi is the broker's public HTTP door: publishing and reading retained values by plain requests, beside the
-// WebSocket on the same port.
+// Package httpapi is the broker's public HTTP door: publishing and reading retained values by plain requests, and receiving by SSE and
+// long-poll, beside the WebSocket on the same port.
 //
 // A request goes Handler.ServeHTTP -> guard (Host, Origin, token in the URL) -> route -> a handleX -> authenticate -> readBody ->
 // Broker. Every refusal, whatever its reason, is an RFC 9457 problem document written by Handler.refuse. The package opens no
@@ -10,6 +10,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
@@ -23,6 +24,9 @@ type Broker interface {
 	Publish(ctx context.Context, id *broker.Identity, r broker.PublishRequest) (protocol.Published, error)
 	Retained(id *broker.Identity, topic string) (protocol.Message, error)
 	Position() protocol.Position
+	CheckFollow(id *broker.Identity, r *broker.FollowRequest) error
+	Open(conn broker.Conn, info broker.ConnInfo) (*broker.Session, error)
+	Form(p *broker.Packet, encode func(*protocol.Message, protocol.Position) []byte) []byte
 	Refused(r broker.Refusal)
 }
 
@@ -43,6 +47,12 @@ type Options struct {
 	PublishTimeout time.Duration // for the acknowledgement of a publish: 15 s
 	AuthCache      time.Duration // how long an answer of the authenticator holds for the same token: 5 s
 	AuthCacheSize  int           // tokens: 10,000
+
+	StreamPing  time.Duration // how often a stream of events is told its position: 15 s, or what the broker pings in if that is less
+	SendBuffer  int           // SO_SNDBUF of a stream, bytes: 128 KiB
+	PeerTimeout time.Duration // a stream's client that acknowledges nothing for so long is gone (Linux): 2 min
+	Stalled     time.Duration // longest time in which a long-poll's client takes nothing of its answer: 90 s
+	CloseTime   time.Duration // longest time the end of a stream may take: 2 s
 }
 
 func (o Options) withDefaults() Options {
@@ -51,6 +61,11 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.PublishTimeout, 15*time.Second)
 	setDefault(&o.AuthCache, 5*time.Second)
 	setDefault(&o.AuthCacheSize, 10_000)
+	setDefault(&o.StreamPing, 15*time.Second)
+	setDefault(&o.SendBuffer, 128<<10)
+	setDefault(&o.PeerTimeout, 2*time.Minute)
+	setDefault(&o.Stalled, 90*time.Second)
+	setDefault(&o.CloseTime, 2*time.Second)
 	return o
 }
 
@@ -69,6 +84,8 @@ type Handler struct {
 	auth  *authCache
 	ws    http.Handler            // nil: none
 	pages map[string]http.Handler // by path
+
+	streams sync.WaitGroup
 }
 
 // New makes the door to b.
@@ -98,6 +115,9 @@ func (h *Handler) HandleWebSocket(ws http.Handler) { h.ws = ws }
 // Origin and URL. The headers of every answer are set already; a page replaces the Content-Security-Policy. It must be called before
 // the first request.
 func (h *Handler) HandlePages(pages map[string]http.Handler) { h.pages = pages }
+
+// Wait returns when every stream of events has ended. (Long-polls are net/http's.)
+func (h *Handler) Wait() { h.streams.Wait() }
 
 // request is one request on its way, with what is known of it so far.
 type request struct {
@@ -181,6 +201,8 @@ func (h *Handler) route(r *request, path string) {
 	switch {
 	case path == "/v1/publish":
 		h.methods(r, method{http.MethodPost, h.handlePublish})
+	case path == "/v1/subscribe":
+		h.methods(r, method{http.MethodGet, h.handleSubscribe}, method{http.MethodHead, h.handleSubscribe})
 	case strings.HasPrefix(path, topicsPrefix):
 		h.handleTopic(r, path[len(topicsPrefix):])
 	case h.pages[path] != nil:
@@ -193,7 +215,7 @@ func (h *Handler) route(r *request, path string) {
 
 func notFound() *protocol.Error {
 	return protocol.Errorf(protocol.CodeNotFound, "nothing is served under this path").
-		WithHint("POST, GET and DELETE /v1/topics/{topic}, POST /v1/publish and the WebSocket under /ws are")
+		WithHint("GET /v1/subscribe, POST, GET and DELETE /v1/topics/{topic}, POST /v1/publish and the WebSocket under /ws are")
 }
 
 type method struct {
@@ -219,7 +241,7 @@ func (h *Handler) methods(r *request, served ...method) {
 	}
 	if r.Header.Get("Origin") != "" {
 		r.w.Header().Set("Access-Control-Allow-Methods", strings.Join(allow, ", "))
-		r.w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-None-Match")
+		r.w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-None-Match, Last-Event-ID")
 		r.w.Header().Set("Access-Control-Max-Age", "600")
 	}
 	r.w.WriteHeader(http.StatusNoContent)

@@ -113,6 +113,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, info broker.Co
 	session, err := h.b.Open(conn, info)
 	if err != nil {
 		refusal := asRefusal(err)
+		h.b.Refused(broker.Refusal{Code: refusal.Code, Detail: refusal.Detail, Hint: refusal.Hint, Transport: "ws", Remote: info.Remote})
 		conn.Close(refusal.Disconnect())
 		h.conns.Go(conn.discard)
 		return err

@@ -25,6 +25,7 @@ type server struct {
 	plugins *plugins
 	broker  *broker.Broker
 	ws      *ws.Handler
+	api     *httpapi.Handler
 	public  door
 	admin   door // its listener is nil when there is none
 
@@ -124,6 +125,7 @@ func (s *server) openPublic(m mode) error {
 	if err != nil {
 		return err
 	}
+	s.api = api
 	s.ws = ws.New(s.broker, ws.Options{Rules: api.Rules(), Logger: s.log, PacketBytes: int(s.cfg.Limits.Payload) + packetRoom})
 	api.HandleWebSocket(s.ws)
 	api.HandlePages(pages(m))
@@ -214,6 +216,7 @@ func (s *server) close(ctx context.Context) {
 	}
 	s.serving.Wait()
 	s.ws.Wait()
+	s.api.Wait()
 	if err := s.plugins.close(ctx); err != nil {
 		s.log.Warn("plugin did not stop kindly", "err", err)
 	}
@@ -238,6 +241,7 @@ func (s *server) abort() {
 	}
 	if s.ws != nil {
 		s.ws.Wait()
+		s.api.Wait()
 	}
 	if s.plugins != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), pluginCloseTime)

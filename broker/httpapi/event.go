@@ -1,0 +1,151 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"mime"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/carillon-mq/carillon/broker/internal/msgjson"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// An event of a message is the same bytes for every stream, made once:
+//
+//	event: message
+//	data: {"topic":"orders.42","data":{"total":5},"ts":1763694900123}
+//	id: AeSlhyg8PIr1Ab5j9cl7IYyOAA
+//
+// Long-poll and snapshots cut the object out of it.
+const (
+	eventHead = "event: message\ndata: "
+	eventID   = "\nid: "
+	eventEnd  = "\n\n"
+)
+
+// encodeEvent is m as an event. at is the position behind it; a message without one has no id.
+func encodeEvent(m *protocol.Message, at protocol.Position) []byte {
+	b := make([]byte, 0, len(eventHead)+len(m.Topic)+len(m.Payload)*4/3+160)
+	b = append(b, eventHead...)
+	b = appendObject(b, m)
+	if !at.IsZero() {
+		b = append(append(b, eventID...), at.Cursor()...)
+	}
+	return append(b, eventEnd...)
+}
+
+// eventObject is the JSON object in an event, and the cursor, "" if it has none.
+func eventObject(event []byte) (object []byte, cursor string) {
+	object = event[len(eventHead) : len(event)-len(eventEnd)]
+	if i := bytes.LastIndexByte(object, '\n'); i >= 0 { // no JSON of ours has a line break
+		return object[:i], string(object[i+len(eventID):])
+	}
+	return object, ""
+}
+
+// appendRetained appends an object as one of a snapshot.
+func appendRetained(b, object []byte) []byte {
+	b = append(b, object[:len(object)-1]...)
+	return append(b, `,"retained":true}`...)
+}
+
+// appendObject appends m as a JSON object.
+func appendObject(b []byte, m *protocol.Message) []byte {
+	b = msgjson.AppendString(append(b, `{"topic":`...), m.Topic)
+	b = appendPayload(b, m)
+	if len(m.Headers) > 0 {
+		b = append(b, `,"headers":`...)
+		sep := byte('{')
+		for _, k := range slices.Sorted(maps.Keys(m.Headers)) {
+			b = msgjson.AppendString(append(b, sep), k)
+			b = msgjson.AppendString(append(b, ':'), m.Headers[k])
+			sep = ','
+		}
+		b = append(b, '}')
+	}
+	if m.Retain {
+		b = append(b, `,"retain":true`...)
+	}
+	b = strconv.AppendInt(append(b, `,"ts":`...), m.Time, 10)
+	return append(b, '}')
+}
+
+// appendPayload appends the payload as `data` if it has a form in JSON that says the same, else as `data_base64`; and the content type,
+// unless the form says it: `data` is msgpack or JSON without one, `data_base64` is msgpack.
+func appendPayload(b []byte, m *protocol.Message) []byte {
+	kind := kindOf(m.ContentType)
+	start := len(b)
+	b = append(b, `,"data":`...)
+	var ok bool
+	switch {
+	case len(m.Payload) == 0:
+	case kind == kindMsgpack:
+		b, ok = msgjson.Append(b, m.Payload)
+	case kind == kindJSON || kind == kindLikeJSON:
+		b, ok = appendCompact(b, m.Payload)
+	case kind == kindText && utf8.Valid(m.Payload):
+		b, ok = msgjson.AppendString(b, m.Payload), true
+	}
+	if !ok {
+		b = append(b[:start], `,"data_base64":"`...)
+		b = append(base64.StdEncoding.AppendEncode(b, m.Payload), '"')
+	}
+	if kind == kindMsgpack || kind == kindJSON && ok {
+		return b
+	}
+	return msgjson.AppendString(append(b, `,"content_type":`...), strings.ToValidUTF8(m.ContentType, "\uFFFD"))
+}
+
+// appendCompact appends JSON without what may stand between its tokens. It says no to what is not JSON in UTF-8.
+func appendCompact(b, payload []byte) (out []byte, ok bool) {
+	if !utf8.Valid(payload) {
+		return b, false
+	}
+	compact := bytes.NewBuffer(b)
+	if json.Compact(compact, payload) != nil {
+		return b, false
+	}
+	return compact.Bytes(), true
+}
+
+type payloadKind uint8
+
+const (
+	kindOther payloadKind = iota
+	kindMsgpack
+	kindJSON
+	kindLikeJSON // of a type of its own, in JSON
+	kindText
+)
+
+// kindOf is what a content type says of the bytes.
+func kindOf(contentType string) payloadKind {
+	switch contentType { // the common ones, at no cost
+	case "", typeMsgpck:
+		return kindMsgpack
+	case typeJSON:
+		return kindJSON
+	case typeBinary:
+		return kindOther
+	}
+	t, params, err := mime.ParseMediaType(contentType)
+	charset := strings.ToLower(params["charset"])
+	switch {
+	case err != nil:
+		return kindOther
+	case t == typeMsgpck || t == "application/x-msgpack" || t == "application/vnd.msgpack":
+		return kindMsgpack
+	case t == typeJSON:
+		return kindJSON
+	case strings.HasSuffix(t, "+json"):
+		return kindLikeJSON
+	case strings.HasPrefix(t, "text/") && (charset == "" || charset == "utf-8" || charset == "us-ascii"):
+		return kindText
+	}
+	return kindOther
+}
