@@ -14,6 +14,11 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
+const (
+	subscribePath = "/v1/subscribe?filter=orders.%3E"
+	eventStream   = "Accept: text/event-stream"
+)
+
 func TestEveryMistakeWithATokenIsExplainedThroughEveryDoor(t *testing.T) {
 	d := openDoors(t)
 	hour := func(n int) int64 { return time.Now().Add(time.Duration(n) * time.Hour).Unix() }
@@ -47,13 +52,16 @@ func TestEveryMistakeWithATokenIsExplainedThroughEveryDoor(t *testing.T) {
 			d := d.with(t)
 			bearer, cookie := "Authorization: Bearer "+tc.token, "Cookie: session="+tc.token
 			ways := map[string]func() told{
-				"HTTP":      func() told { return d.request("POST", "/v1/topics/orders.1", "1", bearer) },
-				"retained":  func() told { return d.request("GET", "/v1/topics/orders.1", "", bearer) },
-				"cookie":    func() told { return d.request("POST", "/v1/topics/orders.1", "1", cookie) },
-				"upgrade":   func() told { return d.upgrade("/ws", bearer) },
-				"WS cookie": func() told { return d.upgrade("/ws", cookie) },
-				"Connect":   func() told { return d.packet("", &protocol.Connect{Version: protocol.Version, Token: tc.token}) },
-				"inspect":   func() told { return d.inspect(tc.token) },
+				"HTTP":        func() told { return d.request("POST", "/v1/topics/orders.1", "1", bearer) },
+				"retained":    func() told { return d.request("GET", "/v1/topics/orders.1", "", bearer) },
+				"events":      func() told { return d.request("GET", subscribePath, "", bearer, eventStream) },
+				"poll":        func() told { return d.request("GET", subscribePath+"&mode=poll", "", bearer) },
+				"EventSource": func() told { return d.request("GET", subscribePath, "", cookie, eventStream) },
+				"cookie":      func() told { return d.request("POST", "/v1/topics/orders.1", "1", cookie) },
+				"upgrade":     func() told { return d.upgrade("/ws", bearer) },
+				"WS cookie":   func() told { return d.upgrade("/ws", cookie) },
+				"Connect":     func() told { return d.packet("", &protocol.Connect{Version: protocol.Version, Token: tc.token}) },
+				"inspect":     func() told { return d.inspect(tc.token) },
 			}
 			if tc.token == "" { // an upgrade without a token is in order: Connect may bring one
 				bearer, cookie = "X-Nothing: 1", "X-Nothing: 1"
@@ -92,6 +100,10 @@ func TestEveryOtherMistakeIsExplainedThroughEveryDoor(t *testing.T) {
 			"retained":  func(d *doors) told { return d.request("GET", "/v1/topics/secret", "", bearer) },
 			"publish":   func(d *doors) told { return d.packet(good, &protocol.Publish{ID: 1, Topic: "secret"}) },
 			"subscribe": func(d *doors) told { return d.packet(good, &protocol.Subscribe{ID: 1, Filter: "secret.>"}) },
+			"events": func(d *doors) told {
+				return d.request("GET", "/v1/subscribe?filter=secret.%3E", "", bearer, eventStream)
+			},
+			"poll": func(d *doors) told { return d.request("GET", "/v1/subscribe?filter=secret.%3E&mode=poll", "", bearer) },
 		}},
 		{"bad topic", "bad_topic", `level 2 (is empty|has .*), wanted .*`, 400, map[string]func(*doors) told{
 			"HTTP":     func(d *doors) told { return d.request("POST", "/v1/topics/orders.*", "1", bearer) },
@@ -100,6 +112,8 @@ func TestEveryOtherMistakeIsExplainedThroughEveryDoor(t *testing.T) {
 		}},
 		{"bad filter", "bad_filter", `.*wanted.*`, 400, map[string]func(*doors) told{
 			"subscribe": func(d *doors) told { return d.packet(good, &protocol.Subscribe{ID: 1, Filter: "orders.>.x"}) },
+			"events":    func(d *doors) told { return d.request("GET", subscribePath+".x", "", bearer, eventStream) },
+			"poll":      func(d *doors) told { return d.request("GET", subscribePath+".x&mode=poll", "", bearer) },
 		}},
 		{"too large", "too_large", `(found a payload of 65537 bytes, the limit is 65536|the body is larger than 65536 bytes, the limit here)`, 413, map[string]func(*doors) told{
 			"HTTP": func(d *doors) told { return d.request("POST", "/v1/topics/orders.1", large, bearer) },
@@ -138,6 +152,8 @@ func TestEveryOtherMistakeIsExplainedThroughEveryDoor(t *testing.T) {
 				return d.request("POST", "/v1/topics/orders.1", "1", "Cookie: session="+good, foreign)
 			},
 			"upgrade":   func(d *doors) told { return d.upgrade("/ws", foreign) },
+			"events":    func(d *doors) told { return d.request("GET", subscribePath, "", bearer, eventStream, foreign) },
+			"poll":      func(d *doors) told { return d.request("GET", subscribePath+"&mode=poll", "", bearer, foreign) },
 			"WS cookie": func(d *doors) told { return d.upgrade("/ws", "Cookie: session="+good, foreign) },
 		}},
 		{"foreign page with a cookie and no Origin", "bad_origin", `the token is in the cookie session, and the request comes from another site \(Sec-Fetch-Site: cross-site\)`, 403, map[string]func(*doors) told{
@@ -153,11 +169,14 @@ func TestEveryOtherMistakeIsExplainedThroughEveryDoor(t *testing.T) {
 			"HTTP":     func(d *doors) told { return d.request("POST", "/v1/topics/orders.1", "1", bearer, rebound) },
 			"retained": func(d *doors) told { return d.request("GET", "/v1/topics/orders.1", "", bearer, rebound) },
 			"upgrade":  func(d *doors) told { return d.upgrade("/ws", rebound) },
+			"events":   func(d *doors) told { return d.request("GET", subscribePath, "", bearer, eventStream, rebound) },
 		}},
 		{"token in the URL", "token_in_url", `the URL carries a token in parameter "(access_token|…|x)"; it was not looked at`, 400, map[string]func(*doors) told{
 			"HTTP":     func(d *doors) told { return d.request("POST", "/v1/topics/orders.1?access_token="+good, "1") },
 			"retained": func(d *doors) told { return d.request("GET", "/v1/topics/orders.1?x="+good, "") },
 			"upgrade":  func(d *doors) told { return d.upgrade("/ws?" + good) },
+			"events":   func(d *doors) told { return d.request("GET", subscribePath+"&access_token="+good, "", eventStream) },
+			"poll":     func(d *doors) told { return d.request("GET", subscribePath+"&mode=poll&access_token="+good, "") },
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
