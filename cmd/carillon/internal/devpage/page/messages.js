@@ -141,13 +141,14 @@ export class MessageList {
 
 // payload shows JSON and text as such, bytes as hexadecimal; what is long is folded.
 function payload(m) {
-  const data = m.data === '' ? undefined : m.data
+  const { data } = m
+  const empty = data === undefined || data === '' || (data instanceof Uint8Array && data.length === 0)
   let text
-  if (data === undefined) text = m.retain || m.retained ? 'empty: the retained value was removed' : 'empty'
+  if (empty) text = m.retain || m.retained ? 'empty: the retained value was removed' : 'empty'
   else if (data instanceof Uint8Array) text = bytes(data)
   else if (typeof data === 'string' && /^text\//.test(m.contentType)) text = data
   else text = JSON.stringify(data, (_, v) => (typeof v === 'bigint' ? Number(v) : v instanceof Uint8Array ? bytes(v) : v), 1)?.replace(/\n\s*/g, ' ') ?? String(data)
-  const place = element('div', data === undefined ? 'payload soft' : 'payload')
+  const place = element('div', empty ? 'payload soft' : 'payload')
   if (text.length <= 240) {
     place.textContent = text
     return place

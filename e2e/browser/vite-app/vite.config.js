@@ -1,0 +1,9 @@
+import { fileURLToPath } from 'node:url'
+
+const sdk = fileURLToPath(new URL('../../../sdk/js', import.meta.url))
+
+export default {
+  cacheDir: fileURLToPath(new URL('../node_modules/.vite', import.meta.url)),
+  resolve: { alias: { '@carillon/client': sdk } }, // what npm install puts there
+  server: { fs: { allow: ['.', sdk] } },
+}
