@@ -98,9 +98,14 @@ func (c *conn) answer(e *protocol.Error) error {
 	c.of.refused(c.remote(), e)
 	p := e.Packet(0)
 	status := e.Code.HTTPStatus()
-	body, err := json.Marshal(map[string]any{
-		"type": "about:blank", "title": http.StatusText(status), "status": status, "code": p.Name, "detail": p.Detail, "hint": p.Hint,
-	})
+	body, err := json.Marshal(struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+		Hint   string `json:"hint"`
+	}{"about:blank", http.StatusText(status), status, p.Name, p.Detail, p.Hint})
 	if err != nil {
 		return err
 	}
