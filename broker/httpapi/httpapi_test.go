@@ -58,8 +58,14 @@ type door struct {
 
 func newDoor(t *testing.T, o Options) *door {
 	t.Helper()
+	return newDoorWith(t, o, broker.Options{})
+}
+
+func newDoorWith(t *testing.T, o Options, opt broker.Options) *door {
+	t.Helper()
 	d := &door{log: &log{}, t: t}
-	b, err := broker.New(broker.Options{Logger: slog.New(slog.NewTextHandler(d.log, nil))})
+	opt.Logger = slog.New(slog.NewTextHandler(d.log, nil))
+	b, err := broker.New(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +77,11 @@ func newDoor(t *testing.T, o Options) *door {
 		t.Fatal(err)
 	}
 	s := httptest.NewServer(d.h)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		b.Close() // and with it the streams and polls, which the server would wait for
+		s.Close()
+		d.h.Wait()
+	})
 	d.url = s.URL
 	return d
 }

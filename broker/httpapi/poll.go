@@ -1,10 +1,102 @@
 package httpapi
 
 import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/webrules"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-func (h *Handler) servePoll(r *request, _ *broker.Identity, _ *subscription) {
-	h.refuse(r, protocol.Errorf(protocol.CodeUnsupported, "mode=poll is not served yet"))
+// Bounds of an answer.
+const (
+	pollBytes  = 256 << 10 // of messages: what follows is for the next poll
+	pollBuffer = 32 << 10  // made and not yet taken by the client, about
+	pollPiece  = 4 << 10   // written at a time, so that a slow client is seen to take it
+)
+
+// servePoll answers with what has come behind the cursor, as soon as there is something, or with a fresh cursor when the time to wait is
+// over. The answer is streamed from a session that ends with it: what the session was sent and the answer does not have is behind the
+// answer's cursor.
+func (h *Handler) servePoll(r *request, id *broker.Identity, sub *subscription) {
+	p := newPoll(h.b, sub)
+	session, err := h.b.Open(p, broker.ConnInfo{Transport: "poll", Remote: r.remote, Identity: id})
+	if err == nil {
+		if err = session.Follow(sub.FollowRequest); err != nil {
+			session.Closed(nil)
+		}
+	}
+	if err != nil {
+		h.refuse(r, err)
+		return
+	}
+	a := &pollAnswer{r: r, h: h, p: p}
+	whole := a.run(r.Context(), session, sub.wait)
+	session.Closed(nil) // it need not wait for the client to take the end
+	switch {
+	case whole:
+		a.end()
+	case !a.begun && p.ended() != nil:
+		d := p.ended()
+		webrules.WriteProblem(r.w, r.Request, &protocol.Error{Code: d.Code, Detail: d.Detail, Hint: d.Hint, RetryAfter: d.After})
+	default:
+		panic(http.ErrAbortHandler) // an answer that breaks off is none
+	}
+}
+
+// pollAnswer writes the answer of a poll while it is made.
+type pollAnswer struct {
+	r     *request
+	h     *Handler
+	p     *poll
+	begun bool
+}
+
+// run writes messages until the answer is whole. It reports false when the client has gone or the session has ended before.
+func (a *pollAnswer) run(ctx context.Context, session *broker.Session, wait time.Duration) (whole bool) {
+	late := time.NewTimer(wait)
+	defer late.Stop()
+	for {
+		select {
+		case <-a.p.changed:
+		case <-late.C:
+			a.p.hurry()
+			session.Locate()
+		case <-ctx.Done():
+			return false
+		}
+		b, state := a.p.take()
+		if state == pollEnded || len(b) > 0 && !a.write(b) {
+			return false
+		}
+		if state == pollWhole {
+			return true
+		}
+	}
+}
+
+// write writes a part of the answer, its head before the first.
+func (a *pollAnswer) write(b []byte) (ok bool) {
+	if !a.begun {
+		a.begun = true
+		setNoStore(a.r.w.Header(), typeJSON)
+		b = slices.Concat([]byte(`{"messages":[`), b)
+	}
+	client := http.NewResponseController(a.r.w)
+	for piece := range slices.Chunk(b, pollPiece) {
+		_ = client.SetWriteDeadline(time.Now().Add(a.h.opt.Stalled))
+		if _, err := a.r.w.Write(piece); err != nil {
+			return false
+		}
+		a.p.moved()
+	}
+	return len(b) < pollPiece || client.Flush() == nil
+}
+
+// end writes the end of the answer.
+func (a *pollAnswer) end() {
+	a.write(a.p.tail()) // the client has gone: nobody is left to tell
 }

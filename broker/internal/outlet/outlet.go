@@ -7,7 +7,6 @@
 package outlet
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"sync"
@@ -68,8 +67,12 @@ func setOptions(tcp *net.TCPConn, opt Options) {
 
 // tcpOf is the TCP connection under nc, nil if there is none.
 func tcpOf(nc net.Conn) *net.TCPConn {
-	if t, ok := nc.(*tls.Conn); ok {
-		nc = t.NetConn()
+	for {
+		wrapped, ok := nc.(interface{ NetConn() net.Conn }) // as a *tls.Conn
+		if !ok {
+			break
+		}
+		nc = wrapped.NetConn()
 	}
 	tcp, _ := nc.(*net.TCPConn)
 	return tcp
