@@ -3,7 +3,7 @@ GO ?= go
 LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fmt generate generate-check vectors fuzz bench cross campaign
+.PHONY: help build test lint fmt generate generate-check vectors js browser fuzz bench cross campaign
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -11,7 +11,7 @@ help: ## list the targets
 build: ## build bin/carillon
 	$(GO) build -o bin/ ./cmd/carillon
 
-test: ## the gate: format, lint, generated files, cross builds, all tests with the race detector
+test: ## the gate: format, lint, generated files, cross builds, all tests with the race detector, JavaScript, browser
 	@scripts/gate
 
 lint: ## run the linters, the floors of the house among them
@@ -32,6 +32,12 @@ generate-check:
 vectors: ## write the test vectors and the table of codes anew from the spec
 	$(GO) run ./spec/internal/gen
 
+js: ## sdk/js: types, build, tests
+	cd sdk/js && npm ci && npm run typecheck && npm run build && npm test
+
+browser: ## the shop, the dev page and EventSource in Chromium (needs chromium and php)
+	cd e2e/browser && npm ci && npm test
+
 fuzz: ## run every fuzz target for FUZZTIME (30s) each
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
 
@@ -43,5 +49,6 @@ cross: ## build for the other platforms
 	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build ./...
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build ./...
 
-campaign: ## run the kills and faults of e2e with full counts (COUNT=n for another; hours)
+campaign: ## run the kills and faults of e2e with full counts, and a browser's hidden page (COUNT=n for another; hours)
 	CARILLON_CAMPAIGN=1 $(GO) test -count=1 -timeout 0 -v ./e2e
+	cd e2e/browser && npm ci && CARILLON_CAMPAIGN=1 npm test

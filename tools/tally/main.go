@@ -2,6 +2,9 @@
 // package, the output of the tests that failed, and the reason of each that was skipped.
 //
 //	go test -json ./... | tally [-counts FILE] [-slow N]
+//	tally -junit REPORT [-counts FILE] [-slow N]
+//
+// With -junit it counts a report in JUnit's form instead, which test runners of other languages write.
 //
 // It ends with the N slowest tests and a line `N passed, N failed, N skipped`; tests and subtests are counted alike, and a
 // package that fails outside of any test (build error, TestMain, panic, timeout) is one failure. -counts adds the three
@@ -18,8 +21,9 @@ import (
 func main() {
 	counts := flag.String("counts", "", "add a line `passed failed skipped` to this file")
 	slow := flag.Int("slow", 5, "print so many of the slowest tests")
+	junit := flag.String("junit", "", "count this report in JUnit's form instead of go test's stream")
 	flag.Parse()
-	t, err := read(os.Stdin, os.Stdout)
+	t, err := count(*junit)
 	if err == nil && *counts != "" {
 		err = t.save(*counts)
 	}
@@ -31,6 +35,19 @@ func main() {
 	if t.failed > 0 {
 		os.Exit(1)
 	}
+}
+
+// count reads the report, or the stream of go test if there is none.
+func count(junit string) (*tally, error) {
+	if junit == "" {
+		return read(os.Stdin, os.Stdout)
+	}
+	f, err := os.Open(junit)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readJUnit(f, os.Stdout)
 }
 
 func (t *tally) save(file string) error {
