@@ -204,6 +204,20 @@ func sessionsAreCounted(t *testing.T, f *front) {
 	if err == nil || !strings.Contains(err.Error(), "session_limit: address 198.51.100.7 holds its limit of 2 sessions") {
 		t.Errorf("the third session of an address: %v", err)
 	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+f.addr+subscribePath, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token(t, "main", mistakesSecret, nil))
+	req.Header.Set("X-Forwarded-For", "198.51.100.7")
+	resp, err := f.client(t, "127.0.0.1").Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("the third session, of events: %s", resp.Status)
+	}
 	if _, err := f.connect(t, "198.51.100.8"); err != nil {
 		t.Errorf("the first session of another address: %v", err)
 	}

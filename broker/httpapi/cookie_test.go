@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -100,5 +101,16 @@ func TestTheAuthenticatorIsToldTheClientsAddressBehindAProxy(t *testing.T) {
 				t.Errorf("the log does not name %s: %s", tc.want, log)
 			}
 		})
+	}
+}
+
+func TestAProxyThatIsNotConfiguredIsToldOnce(t *testing.T) {
+	var told log
+	d := newDoor(t, Options{Logger: slog.New(slog.NewTextHandler(&told, nil))})
+	for range 3 {
+		d.do("POST", "/v1/topics/a", "1", form, "X-Forwarded-For: 198.51.100.1")
+	}
+	if text := told.String(); strings.Count(text, "trusted_proxies: [127.0.0.1]") != 1 {
+		t.Errorf("told %q", text)
 	}
 }

@@ -8,9 +8,11 @@ package httpapi
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
@@ -41,6 +43,7 @@ type Options struct {
 	Cookie            string   // name of the cookie that may hold a token; "": none
 	TrustedProxies    []string // addresses and ranges whose word about a client's address is taken
 	TrustedHeader     string   // where they say it: auto (""), x-forwarded-for or forwarded
+	Logger            *slog.Logger
 
 	Payload        int           // bytes of one message's payload: 64 KiB
 	BodyTimeout    time.Duration // for a whole request body: 8 s
@@ -56,6 +59,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	setDefault(&o.Logger, slog.New(slog.DiscardHandler))
 	setDefault(&o.Payload, 64<<10)
 	setDefault(&o.BodyTimeout, 8*time.Second)
 	setDefault(&o.PublishTimeout, 15*time.Second)
@@ -86,6 +90,7 @@ type Handler struct {
 	pages map[string]http.Handler // by path
 
 	streams sync.WaitGroup
+	advised atomic.Bool // of a proxy that is not configured
 }
 
 // New makes the door to b.
@@ -128,12 +133,24 @@ type request struct {
 	topic  string // "" when not known
 }
 
+// adviseOnProxy logs, once, what to do about a proxy in front that is not configured: its clients would all count as one, or as
+// none if it is on this machine.
+func (h *Handler) adviseOnProxy(r *request) {
+	if h.advised.Load() {
+		return
+	}
+	if advice := h.rules.ProxyAdvice(r.Request); advice != "" && h.advised.CompareAndSwap(false, true) {
+		h.opt.Logger.Warn("a request came through a proxy that is not configured", "remote", r.remote, "hint", advice)
+	}
+}
+
 // answerTime is what a client has to take an answer.
 const answerTime = 15 * time.Second
 
 // ServeHTTP answers every path of the port.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	r := &request{Request: hr, w: w, remote: h.rules.Remote(hr)}
+	h.adviseOnProxy(r)
 	path := hr.URL.EscapedPath() // not cleaned and not decoded: //v1 and %2e%2e are no way to anything
 	if path == "/ws" && h.ws != nil {
 		h.serveWebSocket(r)

@@ -93,6 +93,30 @@ func (p *Proxies) Remote(r *http.Request) string {
 	return p.client(peer.WithZone("").Unmap(), r.Header).String()
 }
 
+// Advice is what to do about a request that a proxy seems to have passed on which is not configured, or not to the end; "" for any
+// other. A proxy is expected on this machine or on a network of its own kind: strangers from elsewhere send such headers too.
+func (p *Proxies) Advice(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	peer, err := netip.ParseAddr(host)
+	if err != nil {
+		return ""
+	}
+	peer = peer.WithZone("").Unmap()
+	x, forwarded := len(r.Header.Values("X-Forwarded-For")) > 0, len(r.Header.Values("Forwarded")) > 0
+	switch {
+	case p.trusts(peer) && p.header == HeaderXForwardedFor && !x && forwarded:
+		return "the proxy writes Forwarded, and trusted_header is x-forwarded-for: set it to forwarded"
+	case p.trusts(peer) && p.header == HeaderForwarded && !forwarded && x:
+		return "the proxy writes X-Forwarded-For, and trusted_header is forwarded: set it to x-forwarded-for"
+	case !p.trusts(peer) && (x || forwarded) && (peer.IsLoopback() || peer.IsPrivate()):
+		return fmt.Sprintf("if %s is your proxy, add it to the configuration, or all its clients count as one address: trusted_proxies: [%[1]s]", peer)
+	}
+	return ""
+}
+
 func (p *Proxies) client(peer netip.Addr, header http.Header) netip.Addr {
 	if !p.trusts(peer) {
 		return peer

@@ -141,6 +141,33 @@ func TestAConnectionIsSecureByItselfOrByATrustedProxysWord(t *testing.T) {
 	}
 }
 
+func TestAProxyThatIsNotConfiguredIsNoticed(t *testing.T) {
+	for _, tc := range []struct {
+		name, header, peer, sent, want string
+	}{
+		{"on this machine", "", "127.0.0.1:1", "X-Forwarded-For", "trusted_proxies: [127.0.0.1]"},
+		{"on our network", "", "10.0.0.7:1", "Forwarded", "trusted_proxies: [10.0.0.7]"},
+		{"listed", "", "10.0.0.1:1", "X-Forwarded-For", ""},
+		{"a stranger", "", "203.0.113.9:1", "X-Forwarded-For", ""},
+		{"nothing sent", "", "127.0.0.1:1", "X-Other", ""},
+		{"the other header", "x-forwarded-for", "10.0.0.1:1", "Forwarded", "set it to forwarded"},
+		{"the other header", "forwarded", "10.0.0.1:1", "X-Forwarded-For", "set it to x-forwarded-for"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			p, err := NewProxies([]string{"10.0.0.1"}, tc.header)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := httptest.NewRequest("GET", "/", nil)
+			req.RemoteAddr = tc.peer
+			req.Header.Set(tc.sent, "198.51.100.1")
+			if got := p.Advice(req); (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
 // FuzzRemote looks for headers by which a client could choose its own address: whatever it sends ahead of what its proxy writes,
 // it stays itself.
 func FuzzRemote(f *testing.F) {

@@ -161,6 +161,9 @@ func (r *Rules) named(text string, req *http.Request) bool {
 	return r.anyLoopback && isLoopbackName(hostOf(o.host))
 }
 
+// ProxyAdvice is Proxies.Advice.
+func (r *Rules) ProxyAdvice(req *http.Request) string { return r.proxies.Advice(req) }
+
 // Remote is the address of the request's client: see Proxies.Remote. Without rules it is the peer's.
 func (r *Rules) Remote(req *http.Request) string {
 	if r == nil {
