@@ -6,9 +6,9 @@ import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 import { build } from 'esbuild'
+import { minify } from 'terser'
 
-const here = fileURLToPath(new URL('..', import.meta.url))
-process.chdir(here)
+process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 const dist = resolve(process.argv[2] ?? 'dist')
 mkdirSync(dist, { recursive: true })
 for (const name of readdirSync(dist)) if (name !== 'carillon.js') rmSync(join(dist, name), { recursive: true })
@@ -18,9 +18,9 @@ tsc('--outDir', join(dist, 'esm'))
 tsc('--outDir', join(dist, 'cjs'), '--module', 'CommonJS', '--moduleResolution', 'node10')
 writeFileSync(join(dist, 'cjs', 'package.json'), '{ "type": "commonjs" }\n')
 
-await build({
+// members that begin with _ are internal everywhere: they get short names
+const bundle = await build({
   entryPoints: ['src/browser.ts'],
-  outfile: join(dist, 'carillon.js'),
   bundle: true,
   minify: true,
   format: 'esm',
@@ -28,7 +28,13 @@ await build({
   target: 'es2022',
   charset: 'utf8',
   legalComments: 'none',
-  mangleProps: /^_./,
-  reserveProps: /^__proto__$/,
-  banner: { js: '/* Carillon client, Apache-2.0; with @msgpack/msgpack, ISC */' },
+  mangleProps: /^_[a-z]/,
+  write: false,
 })
+const { code } = await minify(bundle.outputFiles[0].text, {
+  module: true,
+  ecma: 2020,
+  compress: { passes: 3, ecma: 2020, unsafe_arrows: true },
+  format: { preamble: '/* Carillon client, Apache-2.0 */' },
+})
+writeFileSync(join(dist, 'carillon.js'), code + '\n')

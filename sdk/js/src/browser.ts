@@ -1,2 +1,4 @@
-/** Everything in one file for browsers, dist/carillon.js: what `@carillon/client` exports. */
-export * from './index.js'
+/** Everything that a page needs in one file, dist/carillon.js: `@carillon/client/http` without what services need. */
+export { CarillonError } from './errors.js'
+export { connect } from './http.js'
+export { escapeLevel, match } from './topic.js'

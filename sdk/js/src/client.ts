@@ -1,14 +1,14 @@
-import { Backoff, stableAfter } from './backoff.js'
+import { backoff, stableAfter } from './backoff.js'
 import { serveWebSocket } from './connection.js'
 import { Emitter } from './emitter.js'
-import { CarillonError, needsToken, Refusal } from './errors.js'
+import { CarillonError, lost, needsToken, Refusal } from './errors.js'
 import { type Clock, type Options, type PublishOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
 import type { Message } from './message.js'
 import type { Position } from './position.js'
 import { type Ack, Publishing } from './publish.js'
 import { Phase } from './stream.js'
-import { Sub, type Subscription } from './subscription.js'
-import { Tokens } from './tokens.js'
+import { promise, Sub, type Subscription } from './subscription.js'
+import { newTokens, type Tokens } from './tokens.js'
 import { serverUrl } from './url.js'
 
 /** A client's state and what led to it. */
@@ -73,9 +73,6 @@ export interface Link {
 /** Serve makes a session and serves it until it ends; it throws why. */
 export type Serve = (c: ClientImpl, token: string) => Promise<never>
 
-/** Way decides which transport to use. */
-export type Way = (c: ClientImpl) => Serve
-
 export class ClientImpl implements Client {
   status: Status = { state: 'connecting' }
   latency: number | undefined
@@ -95,26 +92,24 @@ export class ClientImpl implements Client {
   /** Aborted at the end. */
   readonly _stop = new AbortController()
   private readonly _listeners = new Emitter<{ status: Status }>()
-  private _first!: (error?: unknown) => void
+  private readonly _first: (error?: unknown) => void
   private _unsettled = 0
   private _closing = false
   private _flushed: (() => void) | undefined
-  private _since: number | undefined
+  /** When the present session began; undefined when there is none. */
+  _since: number | undefined
   /** Ends the pause before the next attempt. */
   private _goOn: (() => void) | undefined
 
   constructor(
     url: string | URL,
     readonly _options: Options,
-    private readonly _way: Way = () => serveWebSocket,
+    private readonly _way: Serve = serveWebSocket,
     readonly _clock: Clock = systemClock,
   ) {
     this._url = serverUrl(url)
-    this._tokens = new Tokens(_options.token, _clock)
-    this.ready = new Promise((resolve, reject) => {
-      this._first = (error) => (error === undefined ? resolve() : reject(error))
-    })
-    this.ready.catch(() => {})
+    this._tokens = newTokens(_options.token, _clock)
+    ;[this.ready, this._first] = promise()
     const { signal } = _options
     const abort = () => this._finish()
     if (signal?.aborted) abort()
@@ -170,7 +165,7 @@ export class ClientImpl implements Client {
     signal?.throwIfAborted()
     if (this._closing || this._ended) throw this._ended?._error ?? closed()
     if (this._unsettled >= (this._options.pendingLimit ?? 1024)) {
-      throw new CarillonError('queue_full', `${this._unsettled} publishes are not acknowledged yet`)
+      throw new CarillonError('queue_full', `${this._unsettled} publishes wait`)
     }
     this._unsettled++
     this._queue.push(p)
@@ -195,21 +190,19 @@ export class ClientImpl implements Client {
 
   /** _run makes connections until the client is closed or one is refused for good. */
   private async _run(): Promise<void> {
-    const { base = 500, cap = 20_000 } = this._options.backoff ?? {}
-    const delays = new Backoff(base, cap, this._clock.random)
-    while (!this._ended) {
+    for (let attempt = 0; !this._ended; attempt++) {
       const why = await this._serve()
       if (this._ended) return
-      if (this._since !== undefined && this._clock.now() - this._since >= stableAfter) delays._attempt = 0
+      if (this._since !== undefined && this._clock.now() - this._since >= stableAfter) attempt = 0
       this._since = undefined
-      let retryIn = delays._next()
+      let retryIn = backoff(attempt, this._options, this._clock)
       let error: unknown = why
       if (why instanceof Refusal) {
         error = why._why
-        const { number, code, retryAfter } = why._why
-        if (needsToken(number)) {
+        const { code, retryAfter } = why._why
+        if (needsToken(why._why)) {
           if (!this._tokens._renew(code)) return this._finish(why._why)
-          if (delays._attempt < 2) retryIn = 0 // the first time in a row
+          if (!attempt) retryIn = 0 // the first time in a row
         } else if (!why._reconnect) return this._finish(why._why)
         retryIn = retryAfter || retryIn
       }
@@ -222,7 +215,7 @@ export class ClientImpl implements Client {
     try {
       const token = await this._tokens._next(this._stop.signal)
       if (this._ended) return undefined
-      return await this._way(this)(this, token)
+      return await this._way(this, token)
     } catch (error) {
       return error
     }
@@ -296,12 +289,12 @@ export class ClientImpl implements Client {
 }
 
 function closed(): CarillonError {
-  return new CarillonError('closed', 'the client is closed')
+  return new CarillonError('closed', 'by the application')
 }
 
 /** problem is what is told of an error. */
 function problem(error: unknown): CarillonError {
-  return error instanceof CarillonError ? error : new CarillonError('connection', String((error as Error)?.message ?? error), { cause: error })
+  return error instanceof CarillonError ? error : lost(String(error), error)
 }
 
 /** remove takes an item out of a list and says whether it was there. */

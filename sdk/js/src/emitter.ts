@@ -1,33 +1,28 @@
 import { report } from './errors.js'
 
-type Listener = (value: never) => unknown
-
 /** Emitter calls listeners, none of which can hurt another one. */
 export class Emitter<Events> {
-  private readonly _listeners = new Map<keyof Events, Set<Listener>>()
+  private _listeners: { _event: keyof Events; _listener: (value: never) => unknown }[] = []
 
+  /** _add takes a listener in, and returns what takes it away. */
   _add<K extends keyof Events>(event: K, listener: (value: Events[K]) => unknown): () => void {
-    let set = this._listeners.get(event)
-    if (!set) this._listeners.set(event, (set = new Set()))
-    set.add(listener)
-    return () => void set.delete(listener)
+    const entry = { _event: event, _listener: listener }
+    this._listeners.push(entry)
+    return () => void (this._listeners = this._listeners.filter((other) => other !== entry))
   }
 
-  _has(event: keyof Events): boolean {
-    return !!this._listeners.get(event)?.size
-  }
-
-  /** _emit calls the listeners. When some return promises, it returns one for all of them. */
-  _emit<K extends keyof Events>(event: K, value: Events[K]): Promise<unknown> | undefined {
-    let slow: Promise<unknown>[] | undefined
-    for (const listener of this._listeners.get(event) ?? []) {
+  /** _emit calls the listeners. It returns undefined if there are none, and a promise when some returned promises. */
+  _emit<K extends keyof Events>(event: K, value: Events[K]): Promise<unknown> | boolean | undefined {
+    let called: Promise<unknown> | boolean | undefined
+    for (const { _event, _listener } of this._listeners) {
+      if (_event !== event) continue
       try {
-        const r = (listener as (value: Events[K]) => unknown)(value)
-        if (r instanceof Promise) (slow ??= []).push(r.catch(report))
+        const result = (_listener as (value: Events[K]) => unknown)(value)
+        called = result instanceof Promise ? Promise.all([called, result.catch(report)]) : (called ?? true)
       } catch (error) {
         report(error)
       }
     }
-    return slow && Promise.all(slow)
+    return called
   }
 }

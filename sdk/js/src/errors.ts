@@ -1,4 +1,4 @@
-import { codes, type Code } from './codes.js'
+import type { Code } from './codes.js'
 
 export type { Code }
 
@@ -17,6 +17,7 @@ export type ClientCode =
 
 /** Anything else about an error. */
 export interface ErrorDetails {
+  /** The code's number, or one of the same hundred; absent for one of the client's own. */
   number?: number | undefined
   hint?: string | undefined
   retryAfter?: number | undefined
@@ -26,56 +27,54 @@ export interface ErrorDetails {
 /** Every failure that the client reports. Match `code` alone, never the text. */
 export class CarillonError extends Error {
   override readonly name = 'CarillonError'
-  /** The code by name: one of the broker's table, one of a later version, or one of the client's own. */
+  /** The code by name: one of the broker's table, one of a later broker's, or one of the client's own. */
   readonly code: Code | ClientCode | (string & {})
-  /** The code's number in the broker's table; 0 for one of the client's own. */
-  readonly number: number
   /** What was found and what was wanted, for people. */
   readonly detail: string
   /** What to do about it, for people; may be empty. */
   readonly hint: string
   /** After how many milliseconds a repetition may succeed, if that is known. */
   readonly retryAfter: number | undefined
-
-  constructor(code: CarillonError['code'], detail = '', more: ErrorDetails = {}) {
-    super(detail ? `${code}: ${detail}` : code, more.cause === undefined ? undefined : { cause: more.cause })
-    this.code = code
-    this.number = more.number ?? codes[code as Code] ?? 0
-    this.detail = detail
-    this.hint = more.hint ?? ''
-    this.retryAfter = more.retryAfter
-  }
-
   /** Whether the same call may succeed later. After `unknown_outcome` it may apply a publish a second time. */
-  get retryable(): boolean {
-    return this.number ? retryable(this.number) : /^(u|q|con)/.test(this.code)
+  readonly retryable: boolean
+  readonly _number: number
+
+  constructor(code: CarillonError['code'], detail = '', { number = 0, hint = '', retryAfter, cause }: ErrorDetails = {}) {
+    super(detail ? `${code}: ${detail}` : code, { cause })
+    this.code = code
+    this.detail = detail
+    this.hint = hint
+    this.retryAfter = retryAfter
+    this._number = number
+    this.retryable = number ? retryable(number) : /^(unk|que|con)/.test(code)
   }
 }
 
 /** retryable says whether a code allows to try again, also one that is not in the table ([COD-1]). */
 export function retryable(number: number): boolean {
-  return number < 4200 || hundreds(number) === 43
+  return number < 4200 || isOf(number, 43)
 }
 
 /** needsToken says whether a code asks for a fresh token first. */
-export function needsToken(number: number): boolean {
-  return hundreds(number) === 41
+export function needsToken({ _number }: CarillonError): boolean {
+  return isOf(_number, 41)
 }
 
-function hundreds(number: number): number {
-  return Math.floor(number / 100)
+/** isOf says whether a code is of that hundred. */
+function isOf(number: number, hundred: number): boolean {
+  return Math.floor(number / 100) === hundred
 }
 
-/** nameOf is the name of a code, or what it is called otherwise. */
-export function nameOf(number: number, otherwise: string): string {
-  return Object.entries(codes).find(([, n]) => n === number)?.[0] ?? otherwise
+/** lost says that there is no connection. */
+export function lost(detail: string, cause?: unknown): CarillonError {
+  return new CarillonError('connection', detail, { cause })
 }
 
 /** Refusal ends a connection, or the attempt to make one, with an answer of the broker. */
 export class Refusal {
   constructor(
     readonly _why: CarillonError,
-    readonly _reconnect = retryable(_why.number),
+    readonly _reconnect = retryable(_why._number),
   ) {}
 }
 

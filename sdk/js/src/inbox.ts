@@ -1,5 +1,5 @@
 import type { Clock } from './options.js'
-import { type Event, Received } from './message.js'
+import type { Event } from './message.js'
 
 /** How long, in all, what comes next waits for a full inbox before its subscription is parked, in milliseconds. */
 const patience = 100
@@ -20,7 +20,7 @@ export class Inbox {
   _parked = false
   /** Set at the end: with the error that ended it, or none. */
   _over: { _error?: unknown } | undefined
-  private _events: (Event | undefined)[] = []
+  private _events: [e: Event, size: number][] = []
   private _head = 0
   private _bytes = 0
   private _patience = patience
@@ -37,16 +37,16 @@ export class Inbox {
     return this._events.length - this._head
   }
 
-  /** _offer adds e if there is room, or if force is set. What comes after the end is swallowed. */
-  _offer(e: Event, force = false): Offer {
+  /** _offer adds e, of about so many bytes, if there is room, or if force is set. What comes after the end is swallowed. */
+  _offer(e: Event, size = 0, force = false): Offer {
     if (this._over) return Offer.Taken
-    const n = size(e)
+    const n = size + 200
     if (!force && this._left && (this._left >= this._maxCount || this._bytes + n > this._maxBytes)) {
       if (this._patience > 0) return Offer.Wait
       this._parked = true
       return Offer.Parked
     }
-    this._events.push(e)
+    this._events.push([e, n])
     this._bytes += n
     this._wakeTakers()
     return Offer.Taken
@@ -75,10 +75,9 @@ export class Inbox {
       }
       await new Promise<void>((resolve) => this._takers.push(resolve))
     }
-    const e = this._events[this._head] as Event
-    this._events[this._head++] = undefined
-    this._bytes -= size(e)
-    if (!this._left || this._head > 1023) {
+    const [e, n] = this._events[this._head++] as [Event, number]
+    this._bytes -= n
+    if (!this._left || this._head > 255) {
       this._events.splice(0, this._head)
       this._head = 0
     }
@@ -112,9 +111,4 @@ export class Inbox {
   private _emptier(times: number): boolean {
     return this._left * times <= this._maxCount && this._bytes * times <= this._maxBytes
   }
-}
-
-/** size is what an event counts against the buffer, in bytes. */
-function size(e: Event): number {
-  return 200 + (e instanceof Received ? e._size : 0)
 }

@@ -10,6 +10,7 @@ export interface Message {
    * says that the topic's retained value was removed. When it cannot be decoded it is the bytes, and `error` says why.
    */
   readonly data: unknown
+  /** Why the payload could not be decoded. */
   readonly error: Error | undefined
   /** As published; '' is MessagePack, or over HTTP also JSON. */
   readonly contentType: string
@@ -62,71 +63,40 @@ export type Event = Message | Gap | Snapshot | Live
 /** What a message carries, from whatever transport. */
 export interface Content {
   readonly topic: string
-  readonly contentType?: string | undefined
+  readonly type?: string | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
   readonly ts: number
   readonly retain?: boolean | undefined
   /** The payload, or, where it came decoded already, its value. */
   readonly payload?: Uint8Array | undefined
-  readonly value?: unknown
-  /** Bytes that it takes, about. */
-  readonly size: number
+  readonly data?: unknown
 }
 
-/** Received is a Message; its payload is decoded when the application first looks at it. */
-export class Received implements Message {
-  readonly type = 'message'
-  private _value: { data: unknown; error?: Error } | undefined
-
-  constructor(
-    private readonly _from: Content,
-    readonly retained: boolean,
-    private readonly _position: Position | undefined,
-  ) {}
-
-  get topic(): string {
-    return this._from.topic
-  }
-  get contentType(): string {
-    return this._from.contentType ?? ''
-  }
-  get headers(): Readonly<Record<string, string>> {
-    return this._from.headers ?? Object.create(null)
-  }
-  get time(): number {
-    return this._from.ts
-  }
-  get retain(): boolean {
-    return !!this._from.retain
-  }
-  get cursor(): string {
-    return cursorOf(this._position)
-  }
-  get data(): unknown {
-    return this._decoded().data
-  }
-  get error(): Error | undefined {
-    return this._decoded().error
-  }
-  get _size(): number {
-    return this._from.size
-  }
-
-  toJSON(): object {
-    const { topic, data, contentType, headers, time, retain, retained, cursor } = this
-    return { topic, data, contentType, headers, time, retain, retained, cursor }
-  }
-
-  private _decoded(): { data: unknown; error?: Error } {
-    const { payload, value } = this._from
-    if (!payload) return { data: value }
-    if (!this._value) {
-      try {
-        this._value = { data: decodePayload(payload, this.contentType) }
-      } catch (error) {
-        this._value = { data: payload, error: error as Error }
-      }
+/** deliverable makes the application's message of what came. */
+export function deliverable(m: Content, retained: boolean, position: Position | undefined): Message {
+  const { payload, type: contentType = '' } = m
+  let { data } = m
+  let error: Error | undefined
+  if (payload) {
+    try {
+      data = decodePayload(payload, contentType)
+    } catch (e) {
+      data = payload
+      error = e as Error
     }
-    return this._value
+  }
+  return {
+    type: 'message',
+    topic: m.topic,
+    data,
+    error,
+    contentType,
+    headers: Object.assign(Object.create(null), m.headers),
+    time: m.ts,
+    retain: !!m.retain,
+    retained,
+    get cursor() {
+      return cursorOf(position)
+    },
   }
 }

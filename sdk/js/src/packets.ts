@@ -124,91 +124,79 @@ export const shapes: Record<number, string> = {
   [Type.Disconnect]: 'code:c name:s detail:s/reconnect:f after:i hint:s',
 }
 
-type Field = readonly [name: string, kind: string]
-const parsed: Record<number, readonly Field[][]> = {}
-
-function shapeOf(type: number): readonly Field[][] | undefined {
-  const text = shapes[type]
-  if (text === undefined) return undefined
-  return (parsed[type] ??= text.split('/').map((part) => part.split(' ').filter(Boolean).map((f) => f.split(':') as [string, string])))
-}
-
 /** readPackets reads the packets of one WebSocket message, one at a time, each when it is asked for ([TRA-3], [TRA-4]). null is one of a type that is not known. */
 export function* readPackets(b: Uint8Array): Generator<Packet | null> {
   const r = new Reader(b)
-  do {
-    const values = r._value()
-    if (!Array.isArray(values)) fail('found something else than an array for a packet')
-    yield decode(values as unknown[])
-  } while (r._at < b.length)
+  do yield decode(r._value())
+  while (r._at < b.length)
+}
+
+type Fields = readonly (readonly [name: string, kind: string])[]
+interface Shape {
+  readonly _fields: Fields
+  readonly _options: Fields
+}
+const parsed: Record<number, Shape> = {}
+
+function shapeOf(type: number): Shape | undefined {
+  const [fields, options] = (shapes[type] ?? '').split('/')
+  const parse = (part: string) => (part.match(/\w+:\w/g) ?? []).map((f) => f.split(':') as [string, string])
+  return options === undefined ? undefined : (parsed[type] ??= { _fields: parse(fields as string), _options: parse(options) })
 }
 
 /** decode reads the values of one packet. */
-export function decode(values: readonly unknown[]): Packet | null {
-  const is = integer(values[0], 'type')
-  if (is < 1 || is > 127) fail(`found the type ${is}`)
+function decode(values: unknown): Packet | null {
+  if (!Array.isArray(values)) return fail('packet')
+  const is = read('i', values.shift(), 'type') as number
+  if (is < 1 || is > 127) fail('type')
   const shape = shapeOf(is)
   if (!shape) return null
-  const [fields, options] = shape as [Field[], Field[]]
   const packet: Record<string, unknown> = { is }
-  fields.forEach(([name, kind], i) => (packet[name] = read(kind, values[i + 1], name)))
-  const given = pairs(values[fields.length + 1], 'options', 32)
-  for (const [name, kind] of options) {
-    const v = given.get(name)
-    if (v !== undefined && v !== null) packet[name] = read(kind, v, name)
+  for (const [name, kind] of shape._fields) packet[name] = read(kind, values.shift(), name)
+  const given = pairs(values[0], 32)
+  for (const [name, kind] of shape._options) {
+    const v = read(kind.toUpperCase(), given.get(name), name)
+    if (v !== null) packet[name] = v
   }
   if (is === Type.Disconnect) packet['reconnect'] ??= retryable(packet['code'] as number)
   return packet as unknown as Packet
 }
 
+/** read takes a value for a field of that kind; nil only if the kind is in upper case. */
 function read(kind: string, v: unknown, name: string): unknown {
   const lower = kind.toLowerCase()
-  if (v === undefined || v === null) return lower === kind ? fail(`${name} is missing`) : null
-  switch (lower) {
-    case 's':
-      return typeof v === 'string' ? v : wrong(name)
-    case 'f':
-      return typeof v === 'boolean' ? v : wrong(name)
-    case 'p':
-      return v instanceof Uint8Array ? parsePosition(v) : wrong(name)
-    case 'b':
-      return typeof v === 'string' ? new TextEncoder().encode(v) : v instanceof Uint8Array ? v : wrong(name)
-    case 'l':
-    case 'h': {
-      const map = Object.create(null)
-      for (const [k, item] of pairs(v, name, 64)) map[k] = read(lower === 'l' ? 'i' : 's', item, name)
-      return map
-    }
+  if (v === undefined || v === null) return lower === kind ? fail(name) : null
+  const type = typeof v
+  const bin = v instanceof Uint8Array
+  if (lower === 's' && type === 'string') return v
+  if (lower === 'f' && type === 'boolean') return v
+  if (lower === 'p' && bin) return parsePosition(v)
+  if (lower === 'b' && (bin || type === 'string')) return bin ? v : new TextEncoder().encode(v as string)
+  if (/[hl]/.test(lower)) {
+    const map = Object.create(null)
+    for (const [k, item] of pairs(v, 64)) map[k] = read(lower === 'l' ? 'i' : 's', item, name)
+    return map
   }
-  const n = integer(v, name)
-  if ((lower === 'd' && n < 1) || (lower === 'c' && n > 65535)) throw new CarillonError('bad_args', `${name} is ${n}`)
-  return n
-}
-
-function integer(v: unknown, name: string): number {
-  return Number.isSafeInteger(v) && (v as number) >= 0 ? (v as number) : wrong(name)
-}
-
-function wrong(name: string): never {
-  return fail(`${name} is of the wrong type`)
+  if (!/[cdi]/.test(lower) || !Number.isSafeInteger(v) || (v as number) < 0) fail(name)
+  if ((lower === 'd' && !v) || (lower === 'c' && (v as number) > 65535)) throw new CarillonError('bad_args', `${name}: ${v}`)
+  return v
 }
 
 /** pairs reads a map with str keys, none twice ([ENC-8]). */
-function pairs(v: unknown, name: string, most: number): Map<string, unknown> {
+function pairs(v: unknown, most: number): Map<string, unknown> {
   const map = new Map<string, unknown>()
   if (v === undefined || v === null || (Array.isArray(v) && !v.length)) return map
-  if (!(v instanceof Pairs)) return wrong(name)
-  for (let i = 0; i < v._items.length; i += 2) {
-    const key = v._items[i]
-    if (typeof key !== 'string' || map.has(key)) fail(`${name} has a key that is no str, or twice`)
-    map.set(key as string, v._items[i + 1])
+  const items = v instanceof Pairs ? v._items : fail('options')
+  for (let i = 0; i < items.length; i += 2) {
+    const key = items[i]
+    if (typeof key !== 'string' || map.has(key)) fail('options')
+    map.set(key as string, items[i + 1])
   }
-  if (map.size > most) fail(`${name} has ${map.size} pairs`)
+  if (map.size > most) fail('options')
   return map
 }
 
 /** encode writes a packet: its type and fields, then its options, of which those that are undefined are absent ([ENC-10]). */
 export function encode(fields: readonly unknown[], options: Record<string, unknown> = {}): Uint8Array {
-  const some = Object.values(options).some((v) => v !== undefined)
-  return msgpack(some ? [...fields, options] : fields)
+  return msgpack(Object.values(options).some((v) => v !== undefined) ? [...fields, options] : fields)
 }

@@ -1,20 +1,16 @@
-import { Backoff } from './backoff.js'
+import { backoff } from './backoff.js'
 import { type ClientImpl, type Link, remove } from './client.js'
-import { CarillonError, nameOf, Refusal, retryable } from './errors.js'
-import { Offer } from './inbox.js'
-import type { Event } from './message.js'
+import { CarillonError, Refusal, retryable } from './errors.js'
+import { deliverable } from './message.js'
 import { type Connected, encode, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, readPackets, Type } from './packets.js'
-import type { Position } from './position.js'
+import { none, type Position } from './position.js'
 import { Publishing } from './publish.js'
-import { deliverable, Phase } from './stream.js'
-import { Sub } from './subscription.js'
-import { Index } from './topic.js'
+import { Phase } from './stream.js'
+import { allOf, type Slow, Sub } from './subscription.js'
+import { match } from './topic.js'
 
 /** What is sent with an id and gets an answer; a number is the subscription to end. */
 type Request = Sub | Publishing | number
-
-/** What waits for a slow application; nothing if there is nothing to wait for. */
-type Slow = Promise<unknown> | undefined
 
 /** Session is a session of the broker over WebSocket: it writes requests, and hands out what comes. */
 export class Session implements Link {
@@ -26,7 +22,6 @@ export class Session implements Link {
   private _retry: unknown
   private readonly _inflight = new Map<number, Request>()
   private readonly _byId = new Map<number, Sub>()
-  private readonly _live = new Index<Sub>()
   /** Live, but with a position of their own still. */
   private _joining: Sub[] = []
   /** What remains of a Replay: so many messages for the subscription that has this id, if it still has. */
@@ -37,10 +32,11 @@ export class Session implements Link {
   constructor(
     private readonly _c: ClientImpl,
     readonly _wake: () => void,
+    private readonly _began: (hello: Connected) => void,
   ) {}
 
   /** _begin asks again for what is subscribed, and lets go what waits. */
-  _begin(hello: Connected): void {
+  private _begin(hello: Connected): void {
     const { user, session, limits = {} } = hello
     const c = this._c
     c._tokens._accepted(hello.expires)
@@ -48,6 +44,7 @@ export class Session implements Link {
     this._maxMessage = limits['packet'] || this._maxMessage
     this._maxInflight = limits['inflight'] || this._maxInflight
     c._attached(this, hello.position, { session, user, transport: 'websocket' })
+    this._began(hello)
     this._ask()
   }
 
@@ -100,7 +97,6 @@ export class Session implements Link {
   }
 
   _leave(s: Sub): void {
-    this._live._remove(s)
     remove(this._requests, s)
     if (s._id) {
       this._byId.delete(s._id)
@@ -135,7 +131,7 @@ export class Session implements Link {
     return this._handle(readPackets(message))
   }
 
-  _handle(packets: Generator<Packet | null>): Slow {
+  private _handle(packets: Generator<Packet | null>): Slow {
     for (let next; !(next = packets.next()).done; ) {
       const slow = next.value && this._dispatch(next.value)
       if (slow) return slow.then(() => this._handle(packets))
@@ -145,7 +141,11 @@ export class Session implements Link {
 
   private _dispatch(p: Packet): Slow {
     const c = this._c
+    if (!c._link && p.is !== Type.Connected && p.is !== Type.Disconnect) throw new CarillonError('protocol', 'the first packet is not Connected')
     switch (p.is) {
+      case Type.Connected:
+        this._begin(p)
+        break
       case Type.Message:
         return this._message(p)
       case Type.Subscribed:
@@ -164,7 +164,7 @@ export class Session implements Link {
         break
       case Type.RetainedEnd: {
         const s = this._serving(p.subscription)
-        s?._in._offer(s._retainedEnd(!!p.reset, c._pos as Position), true)
+        s?._force(s._retainedEnd(!!p.reset, c._pos as Position))
         break
       }
       case Type.Resumed: {
@@ -172,7 +172,7 @@ export class Session implements Link {
         if (!s) break
         const e = s._resumed(p.position)
         this._goLive(s)
-        return this._accept(s, e, p.position)
+        return s._accept(this, e, p.position)
       }
       case Type.Gap:
         return this._gap(p)
@@ -213,15 +213,12 @@ export class Session implements Link {
     const { _live, _gap } = s._subscribed(at, this._c._pos as Position)
     if (_live) this._goLive(s)
     s._confirm()
-    if (_gap) s._in._offer(_gap, true)
+    s._force(_gap)
   }
 
   /** _goLive lets plain messages come to s. */
   private _goLive(s: Sub): void {
-    if (s._phase !== Phase.Live) {
-      s._phase = Phase.Live
-      this._live._add(s)
-    }
+    s._phase = Phase.Live
     this._joining.push(s)
     this._share()
   }
@@ -237,7 +234,7 @@ export class Session implements Link {
       const own = s._own as Position
       if (s._phase !== Phase.Live || s._shared) return false
       if (own.epoch !== pos.epoch || own.seq > pos.seq) return true
-      const term = /[^0]/.test(pos.term) ? pos.term : own.term
+      const term = pos.term === none ? own.term : pos.term
       c._pos = { ...pos, term, offset: term === own.term ? Math.max(pos.offset, own.offset) : pos.offset }
       s._shared = true
       return false
@@ -254,11 +251,11 @@ export class Session implements Link {
     }
     c._pos = p.to
     this._share()
-    return all(c._subs.filter((s) => s._phase === Phase.Live).map((s) => this._tellGap(s, p, before)))
+    return allOf(c._subs.filter((s) => s._phase === Phase.Live).map((s) => this._tellGap(s, p, before)))
   }
 
   private _tellGap(s: Sub, p: GapPacket, session: Position | undefined): Slow {
-    return this._accept(s, s._gap(p.reason, p.from ?? undefined, p.to, p.count), s._position(session), () => {
+    return s._accept(this, s._gap(p.reason, p.from ?? undefined, p.to, p.count), s._position(session), () => {
       s._gapped(p)
       if (s._phase === Phase.Live) this._goLive(s)
     })
@@ -272,16 +269,16 @@ export class Session implements Link {
       const s = this._serving(this._replay._id)
       return s && this._replayed(s, m)
     }
-    const targets = this._live._match(m.topic).map((s) => [s, s._position(c._pos)] as const)
+    const targets = c._subs.filter((s) => s._phase === Phase.Live && match(s.filter, m.topic)).map((s) => [s, s._position(c._pos)] as const)
     const pos = c._pos as Position
     c._pos = { ...pos, seq: Math.max(pos.seq, m.seq), offset: Math.max(pos.offset, m.offset) }
     if (this._joining.length) this._share()
-    return all(
+    return allOf(
       targets.map(([s, before]) => {
         const now = c._pos as Position
         if (s._repeated(m, now)) return undefined
         const e = deliverable(m, false, s._resumeAt(s._position(now)))
-        return this._accept(s, e, before, () => s._took(now.epoch, m.seq))
+        return s._accept(this, e, before, () => s._took(now.epoch, m.seq), sizeOf(m))
       }),
     )
   }
@@ -291,36 +288,18 @@ export class Session implements Link {
     const session = this._c._pos as Position
     if (this._replay._retained) {
       s._awaiting = true
-      s._in._offer(deliverable(m, true, undefined), true)
+      s._force(deliverable(m, true, undefined), sizeOf(m))
       s._took('', 0)
       return undefined
     }
     if (s._repeated(m, session)) return undefined
     const at = s._position(session)
     const after = s._shared ? session : s._after(m, session)
-    return this._accept(s, deliverable(m, false, s._resumeAt(after)), at, () => {
+    const taken = () => {
       if (!s._shared) s._own = after
       s._took(session.epoch, m.seq)
-    })
-  }
-
-  /**
-   * _accept puts e into the inbox of s, then calls taken. It waits for room if there is none. A subscription that gets none leaves the
-   * stream, served up to the position at, and gets e when it resumes.
-   */
-  private _accept(s: Sub, e: Event, at: Position | undefined, taken?: () => void): Slow {
-    const id = s._id
-    switch (s._in._offer(e)) {
-      case Offer.Taken:
-        taken?.()
-        return undefined
-      case Offer.Wait:
-        return s._in._wait().then(() => (s._id === id ? this._accept(s, e, at, taken) : undefined))
     }
-    this._leave(s)
-    if (s._restarted) s._restarted = at
-    else s._own = at
-    return undefined
+    return s._accept(this, deliverable(m, false, s._resumeAt(after)), at, taken, sizeOf(m))
   }
 
   /** _refused takes an Error: the answer to a request, or the end of a subscription. */
@@ -349,20 +328,17 @@ export class Session implements Link {
     const c = this._c
     if (!error.retryable) return c._refuse(s, error)
     this._leave(s)
-    const { base = 500, cap = 20_000 } = c._options.backoff ?? {}
-    const delays = new Backoff(base, cap, c._clock.random)
-    delays._attempt = s._refusals++
-    s._notBefore = c._clock.now() + (error.retryAfter ?? 0) + delays._next()
+    s._notBefore = c._clock.now() + (error.retryAfter ?? 0) + backoff(s._refusals++, c._options, c._clock)
     this._ask()
   }
 }
 
-function all(slow: readonly Slow[]): Slow {
-  const waiting = slow.filter(Boolean)
-  return waiting.length ? Promise.all(waiting) : undefined
+/** sizeOf is what a message takes in memory, about: in bytes, without what any event takes. */
+function sizeOf(m: MessagePacket): number {
+  return m.payload.length + m.topic.length + JSON.stringify(m.headers ?? '').length
 }
 
 /** errorOf is an error as the broker says it. */
 export function errorOf(number: number, name: string, detail?: string, hint?: string, retryAfter?: number): CarillonError {
-  return new CarillonError(nameOf(number, name), detail, { number, hint, retryAfter })
+  return new CarillonError(name, detail, { number, hint, retryAfter })
 }

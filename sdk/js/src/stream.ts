@@ -1,7 +1,6 @@
-import type { Event, Gap, Live, Snapshot } from './message.js'
-import { Received } from './message.js'
+import type { Gap, Live, Snapshot } from './message.js'
 import { encode, type GapPacket, type MessagePacket, Type } from './packets.js'
-import { cursorOf, type Position, tokenOf } from './position.js'
+import { cursorOf, none, type Position, tokenOf } from './position.js'
 
 /** Where a subscription is on the wire ([SUB-5]). */
 export const enum Phase {
@@ -16,8 +15,6 @@ export const enum Phase {
   Ended,
 }
 
-const none = '0'.repeat(16)
-
 /** Stream is the wire side of a subscription: where it is, and what it takes. */
 export class Stream {
   _phase = Phase.Idle
@@ -31,6 +28,8 @@ export class Stream {
   _awaiting = false
   /** Where it stood when it had to start afresh. */
   _restarted: Position | undefined
+  /** Over HTTP: what came up to that seq of the session's epoch has been delivered, when the stream was opened further back. */
+  _skip = 0
   /** The application has been given something, and that before the snapshot under way began. */
   private _delivered = false
   private _again = false
@@ -66,7 +65,7 @@ export class Stream {
       return { _live: false }
     }
     const stood = this._restarted
-    const gap = stood && !same(stood, at) ? this._gap('snapshot', stood, at) : undefined
+    const gap = stood && cursorOf(stood) !== cursorOf(at) ? this._gap('snapshot', stood, at) : undefined
     this._restarted = undefined
     this._own = at
     this._mark(at)
@@ -92,7 +91,7 @@ export class Stream {
   }
 
   /** _gapped moves the subscription over what is missing. After most gaps the retained messages are sent again ([GAP-4]). */
-  _gapped(p: GapPacket): void {
+  _gapped(p: Pick<GapPacket, 'reason' | 'subscription' | 'to'>): void {
     if (p.subscription) {
       this._own = p.to
       this._shared = false
@@ -157,7 +156,7 @@ export class Stream {
     this._shared = false
     if (this._serving && this._awaiting) this._restart()
     if (this._phase !== Phase.Ended) this._phase = Phase.Idle
-    this._id = 0
+    this._id = this._skip = 0
   }
 
   /** _restart lets it start afresh, and tell a gap if something has come meanwhile. */
@@ -166,15 +165,4 @@ export class Stream {
     this._own = undefined
     this._awaiting = false
   }
-}
-
-function same(a: Position, b: Position): boolean {
-  return a.epoch === b.epoch && a.seq === b.seq && a.term === b.term && a.offset === b.offset
-}
-
-/** deliverable makes the application's message of a packet. */
-export function deliverable(m: MessagePacket, retained: boolean, at: Position | undefined): Event {
-  let size = m.topic.length + m.payload.length + (m.type?.length ?? 0)
-  for (const [k, v] of Object.entries(m.headers ?? {})) size += k.length + v.length + 32
-  return new Received({ ...m, contentType: m.type, size }, retained, at)
 }

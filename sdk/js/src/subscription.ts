@@ -1,10 +1,10 @@
-import type { ClientImpl } from './client.js'
+import type { ClientImpl, Link } from './client.js'
 import { Emitter } from './emitter.js'
 import { CarillonError, report } from './errors.js'
-import { Inbox } from './inbox.js'
+import { Inbox, Offer } from './inbox.js'
 import type { Event, Gap, Live, Message, Snapshot } from './message.js'
 import type { SubscribeOptions } from './options.js'
-import { parseCursor } from './position.js'
+import { parseCursor, type Position } from './position.js'
 import { Stream } from './stream.js'
 import { validateFilter } from './topic.js'
 
@@ -14,7 +14,7 @@ export interface SubscriptionEvents {
   gap: Gap
   snapshot: Snapshot
   live: Live
-  /** What ended it, if not the application itself. */
+  /** What ended it, if not the application itself. An iteration throws it instead. */
   error: CarillonError
 }
 
@@ -23,7 +23,7 @@ export interface SubscriptionEvents {
  * it was.
  *
  * It is read in one of two ways: by iterating it, or by a listener for `message` (or the callback given to subscribe). Listeners for
- * the other events are called at their place in the stream, when the reader comes there. What is not read yet waits in a bounded
+ * the other events are called at their place in the stream, when the reader comes there, which waits for the promises they return. What is not read yet waits in a bounded
  * buffer; when the application is so slow that it is full, the subscription leaves the live stream and resumes from its position
  * later. Only the snapshot of retained values is held whole, however large it is.
  */
@@ -39,12 +39,32 @@ export interface Subscription extends AsyncIterable<Message> {
   close(): void
 }
 
+/** promise returns a promise and what settles it; it may be rejected without anybody to look. */
+export function promise(): [Promise<void>, (error?: unknown) => void] {
+  let settle!: (error?: unknown) => void
+  const p = new Promise<void>((resolve, reject) => {
+    settle = (error) => (error === undefined ? resolve() : reject(error))
+  })
+  p.catch(() => {})
+  return [p, settle]
+}
+
+/** What waits for a slow application; nothing if there is nothing to wait for. */
+export type Slow = Promise<unknown> | undefined
+
+/** allOf waits for all of them. */
+export function allOf(slow: readonly Slow[]): Slow {
+  const waiting = slow.filter(Boolean)
+  return waiting.length ? Promise.all(waiting) : undefined
+}
+
 export class Sub extends Stream implements Subscription {
   readonly ready: Promise<void>
   readonly _in: Inbox
   private readonly _listeners = new Emitter<SubscriptionEvents>()
   private _read = false
-  private _confirmed!: (error?: unknown) => void
+  /** _confirm lets ready go. */
+  readonly _confirm: (error?: unknown) => void
 
   constructor(
     private readonly _client: ClientImpl,
@@ -54,10 +74,7 @@ export class Sub extends Stream implements Subscription {
     super(filter, options.retained !== false)
     const { buffer } = _client._options
     this._in = new Inbox(buffer?.messages ?? 4096, buffer?.bytes ?? 4 << 20, _client._clock)
-    this.ready = new Promise((resolve, reject) => {
-      this._confirmed = (error) => (error === undefined ? resolve() : reject(error))
-    })
-    this.ready.catch(() => {}) // whoever does not look at it is told by the iteration, or by an error event
+    ;[this.ready, this._confirm] = promise()
     try {
       validateFilter(filter)
       if (options.from) this._own = parseCursor(options.from)
@@ -81,18 +98,15 @@ export class Sub extends Stream implements Subscription {
   }
 
   async *events(): AsyncIterableIterator<Event> {
-    if (this._read) throw new TypeError('carillon: the subscription is already being read')
+    if (this._read) throw new TypeError('carillon: it is read already')
     this._read = true
     try {
       for (let e; (e = await this._in._take()); ) {
         if (this._in._unpark()) this._client._join(this)
-        // eslint-disable-next-line @typescript-eslint/no-floating-promises
-        void this._tell(e.type, e)
+        const slow = this._listeners._emit(e.type, e as never)
+        if (slow !== true) await slow
         yield e
       }
-    } catch (error) {
-      void this._tell('error', error as CarillonError)
-      throw error
     } finally {
       this.close()
     }
@@ -106,30 +120,39 @@ export class Sub extends Stream implements Subscription {
   /** _end ends the stream behind what the inbox still holds, or at once if drop is set. */
   _end(error?: unknown, drop = false): void {
     this._in._finish(error === undefined ? {} : { _error: error }, drop)
-    this._confirm(error ?? new CarillonError('closed', 'the subscription is closed'))
+    this._confirm(error ?? new CarillonError('closed', 'by the application'))
   }
 
-  /** _confirm lets ready go. */
-  _confirm(error?: unknown): void {
-    this._confirmed(error)
+  /**
+   * _accept puts e into the inbox, then calls taken. It waits for room if there is none. A subscription that gets none leaves the
+   * stream, served up to the position at, and gets e when it resumes.
+   */
+  _accept(link: Link, e: Event, at: Position | undefined, taken?: () => void, size = 0): Slow {
+    const id = this._id
+    switch (this._in._offer(e, size)) {
+      case Offer.Taken:
+        taken?.()
+        return undefined
+      case Offer.Wait:
+        return this._in._wait().then(() => (this._id === id ? this._accept(link, e, at, taken, size) : undefined))
+    }
+    link._leave(this)
+    if (this._restarted) this._restarted = at
+    else this._own = at
+    return undefined
   }
 
-  private _tell<K extends keyof SubscriptionEvents>(event: K, value: SubscriptionEvents[K]): unknown {
-    return this._listeners._emit(event, value)
+  /** _force puts e into the inbox whatever room there is. */
+  _force(e: Event | undefined, size = 0): void {
+    if (e) this._in._offer(e, size, true)
   }
 
-  /** _drain reads the stream for the listeners, which may return promises to be waited for. */
+  /** _drain reads the stream for the listeners. */
   private async _drain(): Promise<void> {
-    this._read = true
     try {
-      for (let e; (e = await this._in._take()); ) {
-        if (this._in._unpark()) this._client._join(this)
-        const slow = this._tell(e.type, e)
-        if (slow) await slow
-      }
+      for await (const _ of this.events());
     } catch (error) {
-      if (!this._listeners._has('error')) report(error)
-      void this._tell('error', error as CarillonError)
+      if (!this._listeners._emit('error', error as CarillonError)) report(error)
     }
   }
 }

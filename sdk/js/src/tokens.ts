@@ -1,41 +1,41 @@
-import { CarillonError } from './errors.js'
+import { lost } from './errors.js'
 import type { Clock, Options } from './options.js'
 
 /** Tokens keeps the token of the last connection and asks for a new one when it is needed. */
-export class Tokens {
-  private _current = ''
-  private _expires = Infinity
-  /** Why a new one is needed; '' if the current one will do. */
-  private _reason = 'connect'
+export interface Tokens {
+  /** The token for the next connection, '' for none. */
+  _next(signal: AbortSignal): Promise<string>
+  /** Notes when the broker takes the token to expire, in milliseconds since the Unix epoch, if it does. */
+  _accepted(expires: number | undefined): void
+  /** Asks for a new token before the next connection, because of reason. It says whether there can be one. */
+  _renew(reason: string): boolean
+}
 
-  constructor(
-    private readonly _source: Options['token'],
-    private readonly _clock: Clock,
-  ) {}
-
-  /** _next is the token for the next connection, '' for none. */
-  async _next(signal: AbortSignal): Promise<string> {
-    if (typeof this._source !== 'function') return this._source ?? ''
-    const reason = this._reason || (this._clock.date() >= this._expires && 'expired')
-    if (!reason) return this._current
-    try {
-      this._current = await this._source({ reason, signal })
-    } catch (cause) {
-      throw new CarillonError('connection', 'the token could not be fetched', { cause })
-    }
-    this._expires = Infinity
-    this._reason = ''
-    return this._current
-  }
-
-  /** _accepted notes when the broker takes the token to expire, in milliseconds since the Unix epoch, if it does. */
-  _accepted(expires: number | undefined): void {
-    this._expires = expires || Infinity
-  }
-
-  /** _renew asks for a new token before the next connection, because of reason. It says whether there can be one. */
-  _renew(reason: string): boolean {
-    this._reason = reason
-    return typeof this._source === 'function'
+export function newTokens(source: Options['token'], clock: Clock): Tokens {
+  let current = ''
+  let expires = Infinity
+  let why = 'connect' // a new one is needed; '' if the current one will do
+  return {
+    async _next(signal) {
+      if (typeof source !== 'function') return source ?? ''
+      const reason = why || (clock.date() >= expires && 'expired')
+      if (reason) {
+        try {
+          current = await source({ reason, signal })
+        } catch (cause) {
+          throw lost('no token could be had', cause)
+        }
+        expires = Infinity
+        why = ''
+      }
+      return current
+    },
+    _accepted(at) {
+      expires = at || Infinity
+    },
+    _renew(reason) {
+      why = reason
+      return typeof source === 'function'
+    },
   }
 }

@@ -3,7 +3,6 @@ export function serverUrl(url: string | URL): URL {
   const here = (globalThis as { location?: { href: string } }).location?.href
   const u = new URL(url, here && !here.startsWith('about:') ? here : undefined)
   u.protocol = u.protocol.replace(/^ws/, 'http')
-  if (!/^https?:$/.test(u.protocol)) throw new TypeError(`carillon: found ${u.protocol} in the address of the server, wanted ws:, wss:, http: or https:`)
   if (u.pathname === '/') u.pathname = '/ws'
   return u
 }

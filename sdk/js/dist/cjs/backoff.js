@@ -1,19 +1,10 @@
 "use strict";
 Object.defineProperty(exports, "__esModule", { value: true });
-exports.Backoff = exports.stableAfter = void 0;
+exports.stableAfter = void 0;
+exports.backoff = backoff;
 /** How long a connection has to last before its loss starts the backoff from the beginning, in milliseconds. */
 exports.stableAfter = 5_000;
-/** Backoff is exponential with full jitter: the n-th delay is uniform in [0, min(cap, base * 2^n)) ([REC-1]). */
-class Backoff {
-    constructor(_base, _cap, _random) {
-        this._base = _base;
-        this._cap = _cap;
-        this._random = _random;
-        this._attempt = 0;
-    }
-    /** _next is the delay before the next attempt, in milliseconds. */
-    _next() {
-        return this._random() * Math.min(this._cap, this._base * 2 ** this._attempt++);
-    }
+/** backoff is exponential with full jitter: the delay before attempt n, from 0, is uniform in [0, min(cap, base * 2^n)) ([REC-1]). */
+function backoff(n, { backoff: { base = 500, cap = 20_000 } = {} }, clock) {
+    return clock.random() * Math.min(cap, base * 2 ** n);
 }
-exports.Backoff = Backoff;

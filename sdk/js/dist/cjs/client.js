@@ -12,7 +12,7 @@ const subscription_js_1 = require("./subscription.js");
 const tokens_js_1 = require("./tokens.js");
 const url_js_1 = require("./url.js");
 class ClientImpl {
-    constructor(url, _options, _way = () => connection_js_1.serveWebSocket, _clock = options_js_1.systemClock) {
+    constructor(url, _options, _way = connection_js_1.serveWebSocket, _clock = options_js_1.systemClock) {
         this._options = _options;
         this._way = _way;
         this._clock = _clock;
@@ -28,11 +28,8 @@ class ClientImpl {
         this._unsettled = 0;
         this._closing = false;
         this._url = (0, url_js_1.serverUrl)(url);
-        this._tokens = new tokens_js_1.Tokens(_options.token, _clock);
-        this.ready = new Promise((resolve, reject) => {
-            this._first = (error) => (error === undefined ? resolve() : reject(error));
-        });
-        this.ready.catch(() => { });
+        this._tokens = (0, tokens_js_1.newTokens)(_options.token, _clock);
+        [this.ready, this._first] = (0, subscription_js_1.promise)();
         const { signal } = _options;
         const abort = () => this._finish();
         if (signal?.aborted)
@@ -87,7 +84,7 @@ class ClientImpl {
         if (this._closing || this._ended)
             throw this._ended?._error ?? closed();
         if (this._unsettled >= (this._options.pendingLimit ?? 1024)) {
-            throw new errors_js_1.CarillonError('queue_full', `${this._unsettled} publishes are not acknowledged yet`);
+            throw new errors_js_1.CarillonError('queue_full', `${this._unsettled} publishes wait`);
         }
         this._unsettled++;
         this._queue.push(p);
@@ -112,24 +109,22 @@ class ClientImpl {
     }
     /** _run makes connections until the client is closed or one is refused for good. */
     async _run() {
-        const { base = 500, cap = 20_000 } = this._options.backoff ?? {};
-        const delays = new backoff_js_1.Backoff(base, cap, this._clock.random);
-        while (!this._ended) {
+        for (let attempt = 0; !this._ended; attempt++) {
             const why = await this._serve();
             if (this._ended)
                 return;
             if (this._since !== undefined && this._clock.now() - this._since >= backoff_js_1.stableAfter)
-                delays._attempt = 0;
+                attempt = 0;
             this._since = undefined;
-            let retryIn = delays._next();
+            let retryIn = (0, backoff_js_1.backoff)(attempt, this._options, this._clock);
             let error = why;
             if (why instanceof errors_js_1.Refusal) {
                 error = why._why;
-                const { number, code, retryAfter } = why._why;
-                if ((0, errors_js_1.needsToken)(number)) {
+                const { code, retryAfter } = why._why;
+                if ((0, errors_js_1.needsToken)(why._why)) {
                     if (!this._tokens._renew(code))
                         return this._finish(why._why);
-                    if (delays._attempt < 2)
+                    if (!attempt)
                         retryIn = 0; // the first time in a row
                 }
                 else if (!why._reconnect)
@@ -145,7 +140,7 @@ class ClientImpl {
             const token = await this._tokens._next(this._stop.signal);
             if (this._ended)
                 return undefined;
-            return await this._way(this)(this, token);
+            return await this._way(this, token);
         }
         catch (error) {
             return error;
@@ -217,11 +212,11 @@ class ClientImpl {
 }
 exports.ClientImpl = ClientImpl;
 function closed() {
-    return new errors_js_1.CarillonError('closed', 'the client is closed');
+    return new errors_js_1.CarillonError('closed', 'by the application');
 }
 /** problem is what is told of an error. */
 function problem(error) {
-    return error instanceof errors_js_1.CarillonError ? error : new errors_js_1.CarillonError('connection', String(error?.message ?? error), { cause: error });
+    return error instanceof errors_js_1.CarillonError ? error : (0, errors_js_1.lost)(String(error), error);
 }
 /** remove takes an item out of a list and says whether it was there. */
 function remove(list, item) {

@@ -1,5 +1,5 @@
 import type { Clock } from './options.js';
-import { type Event } from './message.js';
+import type { Event } from './message.js';
 export declare const enum Offer {
     Taken = 0,
     /** Full: try again after wait. */
@@ -28,8 +28,8 @@ export declare class Inbox {
     private _wakeGiver;
     constructor(_maxCount: number, _maxBytes: number, _clock: Clock);
     private get _left();
-    /** _offer adds e if there is room, or if force is set. What comes after the end is swallowed. */
-    _offer(e: Event, force?: boolean): Offer;
+    /** _offer adds e, of about so many bytes, if there is room, or if force is set. What comes after the end is swallowed. */
+    _offer(e: Event, size?: number, force?: boolean): Offer;
     /** _wait waits until something has been taken, the inbox is over, or the patience is at its end. */
     _wait(): Promise<void>;
     /** _take waits for the next event; undefined or a throw is the end. */

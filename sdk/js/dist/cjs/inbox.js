@@ -1,7 +1,6 @@
 "use strict";
 Object.defineProperty(exports, "__esModule", { value: true });
 exports.Inbox = void 0;
-const message_js_1 = require("./message.js");
 /** How long, in all, what comes next waits for a full inbox before its subscription is parked, in milliseconds. */
 const patience = 100;
 /**
@@ -24,18 +23,18 @@ class Inbox {
     get _left() {
         return this._events.length - this._head;
     }
-    /** _offer adds e if there is room, or if force is set. What comes after the end is swallowed. */
-    _offer(e, force = false) {
+    /** _offer adds e, of about so many bytes, if there is room, or if force is set. What comes after the end is swallowed. */
+    _offer(e, size = 0, force = false) {
         if (this._over)
             return 0 /* Offer.Taken */;
-        const n = size(e);
+        const n = size + 200;
         if (!force && this._left && (this._left >= this._maxCount || this._bytes + n > this._maxBytes)) {
             if (this._patience > 0)
                 return 1 /* Offer.Wait */;
             this._parked = true;
             return 2 /* Offer.Parked */;
         }
-        this._events.push(e);
+        this._events.push([e, n]);
         this._bytes += n;
         this._wakeTakers();
         return 0 /* Offer.Taken */;
@@ -63,10 +62,9 @@ class Inbox {
             }
             await new Promise((resolve) => this._takers.push(resolve));
         }
-        const e = this._events[this._head];
-        this._events[this._head++] = undefined;
-        this._bytes -= size(e);
-        if (!this._left || this._head > 1023) {
+        const [e, n] = this._events[this._head++];
+        this._bytes -= n;
+        if (!this._left || this._head > 255) {
             this._events.splice(0, this._head);
             this._head = 0;
         }
@@ -101,7 +99,3 @@ class Inbox {
     }
 }
 exports.Inbox = Inbox;
-/** size is what an event counts against the buffer, in bytes. */
-function size(e) {
-    return 200 + (e instanceof message_js_1.Received ? e._size : 0);
-}

@@ -110,7 +110,5 @@ export type Packet = Connected | MessagePacket | GapPacket | Published | ErrorPa
 export declare const shapes: Record<number, string>;
 /** readPackets reads the packets of one WebSocket message, one at a time, each when it is asked for ([TRA-3], [TRA-4]). null is one of a type that is not known. */
 export declare function readPackets(b: Uint8Array): Generator<Packet | null>;
-/** decode reads the values of one packet. */
-export declare function decode(values: readonly unknown[]): Packet | null;
 /** encode writes a packet: its type and fields, then its options, of which those that are undefined are absent ([ENC-10]). */
 export declare function encode(fields: readonly unknown[], options?: Record<string, unknown>): Uint8Array;

@@ -2,7 +2,6 @@
 Object.defineProperty(exports, "__esModule", { value: true });
 exports.shapes = exports.subprotocol = void 0;
 exports.readPackets = readPackets;
-exports.decode = decode;
 exports.encode = encode;
 const errors_js_1 = require("./errors.js");
 const position_js_1 = require("./position.js");
@@ -29,95 +28,86 @@ exports.shapes = {
     [23 /* Type.Error */]: 'id:D code:c name:s detail:s/hint:s retry_after:i',
     [24 /* Type.Disconnect */]: 'code:c name:s detail:s/reconnect:f after:i hint:s',
 };
-const parsed = {};
-function shapeOf(type) {
-    const text = exports.shapes[type];
-    if (text === undefined)
-        return undefined;
-    return (parsed[type] ??= text.split('/').map((part) => part.split(' ').filter(Boolean).map((f) => f.split(':'))));
-}
 /** readPackets reads the packets of one WebSocket message, one at a time, each when it is asked for ([TRA-3], [TRA-4]). null is one of a type that is not known. */
 function* readPackets(b) {
     const r = new reader_js_1.Reader(b);
-    do {
-        const values = r._value();
-        if (!Array.isArray(values))
-            (0, reader_js_1.fail)('found something else than an array for a packet');
-        yield decode(values);
-    } while (r._at < b.length);
+    do
+        yield decode(r._value());
+    while (r._at < b.length);
+}
+const parsed = {};
+function shapeOf(type) {
+    const [fields, options] = (exports.shapes[type] ?? '').split('/');
+    const parse = (part) => (part.match(/\w+:\w/g) ?? []).map((f) => f.split(':'));
+    return options === undefined ? undefined : (parsed[type] ??= { _fields: parse(fields), _options: parse(options) });
 }
 /** decode reads the values of one packet. */
 function decode(values) {
-    const is = integer(values[0], 'type');
+    if (!Array.isArray(values))
+        return (0, reader_js_1.fail)('packet');
+    const is = read('i', values.shift(), 'type');
     if (is < 1 || is > 127)
-        (0, reader_js_1.fail)(`found the type ${is}`);
+        (0, reader_js_1.fail)('type');
     const shape = shapeOf(is);
     if (!shape)
         return null;
-    const [fields, options] = shape;
     const packet = { is };
-    fields.forEach(([name, kind], i) => (packet[name] = read(kind, values[i + 1], name)));
-    const given = pairs(values[fields.length + 1], 'options', 32);
-    for (const [name, kind] of options) {
-        const v = given.get(name);
-        if (v !== undefined && v !== null)
-            packet[name] = read(kind, v, name);
+    for (const [name, kind] of shape._fields)
+        packet[name] = read(kind, values.shift(), name);
+    const given = pairs(values[0], 32);
+    for (const [name, kind] of shape._options) {
+        const v = read(kind.toUpperCase(), given.get(name), name);
+        if (v !== null)
+            packet[name] = v;
     }
     if (is === 24 /* Type.Disconnect */)
         packet['reconnect'] ??= (0, errors_js_1.retryable)(packet['code']);
     return packet;
 }
+/** read takes a value for a field of that kind; nil only if the kind is in upper case. */
 function read(kind, v, name) {
     const lower = kind.toLowerCase();
     if (v === undefined || v === null)
-        return lower === kind ? (0, reader_js_1.fail)(`${name} is missing`) : null;
-    switch (lower) {
-        case 's':
-            return typeof v === 'string' ? v : wrong(name);
-        case 'f':
-            return typeof v === 'boolean' ? v : wrong(name);
-        case 'p':
-            return v instanceof Uint8Array ? (0, position_js_1.parsePosition)(v) : wrong(name);
-        case 'b':
-            return typeof v === 'string' ? new TextEncoder().encode(v) : v instanceof Uint8Array ? v : wrong(name);
-        case 'l':
-        case 'h': {
-            const map = Object.create(null);
-            for (const [k, item] of pairs(v, name, 64))
-                map[k] = read(lower === 'l' ? 'i' : 's', item, name);
-            return map;
-        }
+        return lower === kind ? (0, reader_js_1.fail)(name) : null;
+    const type = typeof v;
+    const bin = v instanceof Uint8Array;
+    if (lower === 's' && type === 'string')
+        return v;
+    if (lower === 'f' && type === 'boolean')
+        return v;
+    if (lower === 'p' && bin)
+        return (0, position_js_1.parsePosition)(v);
+    if (lower === 'b' && (bin || type === 'string'))
+        return bin ? v : new TextEncoder().encode(v);
+    if (/[hl]/.test(lower)) {
+        const map = Object.create(null);
+        for (const [k, item] of pairs(v, 64))
+            map[k] = read(lower === 'l' ? 'i' : 's', item, name);
+        return map;
     }
-    const n = integer(v, name);
-    if ((lower === 'd' && n < 1) || (lower === 'c' && n > 65535))
-        throw new errors_js_1.CarillonError('bad_args', `${name} is ${n}`);
-    return n;
-}
-function integer(v, name) {
-    return Number.isSafeInteger(v) && v >= 0 ? v : wrong(name);
-}
-function wrong(name) {
-    return (0, reader_js_1.fail)(`${name} is of the wrong type`);
+    if (!/[cdi]/.test(lower) || !Number.isSafeInteger(v) || v < 0)
+        (0, reader_js_1.fail)(name);
+    if ((lower === 'd' && !v) || (lower === 'c' && v > 65535))
+        throw new errors_js_1.CarillonError('bad_args', `${name}: ${v}`);
+    return v;
 }
 /** pairs reads a map with str keys, none twice ([ENC-8]). */
-function pairs(v, name, most) {
+function pairs(v, most) {
     const map = new Map();
     if (v === undefined || v === null || (Array.isArray(v) && !v.length))
         return map;
-    if (!(v instanceof reader_js_1.Pairs))
-        return wrong(name);
-    for (let i = 0; i < v._items.length; i += 2) {
-        const key = v._items[i];
+    const items = v instanceof reader_js_1.Pairs ? v._items : (0, reader_js_1.fail)('options');
+    for (let i = 0; i < items.length; i += 2) {
+        const key = items[i];
         if (typeof key !== 'string' || map.has(key))
-            (0, reader_js_1.fail)(`${name} has a key that is no str, or twice`);
-        map.set(key, v._items[i + 1]);
+            (0, reader_js_1.fail)('options');
+        map.set(key, items[i + 1]);
     }
     if (map.size > most)
-        (0, reader_js_1.fail)(`${name} has ${map.size} pairs`);
+        (0, reader_js_1.fail)('options');
     return map;
 }
 /** encode writes a packet: its type and fields, then its options, of which those that are undefined are absent ([ENC-10]). */
 function encode(fields, options = {}) {
-    const some = Object.values(options).some((v) => v !== undefined);
-    return (0, writer_js_1.msgpack)(some ? [...fields, options] : fields);
+    return (0, writer_js_1.msgpack)(Object.values(options).some((v) => v !== undefined) ? [...fields, options] : fields);
 }

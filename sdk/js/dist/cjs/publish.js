@@ -14,14 +14,6 @@ class Publishing {
         this._sentAt = 0;
         (0, topic_js_1.validateTopic)(_topic);
         [this._payload, this._contentType] = (0, codec_js_1.encodePayload)(value, _options.contentType);
-        const headers = Object.entries(_options.headers ?? {});
-        const bytes = headers.reduce((n, [k, v]) => n + new TextEncoder().encode(k + v).length, 0);
-        if (headers.length > 16 || bytes > 4096 || headers.some(([k, v]) => !k || typeof v !== 'string')) {
-            throw new errors_js_1.CarillonError('bad_args', `found ${headers.length} headers of ${bytes} bytes, wanted at most 16 names with text, of 4096`);
-        }
-        if ((_options.id ?? '').length > 64 || this._contentType.length > 255) {
-            throw new errors_js_1.CarillonError('bad_args', 'found a message id or a content type that is too long, wanted at most 64 and 255 bytes');
-        }
         this._settled = new Promise((resolve, reject) => {
             this._settle = resolve;
             this._fail = reject;
@@ -30,7 +22,7 @@ class Publishing {
     /** _packet is the request with that id. */
     _packet(id) {
         const o = this._options;
-        const headers = Object.entries(o.headers ?? {});
+        const headers = Object.entries(o.headers ?? {}).map(([k, v]) => [k, String(v)]);
         return (0, packets_js_1.encode)([7 /* Type.Publish */, id, this._topic, this._payload], {
             retain: o.retain || undefined,
             type: this._contentType || undefined,

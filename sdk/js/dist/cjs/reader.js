@@ -1,9 +1,10 @@
 "use strict";
 Object.defineProperty(exports, "__esModule", { value: true });
-exports.Reader = exports.Pairs = void 0;
+exports.Reader = exports.Pairs = exports.utf8 = void 0;
 exports.fail = fail;
 const errors_js_1 = require("./errors.js");
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+/** utf8 refuses what is not UTF-8, and keeps everything else as it is. */
+exports.utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** Pairs is a map as it came: key, value, key, value. What it may hold is for whoever reads it to say. */
 class Pairs {
     constructor(_items) {
@@ -12,18 +13,24 @@ class Pairs {
 }
 exports.Pairs = Pairs;
 /**
+ * What stands behind the first bytes c0 to df, and of how many bytes, in base 17, is what follows: nil, false and true, a length of bin,
+ * ext, str, array or map, a float, an unsigned or signed integer, and the ext of fixed length (x).
+ */
+const kinds = 'n.ftbbbeeeddiiiijjjjxxxxxsssaamm';
+const widths = '000012412448124812481248g1242424';
+/**
  * Reader reads MessagePack from bytes that cannot be trusted. Every declared length is checked against the bytes that are there
  * before anything is made of it, depth is bounded, str is valid UTF-8. Anything else throws `bad_packet`.
  *
  * For packets it also holds to the limits of [ENC-6] and [ENC-7], gives maps as Pairs, and NaN for numbers that no field may
  * have ([ENC-3]). For payloads, with plain set, it makes objects, dates of timestamps and {type, data} of other extension types,
- * and bigints of integers that no number holds exactly; sizes are bounded by the bytes alone.
+ * and the nearest number of an integer that none is exactly; sizes are bounded by the bytes alone.
  */
 class Reader {
-    constructor(_bytes, _plain = false, at = 0) {
+    constructor(_bytes, _plain = false) {
         this._bytes = _bytes;
         this._plain = _plain;
-        this._at = at;
+        this._at = 0;
         this._view = new DataView(_bytes.buffer, _bytes.byteOffset, _bytes.length);
     }
     /** _value reads one value, inside depth arrays and maps. */
@@ -31,67 +38,54 @@ class Reader {
         const c = this._uint(1);
         if (c < 0x80)
             return c;
-        if (c < 0x90)
-            return this._map(c & 15, depth);
-        if (c < 0xa0)
-            return this._array(c & 15, depth);
-        if (c < 0xc0)
-            return this._str(c & 31);
         if (c > 0xdf)
             return c - 256;
-        switch (c) {
-            case 0xc0:
-                return null;
-            case 0xc2:
-            case 0xc3:
-                return c > 0xc2;
-            case 0xc4:
-            case 0xc5:
-            case 0xc6:
-                return this._take(this._uint(1 << (c - 0xc4))).slice();
-            case 0xc7:
-            case 0xc8:
-            case 0xc9:
-                return this._extension(this._uint(1 << (c - 0xc7)));
-            case 0xca: {
-                const v = this._view.getFloat32(this._skip(4));
-                return this._plain ? v : NaN;
-            }
-            case 0xcb:
-                return this._view.getFloat64(this._skip(8));
-            case 0xcc:
-            case 0xcd:
-            case 0xce:
-                return this._uint(1 << (c - 0xcc));
-            case 0xcf:
-                return this._long(this._view.getBigUint64(this._skip(8)));
-            case 0xd0:
-                return this._view.getInt8(this._skip(1));
-            case 0xd1:
-                return this._view.getInt16(this._skip(2));
-            case 0xd2:
-                return this._view.getInt32(this._skip(4));
-            case 0xd3:
-                return this._long(this._view.getBigInt64(this._skip(8)));
-            case 0xd9:
-            case 0xda:
-            case 0xdb:
-                return this._str(this._uint(1 << (c - 0xd9)));
-            case 0xdc:
-            case 0xdd:
-                return this._array(this._uint(2 << (c - 0xdc)), depth);
-            case 0xde:
-            case 0xdf:
-                return this._map(this._uint(2 << (c - 0xde)), depth);
+        let kind = c < 0x90 ? 'm' : c < 0xa0 ? 'a' : 's';
+        let n = c & (c < 0xa0 ? 15 : 31);
+        if (c > 0xbf) {
+            kind = kinds[n];
+            n = parseInt(widths[n], 17);
+            if (/[abems]/.test(kind))
+                n = this._uint(n);
         }
-        if (c > 0xd3)
-            return this._extension(1 << (c - 0xd4)); // d4 to d8
-        return fail('found the byte c1');
+        switch (kind) {
+            case 'n':
+                return null;
+            case 'f':
+            case 't':
+                return kind > 'f';
+            case 'b':
+                return this._take(n).slice();
+            case 's':
+                try {
+                    return exports.utf8.decode(this._take(n));
+                }
+                catch {
+                    break;
+                }
+            case 'd':
+                return this._float(n);
+            case 'i':
+            case 'j':
+                return n > 4 && kind > 'i' ? this._long() : this._integer(n, kind > 'i');
+            case 'a':
+                return this._values(n, 1024, depth);
+            case 'm': {
+                const items = this._values(2 * n, 128, depth);
+                return this._plain ? object(items) : new Pairs(items);
+            }
+            case 'e':
+            case 'x':
+                if (this._plain)
+                    return this._extension(n);
+        }
+        return fail(`byte ${c}`);
     }
+    /** _skip goes over n bytes and says where they were. */
     _skip(n) {
         const at = this._at;
         if (n > this._bytes.length - at)
-            fail(`found ${this._bytes.length - at} bytes, wanted ${n} more`);
+            fail('its end');
         this._at += n;
         return at;
     }
@@ -99,83 +93,60 @@ class Reader {
         const at = this._skip(n);
         return this._bytes.subarray(at, at + n);
     }
-    /** _uint reads an unsigned number of 1, 2 or 4 bytes. */
+    /** _uint reads an unsigned integer. */
     _uint(width) {
+        let n = 0;
+        for (const b of this._take(width))
+            n = n * 256 + b;
+        return n;
+    }
+    _float(width) {
         const at = this._skip(width);
-        return width < 2 ? this._view.getUint8(at) : width < 4 ? this._view.getUint16(at) : this._view.getUint32(at);
+        if (width > 4)
+            return this._view.getFloat64(at);
+        return this._plain ? this._view.getFloat32(at) : NaN;
     }
-    /** _long is a number of 64 bits: exact as a bigint where a number is not. */
-    _long(v) {
-        const n = Number(v);
-        return Number.isSafeInteger(n) ? n : this._plain ? v : NaN;
+    _integer(width, signed) {
+        const n = this._uint(width);
+        return signed && n >= 2 ** (8 * width - 1) ? n - 2 ** (8 * width) : n;
     }
-    _str(n) {
-        const b = this._take(n);
-        try {
-            return utf8.decode(b);
-        }
-        catch {
-            return fail(`found a str of ${n} bytes that is not UTF-8`);
-        }
+    /** _long reads a signed integer of 8 bytes. */
+    _long() {
+        return this._integer(4, true) * 2 ** 32 + this._uint(4);
     }
+    /** _extension reads one whose data has n bytes. */
     _extension(n) {
-        if (!this._plain)
-            fail('found an extension type');
-        const type = this._view.getInt8(this._skip(1));
-        const at = this._at;
-        const data = this._take(n).slice();
+        const type = this._integer(1, true);
         if (type !== -1)
-            return { type, data };
-        let nanos = 0;
-        let seconds;
+            return { type, data: this._take(n).slice() };
         if (n === 4)
-            seconds = this._view.getUint32(at);
-        else if (n === 8) {
-            const both = this._view.getBigUint64(at);
-            nanos = Number(both >> 34n);
-            seconds = Number(both & (2n ** 34n - 1n));
-        }
-        else if (n === 12) {
-            nanos = this._view.getUint32(at);
-            seconds = Number(this._view.getBigInt64(at + 4));
-        }
-        else
-            fail(`found a timestamp of ${n} bytes`);
-        return new Date(seconds * 1000 + nanos / 1e6);
+            return new Date(this._uint(4) * 1000);
+        const first = this._uint(4);
+        if (n === 8)
+            return new Date(((first & 3) * 2 ** 32 + this._uint(4)) * 1000 + (first >>> 2) / 1e6);
+        return n === 12 ? new Date(this._long() * 1000 + first / 1e6) : fail('time');
     }
     _values(n, most, depth) {
-        if (n > this._bytes.length - this._at || !(n <= most || this._plain) || depth >= (this._plain ? 64 : 16)) {
-            fail(`found ${n} values with ${this._bytes.length - this._at} bytes left, at depth ${depth}`);
-        }
+        if (n > this._bytes.length - this._at || (n > most && !this._plain) || depth >= (this._plain ? 64 : 16))
+            fail('too much');
         const values = [];
         while (values.length < n)
             values.push(this._value(depth + 1));
         return values;
     }
-    _array(n, depth) {
-        return this._values(n, 1024, depth);
-    }
-    _map(n, depth) {
-        const items = this._values(2 * n, 128, depth);
-        return this._plain ? object(items) : new Pairs(items);
-    }
 }
 exports.Reader = Reader;
 /** object makes a plain object of keys and values; its keys are the object's own, whatever they are called. */
 function object(items) {
-    const o = {};
+    const entries = [];
     for (let i = 0; i < items.length; i += 2) {
-        const key = items[i];
-        const value = items[i + 1];
-        if (typeof key !== 'string' && typeof key !== 'number' && typeof key !== 'bigint')
-            fail('found a map key that is no name');
-        if (key === '__proto__')
-            Object.defineProperty(o, key, { value, enumerable: true, configurable: true, writable: true });
-        else
-            o[String(key)] = value;
+        if (!/^(string|number)$/.test(typeof items[i]))
+            fail('a key');
+        entries.push([items[i], items[i + 1]]);
     }
-    return o;
+    return Object.fromEntries(entries);
 }
-function fail(detail) {
-    throw new errors_js_1.CarillonError('bad_packet', detail);
+/** fail refuses bytes: what was found is not as it should be. */
+function fail(what) {
+    throw new errors_js_1.CarillonError('bad_packet', `the bytes are wrong: ${what}`);
 }

@@ -5,16 +5,18 @@ exports.errorOf = errorOf;
 const backoff_js_1 = require("./backoff.js");
 const client_js_1 = require("./client.js");
 const errors_js_1 = require("./errors.js");
+const message_js_1 = require("./message.js");
 const packets_js_1 = require("./packets.js");
+const position_js_1 = require("./position.js");
 const publish_js_1 = require("./publish.js");
-const stream_js_1 = require("./stream.js");
 const subscription_js_1 = require("./subscription.js");
 const topic_js_1 = require("./topic.js");
 /** Session is a session of the broker over WebSocket: it writes requests, and hands out what comes. */
 class Session {
-    constructor(_c, _wake) {
+    constructor(_c, _wake, _began) {
         this._c = _c;
         this._wake = _wake;
+        this._began = _began;
         this._control = [];
         this._requests = [];
         /** Refused for now; again after _laterAt. */
@@ -22,7 +24,6 @@ class Session {
         this._laterAt = 0;
         this._inflight = new Map();
         this._byId = new Map();
-        this._live = new topic_js_1.Index();
         /** Live, but with a position of their own still. */
         this._joining = [];
         /** What remains of a Replay: so many messages for the subscription that has this id, if it still has. */
@@ -39,6 +40,7 @@ class Session {
         this._maxMessage = limits['packet'] || this._maxMessage;
         this._maxInflight = limits['inflight'] || this._maxInflight;
         c._attached(this, hello.position, { session, user, transport: 'websocket' });
+        this._began(hello);
         this._ask();
     }
     /** _detach ends it: what is in flight has an unknown outcome. */
@@ -95,7 +97,6 @@ class Session {
         this._ask();
     }
     _leave(s) {
-        this._live._remove(s);
         (0, client_js_1.remove)(this._requests, s);
         if (s._id) {
             this._byId.delete(s._id);
@@ -142,7 +143,12 @@ class Session {
     }
     _dispatch(p) {
         const c = this._c;
+        if (!c._link && p.is !== 2 /* Type.Connected */ && p.is !== 24 /* Type.Disconnect */)
+            throw new errors_js_1.CarillonError('protocol', 'the first packet is not Connected');
         switch (p.is) {
+            case 2 /* Type.Connected */:
+                this._begin(p);
+                break;
             case 9 /* Type.Message */:
                 return this._message(p);
             case 4 /* Type.Subscribed */:
@@ -162,7 +168,7 @@ class Session {
                 break;
             case 11 /* Type.RetainedEnd */: {
                 const s = this._serving(p.subscription);
-                s?._in._offer(s._retainedEnd(!!p.reset, c._pos), true);
+                s?._force(s._retainedEnd(!!p.reset, c._pos));
                 break;
             }
             case 12 /* Type.Resumed */: {
@@ -171,7 +177,7 @@ class Session {
                     break;
                 const e = s._resumed(p.position);
                 this._goLive(s);
-                return this._accept(s, e, p.position);
+                return s._accept(this, e, p.position);
             }
             case 13 /* Type.Gap */:
                 return this._gap(p);
@@ -211,15 +217,11 @@ class Session {
         if (_live)
             this._goLive(s);
         s._confirm();
-        if (_gap)
-            s._in._offer(_gap, true);
+        s._force(_gap);
     }
     /** _goLive lets plain messages come to s. */
     _goLive(s) {
-        if (s._phase !== 3 /* Phase.Live */) {
-            s._phase = 3 /* Phase.Live */;
-            this._live._add(s);
-        }
+        s._phase = 3 /* Phase.Live */;
         this._joining.push(s);
         this._share();
     }
@@ -236,7 +238,7 @@ class Session {
                 return false;
             if (own.epoch !== pos.epoch || own.seq > pos.seq)
                 return true;
-            const term = /[^0]/.test(pos.term) ? pos.term : own.term;
+            const term = pos.term === position_js_1.none ? own.term : pos.term;
             c._pos = { ...pos, term, offset: term === own.term ? Math.max(pos.offset, own.offset) : pos.offset };
             s._shared = true;
             return false;
@@ -252,10 +254,10 @@ class Session {
         }
         c._pos = p.to;
         this._share();
-        return all(c._subs.filter((s) => s._phase === 3 /* Phase.Live */).map((s) => this._tellGap(s, p, before)));
+        return (0, subscription_js_1.allOf)(c._subs.filter((s) => s._phase === 3 /* Phase.Live */).map((s) => this._tellGap(s, p, before)));
     }
     _tellGap(s, p, session) {
-        return this._accept(s, s._gap(p.reason, p.from ?? undefined, p.to, p.count), s._position(session), () => {
+        return s._accept(this, s._gap(p.reason, p.from ?? undefined, p.to, p.count), s._position(session), () => {
             s._gapped(p);
             if (s._phase === 3 /* Phase.Live */)
                 this._goLive(s);
@@ -269,17 +271,17 @@ class Session {
             const s = this._serving(this._replay._id);
             return s && this._replayed(s, m);
         }
-        const targets = this._live._match(m.topic).map((s) => [s, s._position(c._pos)]);
+        const targets = c._subs.filter((s) => s._phase === 3 /* Phase.Live */ && (0, topic_js_1.match)(s.filter, m.topic)).map((s) => [s, s._position(c._pos)]);
         const pos = c._pos;
         c._pos = { ...pos, seq: Math.max(pos.seq, m.seq), offset: Math.max(pos.offset, m.offset) };
         if (this._joining.length)
             this._share();
-        return all(targets.map(([s, before]) => {
+        return (0, subscription_js_1.allOf)(targets.map(([s, before]) => {
             const now = c._pos;
             if (s._repeated(m, now))
                 return undefined;
-            const e = (0, stream_js_1.deliverable)(m, false, s._resumeAt(s._position(now)));
-            return this._accept(s, e, before, () => s._took(now.epoch, m.seq));
+            const e = (0, message_js_1.deliverable)(m, false, s._resumeAt(s._position(now)));
+            return s._accept(this, e, before, () => s._took(now.epoch, m.seq), sizeOf(m));
         }));
     }
     /** _replayed hands a message of a Replay to its subscription. Those of a snapshot are held whatever room there is: from the middle of it nothing can be resumed. */
@@ -287,7 +289,7 @@ class Session {
         const session = this._c._pos;
         if (this._replay._retained) {
             s._awaiting = true;
-            s._in._offer((0, stream_js_1.deliverable)(m, true, undefined), true);
+            s._force((0, message_js_1.deliverable)(m, true, undefined), sizeOf(m));
             s._took('', 0);
             return undefined;
         }
@@ -295,31 +297,12 @@ class Session {
             return undefined;
         const at = s._position(session);
         const after = s._shared ? session : s._after(m, session);
-        return this._accept(s, (0, stream_js_1.deliverable)(m, false, s._resumeAt(after)), at, () => {
+        const taken = () => {
             if (!s._shared)
                 s._own = after;
             s._took(session.epoch, m.seq);
-        });
-    }
-    /**
-     * _accept puts e into the inbox of s, then calls taken. It waits for room if there is none. A subscription that gets none leaves the
-     * stream, served up to the position at, and gets e when it resumes.
-     */
-    _accept(s, e, at, taken) {
-        const id = s._id;
-        switch (s._in._offer(e)) {
-            case 0 /* Offer.Taken */:
-                taken?.();
-                return undefined;
-            case 1 /* Offer.Wait */:
-                return s._in._wait().then(() => (s._id === id ? this._accept(s, e, at, taken) : undefined));
-        }
-        this._leave(s);
-        if (s._restarted)
-            s._restarted = at;
-        else
-            s._own = at;
-        return undefined;
+        };
+        return s._accept(this, (0, message_js_1.deliverable)(m, false, s._resumeAt(after)), at, taken, sizeOf(m));
     }
     /** _refused takes an Error: the answer to a request, or the end of a subscription. */
     _refused(p) {
@@ -351,19 +334,16 @@ class Session {
         if (!error.retryable)
             return c._refuse(s, error);
         this._leave(s);
-        const { base = 500, cap = 20_000 } = c._options.backoff ?? {};
-        const delays = new backoff_js_1.Backoff(base, cap, c._clock.random);
-        delays._attempt = s._refusals++;
-        s._notBefore = c._clock.now() + (error.retryAfter ?? 0) + delays._next();
+        s._notBefore = c._clock.now() + (error.retryAfter ?? 0) + (0, backoff_js_1.backoff)(s._refusals++, c._options, c._clock);
         this._ask();
     }
 }
 exports.Session = Session;
-function all(slow) {
-    const waiting = slow.filter(Boolean);
-    return waiting.length ? Promise.all(waiting) : undefined;
+/** sizeOf is what a message takes in memory, about: in bytes, without what any event takes. */
+function sizeOf(m) {
+    return m.payload.length + m.topic.length + JSON.stringify(m.headers ?? '').length;
 }
 /** errorOf is an error as the broker says it. */
 function errorOf(number, name, detail, hint, retryAfter) {
-    return new errors_js_1.CarillonError((0, errors_js_1.nameOf)(number, name), detail, { number, hint, retryAfter });
+    return new errors_js_1.CarillonError(name, detail, { number, hint, retryAfter });
 }

@@ -1,11 +1,8 @@
 "use strict";
 Object.defineProperty(exports, "__esModule", { value: true });
 exports.Stream = void 0;
-exports.deliverable = deliverable;
-const message_js_1 = require("./message.js");
 const packets_js_1 = require("./packets.js");
 const position_js_1 = require("./position.js");
-const none = '0'.repeat(16);
 /** Stream is the wire side of a subscription: where it is, and what it takes. */
 class Stream {
     constructor(filter, _wantsRetained) {
@@ -18,11 +15,13 @@ class Stream {
         this._shared = false;
         /** It waits for the end of a snapshot: when it is cut before that it starts afresh ([POS-8]). */
         this._awaiting = false;
+        /** Over HTTP: what came up to that seq of the session's epoch has been delivered, when the stream was opened further back. */
+        this._skip = 0;
         /** The application has been given something, and that before the snapshot under way began. */
         this._delivered = false;
         this._again = false;
         /** The highest seq delivered, and the epoch it counts in: nothing up to it is delivered again. */
-        this._markEpoch = none;
+        this._markEpoch = position_js_1.none;
         this._markSeq = 0;
         this._refusals = 0;
         this._notBefore = 0;
@@ -47,7 +46,7 @@ class Stream {
             return { _live: false };
         }
         const stood = this._restarted;
-        const gap = stood && !same(stood, at) ? this._gap('snapshot', stood, at) : undefined;
+        const gap = stood && (0, position_js_1.cursorOf)(stood) !== (0, position_js_1.cursorOf)(at) ? this._gap('snapshot', stood, at) : undefined;
         this._restarted = undefined;
         this._own = at;
         this._mark(at);
@@ -87,7 +86,7 @@ class Stream {
     }
     /** _resumeAt is the position from which the application can go on: none while a snapshot is awaited. */
     _resumeAt(p) {
-        return this._awaiting || !p || (p.epoch === none && p.term === none) ? undefined : p;
+        return this._awaiting || !p || (p.epoch === position_js_1.none && p.term === position_js_1.none) ? undefined : p;
     }
     _cursor(session) {
         return (0, position_js_1.cursorOf)(this._resumeAt(this._position(session)));
@@ -131,7 +130,7 @@ class Stream {
             this._restart();
         if (this._phase !== 4 /* Phase.Ended */)
             this._phase = 0 /* Phase.Idle */;
-        this._id = 0;
+        this._id = this._skip = 0;
     }
     /** _restart lets it start afresh, and tell a gap if something has come meanwhile. */
     _restart() {
@@ -141,13 +140,3 @@ class Stream {
     }
 }
 exports.Stream = Stream;
-function same(a, b) {
-    return a.epoch === b.epoch && a.seq === b.seq && a.term === b.term && a.offset === b.offset;
-}
-/** deliverable makes the application's message of a packet. */
-function deliverable(m, retained, at) {
-    let size = m.topic.length + m.payload.length + (m.type?.length ?? 0);
-    for (const [k, v] of Object.entries(m.headers ?? {}))
-        size += k.length + v.length + 32;
-    return new message_js_1.Received({ ...m, contentType: m.type, size }, retained, at);
-}

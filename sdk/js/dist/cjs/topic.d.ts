@@ -6,19 +6,7 @@ export declare function validateFilter(filter: string): void;
 export declare function match(filter: string, topic: string): boolean;
 /** covers says whether wider matches every topic that narrower matches; both are valid filters ([FIL-6]). */
 export declare function covers(wider: string, narrower: string): boolean;
-/** literal says whether a filter has no wildcard: it matches the one topic of its name. */
-export declare function literal(filter: string): boolean;
 /** escapeLevel makes exactly one level of a topic out of any text: a host name, a user id ([NAM-1]). */
 export declare function escapeLevel(text: string): string;
 /** unescapeLevel is the reverse of escapeLevel. What that does not write is `bad_args` ([NAM-2]). */
 export declare function unescapeLevel(level: string): string;
-/** Index finds the filters that match a topic. */
-export declare class Index<T extends {
-    readonly filter: string;
-}> {
-    private readonly _literal;
-    private _wild;
-    _add(item: T): void;
-    _remove(item: T): void;
-    _match(topic: string): T[];
-}

@@ -4,7 +4,7 @@ import type { Message } from './message.js';
 import type { Position } from './position.js';
 import { type Ack, Publishing } from './publish.js';
 import { Sub, type Subscription } from './subscription.js';
-import { Tokens } from './tokens.js';
+import { type Tokens } from './tokens.js';
 /** A client's state and what led to it. */
 export interface Status {
     /** `closed` is for good: by close, or by a refusal that makes reconnecting useless. */
@@ -65,8 +65,6 @@ export interface Link {
 }
 /** Serve makes a session and serves it until it ends; it throws why. */
 export type Serve = (c: ClientImpl, token: string) => Promise<never>;
-/** Way decides which transport to use. */
-export type Way = (c: ClientImpl) => Serve;
 export declare class ClientImpl implements Client {
     readonly _options: Options;
     private readonly _way;
@@ -89,14 +87,15 @@ export declare class ClientImpl implements Client {
     /** Aborted at the end. */
     readonly _stop: AbortController;
     private readonly _listeners;
-    private _first;
+    private readonly _first;
     private _unsettled;
     private _closing;
     private _flushed;
-    private _since;
+    /** When the present session began; undefined when there is none. */
+    _since: number | undefined;
     /** Ends the pause before the next attempt. */
     private _goOn;
-    constructor(url: string | URL, _options: Options, _way?: Way, _clock?: Clock);
+    constructor(url: string | URL, _options: Options, _way?: Serve, _clock?: Clock);
     get transport(): Transport | undefined;
     on(event: 'status', listener: (status: Status) => unknown): () => void;
     subscribe(filter: string, ...rest: unknown[]): Subscription;

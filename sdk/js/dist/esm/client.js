@@ -1,14 +1,14 @@
-import { Backoff, stableAfter } from './backoff.js';
+import { backoff, stableAfter } from './backoff.js';
 import { serveWebSocket } from './connection.js';
 import { Emitter } from './emitter.js';
-import { CarillonError, needsToken, Refusal } from './errors.js';
+import { CarillonError, lost, needsToken, Refusal } from './errors.js';
 import { systemClock } from './options.js';
 import { Publishing } from './publish.js';
-import { Sub } from './subscription.js';
-import { Tokens } from './tokens.js';
+import { promise, Sub } from './subscription.js';
+import { newTokens } from './tokens.js';
 import { serverUrl } from './url.js';
 export class ClientImpl {
-    constructor(url, _options, _way = () => serveWebSocket, _clock = systemClock) {
+    constructor(url, _options, _way = serveWebSocket, _clock = systemClock) {
         this._options = _options;
         this._way = _way;
         this._clock = _clock;
@@ -24,11 +24,8 @@ export class ClientImpl {
         this._unsettled = 0;
         this._closing = false;
         this._url = serverUrl(url);
-        this._tokens = new Tokens(_options.token, _clock);
-        this.ready = new Promise((resolve, reject) => {
-            this._first = (error) => (error === undefined ? resolve() : reject(error));
-        });
-        this.ready.catch(() => { });
+        this._tokens = newTokens(_options.token, _clock);
+        [this.ready, this._first] = promise();
         const { signal } = _options;
         const abort = () => this._finish();
         if (signal?.aborted)
@@ -83,7 +80,7 @@ export class ClientImpl {
         if (this._closing || this._ended)
             throw this._ended?._error ?? closed();
         if (this._unsettled >= (this._options.pendingLimit ?? 1024)) {
-            throw new CarillonError('queue_full', `${this._unsettled} publishes are not acknowledged yet`);
+            throw new CarillonError('queue_full', `${this._unsettled} publishes wait`);
         }
         this._unsettled++;
         this._queue.push(p);
@@ -108,24 +105,22 @@ export class ClientImpl {
     }
     /** _run makes connections until the client is closed or one is refused for good. */
     async _run() {
-        const { base = 500, cap = 20_000 } = this._options.backoff ?? {};
-        const delays = new Backoff(base, cap, this._clock.random);
-        while (!this._ended) {
+        for (let attempt = 0; !this._ended; attempt++) {
             const why = await this._serve();
             if (this._ended)
                 return;
             if (this._since !== undefined && this._clock.now() - this._since >= stableAfter)
-                delays._attempt = 0;
+                attempt = 0;
             this._since = undefined;
-            let retryIn = delays._next();
+            let retryIn = backoff(attempt, this._options, this._clock);
             let error = why;
             if (why instanceof Refusal) {
                 error = why._why;
-                const { number, code, retryAfter } = why._why;
-                if (needsToken(number)) {
+                const { code, retryAfter } = why._why;
+                if (needsToken(why._why)) {
                     if (!this._tokens._renew(code))
                         return this._finish(why._why);
-                    if (delays._attempt < 2)
+                    if (!attempt)
                         retryIn = 0; // the first time in a row
                 }
                 else if (!why._reconnect)
@@ -141,7 +136,7 @@ export class ClientImpl {
             const token = await this._tokens._next(this._stop.signal);
             if (this._ended)
                 return undefined;
-            return await this._way(this)(this, token);
+            return await this._way(this, token);
         }
         catch (error) {
             return error;
@@ -212,11 +207,11 @@ export class ClientImpl {
     }
 }
 function closed() {
-    return new CarillonError('closed', 'the client is closed');
+    return new CarillonError('closed', 'by the application');
 }
 /** problem is what is told of an error. */
 function problem(error) {
-    return error instanceof CarillonError ? error : new CarillonError('connection', String(error?.message ?? error), { cause: error });
+    return error instanceof CarillonError ? error : lost(String(error), error);
 }
 /** remove takes an item out of a list and says whether it was there. */
 export function remove(list, item) {

@@ -1,6 +1,5 @@
-import { Reader } from './reader.js';
+import { fail, Reader, utf8 } from './reader.js';
 import { bytesOf, msgpack } from './writer.js';
-const text = new TextDecoder();
 /** What a content type says a payload is. */
 function formOf(contentType) {
     const type = contentType.replace(/;.*/s, '').trim().toLowerCase();
@@ -11,34 +10,28 @@ function formOf(contentType) {
     return type.startsWith('text/') ? 'text' : 'bytes';
 }
 /** encodePayload turns the value given to publish into a payload and its content type; that of msgpack is not written. */
-export function encodePayload(value, contentType) {
+export function encodePayload(value, contentType = '') {
     if (value instanceof ArrayBuffer || ArrayBuffer.isView(value))
-        return [bytesOf(value).slice(), contentType ?? 'application/octet-stream'];
-    const utf8 = new TextEncoder();
-    switch (formOf(contentType ?? '')) {
-        case 'msgpack':
-            return [msgpack(value), contentType ?? ''];
-        case 'json':
-            return [utf8.encode(JSON.stringify(value) ?? 'null'), contentType];
-        case 'text':
-            return [utf8.encode(String(value)), contentType];
-    }
-    throw new TypeError(`carillon: publish as ${contentType} takes bytes`);
+        return [bytesOf(value).slice(), contentType || 'application/octet-stream'];
+    const form = formOf(contentType);
+    if (form === 'msgpack')
+        return [msgpack(value), contentType];
+    if (form === 'bytes')
+        throw new TypeError(`carillon: publish as ${contentType} takes bytes`);
+    return [new TextEncoder().encode(form === 'json' ? JSON.stringify(value) : String(value)), contentType];
 }
-/** decodePayload is what a payload says by its content type: bytes of any other type are handed out as they are, and none as undefined. */
+/** decodePayload is what a payload says by its content type: bytes of any other type are handed out as they are, and an empty one as undefined. */
 export function decodePayload(payload, contentType) {
+    if (!payload.length)
+        return undefined;
     const form = formOf(contentType);
     if (form === 'bytes')
         return payload;
-    if (form === 'text')
-        return text.decode(payload);
-    if (!payload.length)
-        return undefined;
-    if (form === 'json')
-        return JSON.parse(text.decode(payload));
+    if (form !== 'msgpack') {
+        const text = utf8.decode(payload);
+        return form === 'text' ? text : JSON.parse(text);
+    }
     const r = new Reader(payload, true);
     const value = r._value();
-    if (r._at < payload.length)
-        throw new Error('carillon: the payload is more than one msgpack value');
-    return value;
+    return r._at < payload.length ? fail('something behind the value') : value;
 }

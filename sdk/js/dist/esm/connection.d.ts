@@ -1,3 +1,3 @@
-import type { Serve } from './client.js';
-/** serveWebSocket makes a session over WebSocket and serves it until it ends. */
-export declare const serveWebSocket: Serve;
+import type { ClientImpl } from './client.js';
+/** serveWebSocket makes a session over WebSocket and serves it until it ends; it throws why. */
+export declare function serveWebSocket(c: ClientImpl, token: string, timeout?: number): Promise<never>;

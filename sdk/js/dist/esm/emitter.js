@@ -2,31 +2,28 @@ import { report } from './errors.js';
 /** Emitter calls listeners, none of which can hurt another one. */
 export class Emitter {
     constructor() {
-        this._listeners = new Map();
+        this._listeners = [];
     }
+    /** _add takes a listener in, and returns what takes it away. */
     _add(event, listener) {
-        let set = this._listeners.get(event);
-        if (!set)
-            this._listeners.set(event, (set = new Set()));
-        set.add(listener);
-        return () => void set.delete(listener);
+        const entry = { _event: event, _listener: listener };
+        this._listeners.push(entry);
+        return () => void (this._listeners = this._listeners.filter((other) => other !== entry));
     }
-    _has(event) {
-        return !!this._listeners.get(event)?.size;
-    }
-    /** _emit calls the listeners. When some return promises, it returns one for all of them. */
+    /** _emit calls the listeners. It returns undefined if there are none, and a promise when some returned promises. */
     _emit(event, value) {
-        let slow;
-        for (const listener of this._listeners.get(event) ?? []) {
+        let called;
+        for (const { _event, _listener } of this._listeners) {
+            if (_event !== event)
+                continue;
             try {
-                const r = listener(value);
-                if (r instanceof Promise)
-                    (slow ??= []).push(r.catch(report));
+                const result = _listener(value);
+                called = result instanceof Promise ? Promise.all([called, result.catch(report)]) : (called ?? true);
             }
             catch (error) {
                 report(error);
             }
         }
-        return slow && Promise.all(slow);
+        return called;
     }
 }

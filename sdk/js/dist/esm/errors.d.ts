@@ -1,4 +1,4 @@
-import { type Code } from './codes.js';
+import type { Code } from './codes.js';
 export type { Code };
 /** What the client itself refuses or cannot know. */
 export type ClientCode = 
@@ -14,6 +14,7 @@ export type ClientCode =
  | 'protocol';
 /** Anything else about an error. */
 export interface ErrorDetails {
+    /** The code's number, or one of the same hundred; absent for one of the client's own. */
     number?: number | undefined;
     hint?: string | undefined;
     retryAfter?: number | undefined;
@@ -22,26 +23,25 @@ export interface ErrorDetails {
 /** Every failure that the client reports. Match `code` alone, never the text. */
 export declare class CarillonError extends Error {
     readonly name = "CarillonError";
-    /** The code by name: one of the broker's table, one of a later version, or one of the client's own. */
+    /** The code by name: one of the broker's table, one of a later broker's, or one of the client's own. */
     readonly code: Code | ClientCode | (string & {});
-    /** The code's number in the broker's table; 0 for one of the client's own. */
-    readonly number: number;
     /** What was found and what was wanted, for people. */
     readonly detail: string;
     /** What to do about it, for people; may be empty. */
     readonly hint: string;
     /** After how many milliseconds a repetition may succeed, if that is known. */
     readonly retryAfter: number | undefined;
-    constructor(code: CarillonError['code'], detail?: string, more?: ErrorDetails);
     /** Whether the same call may succeed later. After `unknown_outcome` it may apply a publish a second time. */
-    get retryable(): boolean;
+    readonly retryable: boolean;
+    readonly _number: number;
+    constructor(code: CarillonError['code'], detail?: string, { number, hint, retryAfter, cause }?: ErrorDetails);
 }
 /** retryable says whether a code allows to try again, also one that is not in the table ([COD-1]). */
 export declare function retryable(number: number): boolean;
 /** needsToken says whether a code asks for a fresh token first. */
-export declare function needsToken(number: number): boolean;
-/** nameOf is the name of a code, or what it is called otherwise. */
-export declare function nameOf(number: number, otherwise: string): string;
+export declare function needsToken({ _number }: CarillonError): boolean;
+/** lost says that there is no connection. */
+export declare function lost(detail: string, cause?: unknown): CarillonError;
 /** Refusal ends a connection, or the attempt to make one, with an answer of the broker. */
 export declare class Refusal {
     readonly _why: CarillonError;

@@ -8,6 +8,7 @@ export interface Message {
      * says that the topic's retained value was removed. When it cannot be decoded it is the bytes, and `error` says why.
      */
     readonly data: unknown;
+    /** Why the payload could not be decoded. */
     readonly error: Error | undefined;
     /** As published; '' is MessagePack, or over HTTP also JSON. */
     readonly contentType: string;
@@ -55,33 +56,13 @@ export type Event = Message | Gap | Snapshot | Live;
 /** What a message carries, from whatever transport. */
 export interface Content {
     readonly topic: string;
-    readonly contentType?: string | undefined;
+    readonly type?: string | undefined;
     readonly headers?: Readonly<Record<string, string>> | undefined;
     readonly ts: number;
     readonly retain?: boolean | undefined;
     /** The payload, or, where it came decoded already, its value. */
     readonly payload?: Uint8Array | undefined;
-    readonly value?: unknown;
-    /** Bytes that it takes, about. */
-    readonly size: number;
+    readonly data?: unknown;
 }
-/** Received is a Message; its payload is decoded when the application first looks at it. */
-export declare class Received implements Message {
-    private readonly _from;
-    readonly retained: boolean;
-    private readonly _position;
-    readonly type = "message";
-    private _value;
-    constructor(_from: Content, retained: boolean, _position: Position | undefined);
-    get topic(): string;
-    get contentType(): string;
-    get headers(): Readonly<Record<string, string>>;
-    get time(): number;
-    get retain(): boolean;
-    get cursor(): string;
-    get data(): unknown;
-    get error(): Error | undefined;
-    get _size(): number;
-    toJSON(): object;
-    private _decoded;
-}
+/** deliverable makes the application's message of what came. */
+export declare function deliverable(m: Content, retained: boolean, position: Position | undefined): Message;

@@ -1,77 +1,50 @@
 import { CarillonError } from './errors.js';
-const form = 1;
+/** none is the epoch, or the term, of a position that has none. */
+export const none = '\0'.repeat(8);
+const form = '\x01';
 /** parsePosition reads a token; anything but the one token of a position is `bad_position` ([POS-3]). */
-export function parsePosition(b) {
-    let at = 1;
-    const run = () => {
-        let hex = '';
-        for (const end = at + 8; at < end; at++)
-            hex += need(b, at).toString(16).padStart(2, '0');
-        return hex;
-    };
-    const number = () => {
-        for (let n = 0, unit = 1;; unit *= 128) {
-            const c = need(b, at++);
-            n += (c & 127) * unit;
-            if (c < 128) {
-                if (!Number.isSafeInteger(n) || (c === 0 && unit > 1))
-                    refuse();
-                return n;
-            }
-            if (unit > 2 ** 49)
-                refuse();
-        }
-    };
-    if (need(b, 0) !== form)
-        refuse();
-    const p = { epoch: run(), seq: number(), term: run(), offset: number() };
-    if (at < b.length)
-        refuse();
+export function parsePosition(token) {
+    const text = String.fromCharCode(...token);
+    const m = /^\x01(.{8})([\x80-\xff]*[\0-\x7f])(.{8})([\x80-\xff]*[\0-\x7f])$/s.exec(text) ?? [];
+    const [, epoch = '', seq = '', term = '', offset = ''] = m;
+    const p = { epoch, seq: number(seq), term, offset: number(offset) };
+    // one token for one position: a number that is longer than it has to be, or too large, is written differently
+    if (write(p) !== text)
+        throw new CarillonError('bad_position', 'this is not the token of a position');
     return p;
 }
-function need(b, at) {
-    return b[at] ?? refuse();
+function number(leb) {
+    return [...leb].reduceRight((n, c) => n * 128 + (c.charCodeAt(0) & 127), 0);
 }
-function refuse() {
-    throw new CarillonError('bad_position', 'found something else than the token of a position');
+function write({ epoch, seq, term, offset }) {
+    return form + epoch + leb(seq) + term + leb(offset);
+}
+function leb(n) {
+    if (n > Number.MAX_SAFE_INTEGER)
+        return '';
+    return n > 127 ? String.fromCharCode((n % 128) | 128) + leb(Math.floor(n / 128)) : String.fromCharCode(n);
 }
 /** tokenOf is the position as the protocol writes it. */
 export function tokenOf(p) {
-    const out = [form];
-    for (const [run, n] of [
-        [p.epoch, p.seq],
-        [p.term, p.offset],
-    ]) {
-        for (let i = 0; i < 16; i += 2)
-            out.push(parseInt(run.slice(i, i + 2), 16));
-        let rest = n;
-        for (; rest > 127; rest = Math.floor(rest / 128))
-            out.push((rest % 128) + 128);
-        out.push(rest);
-    }
-    return Uint8Array.from(out);
+    return bytes(write(p));
 }
-/** cursorOf is the position as text ([POS-4]). */
+/** cursorOf is the position as text ([POS-4]); '' for none. */
 export function cursorOf(p) {
-    if (!p)
-        return '';
-    return btoa(String.fromCharCode(...tokenOf(p)))
-        .replace(/\+/g, '-')
-        .replace(/\//g, '_')
-        .replace(/=/g, '');
+    return p ? btoa(write(p)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '') : '';
 }
 /** parseCursor is the reverse of cursorOf. */
-export function parseCursor(text) {
-    let p;
-    if (/^[\w-]+$/.test(text)) {
-        try {
-            p = parsePosition(fromBase64(text.replace(/-/g, '+').replace(/_/g, '/')));
-        }
-        catch { }
+export function parseCursor(cursor) {
+    let token = '';
+    try {
+        token = atob(cursor.replace(/-/g, '+').replace(/_/g, '/'));
     }
-    // one text for one position: the bits that base64 leaves over count too
-    return p && cursorOf(p) === text ? p : refuse();
+    catch { }
+    const p = parsePosition(bytes(token));
+    if (cursorOf(p) !== cursor)
+        throw new CarillonError('bad_position', 'this is not a cursor');
+    return p;
 }
-export function fromBase64(text) {
-    return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+/** bytes are the characters up to ff as bytes. */
+export function bytes(text) {
+    return Uint8Array.from(text, (c) => c.charCodeAt(0));
 }

@@ -1,13 +1,12 @@
 import { type ClientImpl, type Link } from './client.js';
 import { CarillonError } from './errors.js';
-import { type Connected, type Packet } from './packets.js';
-import { Sub } from './subscription.js';
-/** What waits for a slow application; nothing if there is nothing to wait for. */
-type Slow = Promise<unknown> | undefined;
+import { type Connected } from './packets.js';
+import { type Slow, Sub } from './subscription.js';
 /** Session is a session of the broker over WebSocket: it writes requests, and hands out what comes. */
 export declare class Session implements Link {
     private readonly _c;
     readonly _wake: () => void;
+    private readonly _began;
     private readonly _control;
     private readonly _requests;
     /** Refused for now; again after _laterAt. */
@@ -16,16 +15,15 @@ export declare class Session implements Link {
     private _retry;
     private readonly _inflight;
     private readonly _byId;
-    private readonly _live;
     /** Live, but with a position of their own still. */
     private _joining;
     /** What remains of a Replay: so many messages for the subscription that has this id, if it still has. */
     private _replay;
     private _maxMessage;
     private _maxInflight;
-    constructor(_c: ClientImpl, _wake: () => void);
+    constructor(_c: ClientImpl, _wake: () => void, _began: (hello: Connected) => void);
     /** _begin asks again for what is subscribed, and lets go what waits. */
-    _begin(hello: Connected): void;
+    private _begin;
     /** _detach ends it: what is in flight has an unknown outcome. */
     _detach(cause: unknown): void;
     /** _fill is the next message to write: answers to pings, then requests, then publishes, as many as fit. */
@@ -36,7 +34,7 @@ export declare class Session implements Link {
     private _ask;
     /** _receive takes the packets of one message, in order; of types that a later version may add, none. */
     _receive(message: Uint8Array): Slow;
-    _handle(packets: Generator<Packet | null>): Slow;
+    private _handle;
     private _dispatch;
     /** _serving is the subscription that has this id, if it is served. */
     private _serving;
@@ -57,11 +55,6 @@ export declare class Session implements Link {
     private _message;
     /** _replayed hands a message of a Replay to its subscription. Those of a snapshot are held whatever room there is: from the middle of it nothing can be resumed. */
     private _replayed;
-    /**
-     * _accept puts e into the inbox of s, then calls taken. It waits for room if there is none. A subscription that gets none leaves the
-     * stream, served up to the position at, and gets e when it resumes.
-     */
-    private _accept;
     /** _refused takes an Error: the answer to a request, or the end of a subscription. */
     private _refused;
     /** _refuse ends a subscription with an error, or asks for it again later if that may help. */
@@ -69,4 +62,3 @@ export declare class Session implements Link {
 }
 /** errorOf is an error as the broker says it. */
 export declare function errorOf(number: number, name: string, detail?: string, hint?: string, retryAfter?: number): CarillonError;
-export {};

@@ -1,4 +1,4 @@
-import type { Event, Gap, Live, Snapshot } from './message.js';
+import type { Gap, Live, Snapshot } from './message.js';
 import { type GapPacket, type MessagePacket } from './packets.js';
 import { type Position } from './position.js';
 /** Where a subscription is on the wire ([SUB-5]). */
@@ -28,6 +28,8 @@ export declare class Stream {
     _awaiting: boolean;
     /** Where it stood when it had to start afresh. */
     _restarted: Position | undefined;
+    /** Over HTTP: what came up to that seq of the session's epoch has been delivered, when the stream was opened further back. */
+    _skip: number;
     /** The application has been given something, and that before the snapshot under way began. */
     private _delivered;
     private _again;
@@ -49,7 +51,7 @@ export declare class Stream {
     /** _resumed takes the position at which the subscription goes live. */
     _resumed(at: Position): Live;
     /** _gapped moves the subscription over what is missing. After most gaps the retained messages are sent again ([GAP-4]). */
-    _gapped(p: GapPacket): void;
+    _gapped(p: Pick<GapPacket, 'reason' | 'subscription' | 'to'>): void;
     _gap(reason: string, from: Position | undefined, to: Position, count?: number): Gap;
     /** _position is up to where the subscription has been served. */
     _position(session: Position | undefined): Position | undefined;
@@ -71,5 +73,3 @@ export declare class Stream {
     /** _restart lets it start afresh, and tell a gap if something has come meanwhile. */
     _restart(): void;
 }
-/** deliverable makes the application's message of a packet. */
-export declare function deliverable(m: MessagePacket, retained: boolean, at: Position | undefined): Event;

@@ -1,7 +1,5 @@
-import { Received } from './message.js';
 import { encode } from './packets.js';
-import { cursorOf, tokenOf } from './position.js';
-const none = '0'.repeat(16);
+import { cursorOf, none, tokenOf } from './position.js';
 /** Stream is the wire side of a subscription: where it is, and what it takes. */
 export class Stream {
     constructor(filter, _wantsRetained) {
@@ -14,6 +12,8 @@ export class Stream {
         this._shared = false;
         /** It waits for the end of a snapshot: when it is cut before that it starts afresh ([POS-8]). */
         this._awaiting = false;
+        /** Over HTTP: what came up to that seq of the session's epoch has been delivered, when the stream was opened further back. */
+        this._skip = 0;
         /** The application has been given something, and that before the snapshot under way began. */
         this._delivered = false;
         this._again = false;
@@ -43,7 +43,7 @@ export class Stream {
             return { _live: false };
         }
         const stood = this._restarted;
-        const gap = stood && !same(stood, at) ? this._gap('snapshot', stood, at) : undefined;
+        const gap = stood && cursorOf(stood) !== cursorOf(at) ? this._gap('snapshot', stood, at) : undefined;
         this._restarted = undefined;
         this._own = at;
         this._mark(at);
@@ -127,7 +127,7 @@ export class Stream {
             this._restart();
         if (this._phase !== 4 /* Phase.Ended */)
             this._phase = 0 /* Phase.Idle */;
-        this._id = 0;
+        this._id = this._skip = 0;
     }
     /** _restart lets it start afresh, and tell a gap if something has come meanwhile. */
     _restart() {
@@ -135,14 +135,4 @@ export class Stream {
         this._own = undefined;
         this._awaiting = false;
     }
-}
-function same(a, b) {
-    return a.epoch === b.epoch && a.seq === b.seq && a.term === b.term && a.offset === b.offset;
-}
-/** deliverable makes the application's message of a packet. */
-export function deliverable(m, retained, at) {
-    let size = m.topic.length + m.payload.length + (m.type?.length ?? 0);
-    for (const [k, v] of Object.entries(m.headers ?? {}))
-        size += k.length + v.length + 32;
-    return new Received({ ...m, contentType: m.type, size }, retained, at);
 }

@@ -4,6 +4,20 @@ import { Inbox } from './inbox.js';
 import { parseCursor } from './position.js';
 import { Stream } from './stream.js';
 import { validateFilter } from './topic.js';
+/** promise returns a promise and what settles it; it may be rejected without anybody to look. */
+export function promise() {
+    let settle;
+    const p = new Promise((resolve, reject) => {
+        settle = (error) => (error === undefined ? resolve() : reject(error));
+    });
+    p.catch(() => { });
+    return [p, settle];
+}
+/** allOf waits for all of them. */
+export function allOf(slow) {
+    const waiting = slow.filter(Boolean);
+    return waiting.length ? Promise.all(waiting) : undefined;
+}
 export class Sub extends Stream {
     constructor(_client, filter, options) {
         super(filter, options.retained !== false);
@@ -12,10 +26,7 @@ export class Sub extends Stream {
         this._read = false;
         const { buffer } = _client._options;
         this._in = new Inbox(buffer?.messages ?? 4096, buffer?.bytes ?? 4 << 20, _client._clock);
-        this.ready = new Promise((resolve, reject) => {
-            this._confirmed = (error) => (error === undefined ? resolve() : reject(error));
-        });
-        this.ready.catch(() => { }); // whoever does not look at it is told by the iteration, or by an error event
+        [this.ready, this._confirm] = promise();
         try {
             validateFilter(filter);
             if (options.from)
@@ -44,20 +55,17 @@ export class Sub extends Stream {
     }
     async *events() {
         if (this._read)
-            throw new TypeError('carillon: the subscription is already being read');
+            throw new TypeError('carillon: it is read already');
         this._read = true;
         try {
             for (let e; (e = await this._in._take());) {
                 if (this._in._unpark())
                     this._client._join(this);
-                // eslint-disable-next-line @typescript-eslint/no-floating-promises
-                void this._tell(e.type, e);
+                const slow = this._listeners._emit(e.type, e);
+                if (slow !== true)
+                    await slow;
                 yield e;
             }
-        }
-        catch (error) {
-            void this._tell('error', error);
-            throw error;
         }
         finally {
             this.close();
@@ -70,31 +78,42 @@ export class Sub extends Stream {
     /** _end ends the stream behind what the inbox still holds, or at once if drop is set. */
     _end(error, drop = false) {
         this._in._finish(error === undefined ? {} : { _error: error }, drop);
-        this._confirm(error ?? new CarillonError('closed', 'the subscription is closed'));
+        this._confirm(error ?? new CarillonError('closed', 'by the application'));
     }
-    /** _confirm lets ready go. */
-    _confirm(error) {
-        this._confirmed(error);
+    /**
+     * _accept puts e into the inbox, then calls taken. It waits for room if there is none. A subscription that gets none leaves the
+     * stream, served up to the position at, and gets e when it resumes.
+     */
+    _accept(link, e, at, taken, size = 0) {
+        const id = this._id;
+        switch (this._in._offer(e, size)) {
+            case 0 /* Offer.Taken */:
+                taken?.();
+                return undefined;
+            case 1 /* Offer.Wait */:
+                return this._in._wait().then(() => (this._id === id ? this._accept(link, e, at, taken, size) : undefined));
+        }
+        link._leave(this);
+        if (this._restarted)
+            this._restarted = at;
+        else
+            this._own = at;
+        return undefined;
     }
-    _tell(event, value) {
-        return this._listeners._emit(event, value);
+    /** _force puts e into the inbox whatever room there is. */
+    _force(e, size = 0) {
+        if (e)
+            this._in._offer(e, size, true);
     }
-    /** _drain reads the stream for the listeners, which may return promises to be waited for. */
+    /** _drain reads the stream for the listeners. */
     async _drain() {
-        this._read = true;
         try {
-            for (let e; (e = await this._in._take());) {
-                if (this._in._unpark())
-                    this._client._join(this);
-                const slow = this._tell(e.type, e);
-                if (slow)
-                    await slow;
-            }
+            for await (const _ of this.events())
+                ;
         }
         catch (error) {
-            if (!this._listeners._has('error'))
+            if (!this._listeners._emit('error', error))
                 report(error);
-            void this._tell('error', error);
         }
     }
 }

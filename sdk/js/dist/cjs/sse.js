@@ -1,0 +1,29 @@
+"use strict";
+Object.defineProperty(exports, "__esModule", { value: true });
+exports.readEvents = readEvents;
+/** readEvents reads a stream of server-sent events, of the fields event, data and id. It calls heard whenever something has come. */
+async function* readEvents(body, heard) {
+    const reader = body.getReader();
+    const utf8 = new TextDecoder();
+    for (let rest = '';;) {
+        const { done, value } = await reader.read();
+        if (done)
+            return;
+        heard();
+        const blocks = (rest + utf8.decode(value, { stream: true })).split(/\r?\n\r?\n/);
+        rest = blocks.pop();
+        for (const block of blocks) {
+            const e = { _event: '', _data: '', _id: '' };
+            for (const line of block.split(/\r?\n/)) {
+                const text = line.replace(/^\w+: ?/, '');
+                if (line.startsWith('data'))
+                    e._data += (e._data && '\n') + text;
+                else if (line.startsWith('id'))
+                    e._id = text;
+                else if (line.startsWith('event'))
+                    e._event = text;
+            }
+            yield e;
+        }
+    }
+}

@@ -1,0 +1,420 @@
+import { type ClientImpl, type Link, remove } from './client.js'
+import { CarillonError, lost, needsToken, Refusal } from './errors.js'
+import { deliverable } from './message.js'
+import type { Transport } from './options.js'
+import { bytes, cursorOf, parseCursor, type Position } from './position.js'
+import { readEvents } from './sse.js'
+import { Phase } from './stream.js'
+import { allOf, type Slow, type Sub } from './subscription.js'
+import { match } from './topic.js'
+
+/** How long the first byte of a stream may take before it is taken to be held back on its way, in milliseconds. */
+const patience = 4_000
+/** How long nothing may come of a stream, in which something comes every 15 s, and of any other answer beyond its wait. */
+const silence = 25_000
+const wait = 25
+
+/** Why a request is given up that is to be made again. */
+const poked = {}
+
+/** A message as the HTTP API writes it. */
+interface Wire {
+  topic: string
+  data?: unknown
+  data_base64?: string
+  content_type?: string
+  headers?: Record<string, string>
+  retain?: boolean
+  retained?: boolean
+  ts: number
+  id?: string
+}
+
+interface WireGap {
+  reason: string
+  count?: number
+  from?: string
+  to: string
+}
+
+interface Answer {
+  messages: Wire[]
+  cursor: string
+  gap?: WireGap
+  reset?: string[]
+}
+
+interface Problem {
+  code?: string
+  detail?: string
+  hint?: string
+  reconnect?: boolean
+  retry_after_ms?: number
+}
+
+/**
+ * HttpSession serves the client over HTTP: one stream, or one poll after the other, for all subscriptions, opened again when these
+ * change, and a request for each publish.
+ *
+ * There is one position for all of them. A subscription without one is started by a poll of its own, which answers with the
+ * retained values and the position these are of; then the stream is opened at the lowest position of all, and the others skip what they
+ * have had.
+ */
+export class HttpSession implements Link {
+  /** Whom the stream, or the poll, under way is for. */
+  private _members: Sub[] = []
+  private _request = new AbortController()
+  private readonly _over = new AbortController()
+  /** Who has been told that it is live, and has not left since. */
+  private readonly _told = new Set<Sub>()
+  private _posting = false
+  /** It can be opened again without losing what is under way. */
+  private _live = false
+  private _changed = false
+  private _poked: (() => void) | undefined
+
+  constructor(
+    private readonly _c: ClientImpl,
+    private readonly _token: string,
+    private _way: Transport,
+    private readonly _mayPoll: boolean,
+    private readonly _works: (way: Transport) => void,
+  ) {}
+
+  /** _run serves until something fails, or the session is stopped. */
+  async _run(): Promise<never> {
+    const c = this._c
+    for (;;) {
+      this._changed = this._live = false
+      this._request = new AbortController()
+      const subs = c._subs.filter((s) => s._phase === Phase.Idle && !s._in._parked)
+      try {
+        if (subs.length) await this._serve(subs)
+        else {
+          if (c._link !== this) await this._fetch('v1/publish', { method: 'OPTIONS' }, this._request.signal)
+          this._attach()
+          await new Promise<void>((resolve) => (this._poked = resolve))
+        }
+      } catch (error) {
+        const { aborted, reason } = this._request.signal
+        if (error instanceof Refusal && error._why._number === 4400) await this._sift(subs, error._why)
+        else if (!aborted) throw error
+        else if (reason !== poked) throw reason
+      } finally {
+        this._leaveAll()
+      }
+    }
+  }
+
+  /** _stop ends the session. */
+  _stop(): void {
+    this._over.abort()
+    this._request.abort()
+    this._leaveAll()
+    if (this._c._link === this) this._c._detached()
+  }
+
+  _join(): void {
+    this._poke()
+  }
+
+  _leave(s: Sub): void {
+    this._told.delete(s)
+    s._idle(this._c._pos)
+    if (remove(this._members, s)) this._poke()
+  }
+
+  _wake(): void {
+    if (this._posting) return
+    this._posting = true
+    void this._post()
+  }
+
+  /** _poke opens the stream again, soon, with the subscriptions that there are then. It first lets come what was missed. */
+  private _poke(): void {
+    if (this._changed) return
+    this._changed = true
+    queueMicrotask(() => {
+      this._poked?.()
+      if (this._live) this._request.abort(poked)
+    })
+  }
+
+  private _attach(): void {
+    const c = this._c
+    this._works(this._way)
+    if (c._link === this && c.transport === this._way) return
+    c._attached(this, c._pos, { transport: this._way })
+    if (c._queue.length) this._wake()
+  }
+
+  private _leaveAll(): void {
+    for (const s of this._members.splice(0)) s._idle(this._c._pos)
+  }
+
+  private async _serve(subs: Sub[]): Promise<void> {
+    const c = this._c
+    // only positions of one run of the broker compare
+    const epoch = subs.find((s) => s._own)?._own?.epoch
+    for (const s of subs) if (s._own && s._own.epoch !== epoch) s._restart()
+    const fresh = subs.filter((s) => !s._own)
+    if (fresh.length) await this._start(fresh)
+    const members = subs.filter((s) => s._phase !== Phase.Ended && !s._in._parked)
+    const [first, ...others] = members.map((s) => s._own as Position)
+    if (!first) return
+    const after = others.reduce((a, b) => (b.seq < a.seq ? b : a), first)
+    c._pos = after
+    this._members = members
+    for (const s of members) {
+      s._id = ++c._nextId
+      s._phase = Phase.Live
+      s._skip = (s._own as Position).seq > after.seq ? (s._own as Position).seq : 0
+      s._shared = !s._skip
+    }
+    const behind = members.filter((s) => !this._told.has(s))
+    if (this._way === 'sse') await this._stream(behind)
+    else await this._poll(behind)
+  }
+
+  /** _start begins subscriptions with the retained values, where the log is now. */
+  private async _start(fresh: Sub[]): Promise<void> {
+    const a = await this._ask({}, fresh)
+    const at = parseCursor(a.cursor)
+    this._attach()
+    this._members = fresh.filter((s) => s._phase !== Phase.Ended)
+    for (const s of this._members) {
+      s._id = ++this._c._nextId
+      s._force(s._subscribed(at, at)._gap)
+    }
+    await this._answer(a)
+    for (const s of this._members) {
+      if (s._awaiting) s._force(s._retainedEnd(false, at))
+      s._confirm()
+      s._force(s._resumed(at))
+      this._told.add(s)
+    }
+    this._leaveAll()
+  }
+
+  /** _poll asks for what comes, again and again. */
+  private async _poll(behind: Sub[]): Promise<void> {
+    this._live = true
+    while (!this._changed) {
+      const a = await this._ask({ after: cursorOf(this._c._pos), wait: behind.length ? '1s' : `${wait}s` }, this._members)
+      this._attach()
+      await this._answer(a)
+      if (JSON.stringify(a.messages).length < 1e5) await this._caughtUp(behind.splice(0))
+    }
+  }
+
+  private async _ask(query: Record<string, string>, subs: Sub[]): Promise<Answer> {
+    const { _clock: clock } = this._c
+    const timer = clock.setTimeout(() => this._request.abort(lost('no answer came')), silence + wait * 1000)
+    try {
+      return (await (await this._subscribe({ mode: 'poll', ...query }, subs)).json()) as Answer
+    } finally {
+      clock.clearTimeout(timer)
+    }
+  }
+
+  /** _answer takes the answer to a poll: what came before the gap, the gap, and what is sent again after it. */
+  private async _answer(a: Answer): Promise<void> {
+    for (const m of a.messages) if (!m.retained) await this._message(m, m.id)
+    if (a.gap) await this._gap(a.gap, '')
+    for (const m of a.messages) if (m.retained) await this._message(m)
+    for (const filter of a.reset ?? []) this._retained(filter, true)
+    this._moved(a.cursor)
+  }
+
+  /** _stream reads server-sent events. When nothing of them comes through, the next ones are polled. */
+  private async _stream(behind: Sub[]): Promise<void> {
+    const { _clock: clock } = this._c
+    const request = this._request
+    let came = false
+    let timer = clock.setTimeout(() => request.abort(), patience)
+    const heard = () => {
+      clock.clearTimeout(timer)
+      timer = clock.setTimeout(() => request.abort(lost('nothing came for too long')), silence)
+      if (!came) this._attach()
+      came = true
+    }
+    try {
+      const { body } = await this._subscribe({ after: cursorOf(this._c._pos) }, this._members)
+      if (body) {
+        for await (const e of readEvents(body, heard)) {
+          const slow = this._event(e._event, e._data && JSON.parse(e._data), e._id, behind)
+          if (slow) await slow
+          if (this._changed && this._live) return request.abort(poked)
+        }
+      }
+      if (came) throw lost('the stream has ended')
+    } catch (error) {
+      if (error instanceof Refusal || came) throw error
+    } finally {
+      clock.clearTimeout(timer)
+    }
+    if (this._changed || this._over.signal.aborted) return
+    if (!this._mayPoll) throw lost('nothing came of the stream')
+    this._way = 'poll'
+  }
+
+  private _event(event: string, data: unknown, id: string, behind: Sub[]): Slow {
+    switch (event) {
+      case 'message':
+        return this._message(data as Wire, id)
+      case 'gap':
+        return this._gap(data as WireGap, id)
+      case 'retained': {
+        const { filter, reset } = data as { filter: string; reset: boolean }
+        this._retained(filter, reset)
+        break
+      }
+      case 'end': {
+        const p = data as Problem
+        throw refusalOf(p, p.reconnect ? 4000 : 4200)
+      }
+    }
+    if (id) this._moved(id)
+    return event === 'live' ? this._caughtUp(behind.splice(0)) : undefined
+  }
+
+  /** _caughtUp says that what comes next is live. */
+  private _caughtUp(behind: Sub[]): Slow {
+    this._live = true
+    const at = this._c._pos as Position
+    return allOf(
+      behind.map((s) => {
+        if (s._phase !== Phase.Live) return undefined
+        const e = s._resumed(at)
+        s._skip = 0
+        s._shared = true
+        this._told.add(s)
+        s._confirm()
+        return s._accept(this, e, at)
+      }),
+    )
+  }
+
+  /** _moved takes the position up to which everything has come. */
+  private _moved(cursor: string): void {
+    const at = parseCursor(cursor)
+    this._c._pos = at
+    for (const s of this._members) {
+      if (!s._skip || (at.epoch === s._own?.epoch && at.seq < s._skip)) continue
+      s._skip = 0
+      s._shared = true
+    }
+  }
+
+  private _message(m: Wire, id = ''): Slow {
+    const c = this._c
+    const { data_base64: base64, retained = false } = m
+    const content = { ...m, type: m.content_type, payload: base64 === undefined ? undefined : bytes(atob(base64)) }
+    const size = base64?.length ?? JSON.stringify(m.data).length
+    const targets = this._members.filter((s) => (retained ? s._awaiting : s._phase === Phase.Live) && match(s.filter, m.topic))
+    if (retained) {
+      for (const s of targets) {
+        s._force(deliverable(content, true, undefined), size)
+        s._took('', 0)
+      }
+      return undefined
+    }
+    const before = targets.map((s) => s._position(c._pos))
+    const at = id ? parseCursor(id) : undefined
+    const due = targets.map((s) => !s._skip || at?.epoch !== s._own?.epoch || (at as Position).seq > s._skip)
+    if (id) this._moved(id)
+    return allOf(
+      targets.map((s, i) =>
+        due[i] ? s._accept(this, deliverable(content, false, s._resumeAt(s._position(c._pos))), before[i], () => s._took('', 0), size) : undefined,
+      ),
+    )
+  }
+
+  private _retained(filter: string, reset: boolean): void {
+    for (const s of this._members) if (s.filter === filter && s._awaiting) s._force(s._retainedEnd(reset, this._c._pos as Position))
+  }
+
+  private _gap(g: WireGap, id: string): Slow {
+    const before = this._c._pos
+    if (id) this._moved(id)
+    const from = g.from ? parseCursor(g.from) : before
+    const to = parseCursor(g.to)
+    return allOf(
+      this._members.map((s) =>
+        s._accept(this, s._gap(g.reason, from, to, g.count), before, () => s._gapped({ reason: g.reason, subscription: 0, to })),
+      ),
+    )
+  }
+
+  /** _sift finds out which subscription the broker refuses: it admits all of a request, or none. */
+  private async _sift(subs: Sub[], why: CarillonError): Promise<void> {
+    const c = this._c
+    let found = false
+    for (const s of subs.length > 1 ? subs : []) {
+      this._request = new AbortController()
+      try {
+        await this._ask({ retained: 'false' }, [s])
+      } catch (error) {
+        if (!(error instanceof Refusal) || error._why._number !== 4400) throw error
+        c._refuse(s, error._why)
+        found = true
+      }
+    }
+    if (!found) c._refuse(subs.at(-1) as Sub, why)
+  }
+
+  private _subscribe(query: Record<string, string>, subs: Sub[]): Promise<Response> {
+    const q = new URLSearchParams(query)
+    for (const filter of new Set(subs.map((s) => s.filter))) q.append('filter', filter)
+    if (!subs.some((s) => s._wantsRetained)) q.set('retained', 'false')
+    return this._fetch(`v1/subscribe?${q}`, {}, this._request.signal)
+  }
+
+  private async _fetch(path: string, init: RequestInit, signal: AbortSignal): Promise<Response> {
+    const { fetch = globalThis.fetch, credentials = 'same-origin' } = this._c._options
+    const headers = { ...init.headers, ...(this._token && { authorization: `Bearer ${this._token}` }) }
+    let r
+    try {
+      r = await fetch(new URL(path, new URL('.', this._c._url)), { ...init, headers, credentials, cache: 'no-store', signal })
+    } catch (cause) {
+      throw lost(String(cause), cause)
+    }
+    if (r.ok) return r
+    const after = Number(r.headers.get('retry-after')) * 1000 || undefined
+    const problem = (await r.json().catch(() => ({}))) as Problem
+    if (!problem.code) throw lost(`the server answered ${r.status}`)
+    const again = r.status === 429 || r.status === 408 || (r.status > 499 && r.status !== 501)
+    throw refusalOf(problem, again ? 4300 : r.status === 401 ? 4200 : 4400, after)
+  }
+
+  /** _post publishes what is in the queue, one after the other, so that the order is kept. */
+  private async _post(): Promise<void> {
+    const { _queue: queue, _clock: clock, _cut: end } = this._c
+    for (let p; !this._over.signal.aborted && (p = queue.shift()); ) {
+      const { retain, receivers, headers, id } = p._options
+      p._sentAt = clock.now()
+      let text = ''
+      for (const b of p._payload) text += String.fromCharCode(b)
+      const type = p._contentType || 'application/msgpack'
+      const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id })
+      try {
+        const r = await this._fetch('v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' } }, this._over.signal)
+        p._settle({ receivers: undefined, duplicate: false, cursor: '', ...(await r.json()) })
+      } catch (error) {
+        if (!(error instanceof Refusal)) {
+          p._lost(error)
+          end?.(error)
+        } else if (needsToken(error._why)) {
+          queue.unshift(p)
+          end?.(error)
+        } else p._fail(error._why)
+      }
+    }
+    this._posting = false
+  }
+}
+
+/** refusalOf is a refusal by HTTP, which tells the code by name; number is one with which a client does the same. */
+function refusalOf({ code = '', detail, hint, retry_after_ms }: Problem, number: number, after?: number): Refusal {
+  return new Refusal(new CarillonError(code, detail, { hint, retryAfter: retry_after_ms ?? after, number: code.endsWith('_expired') ? 4100 : number }))
+}

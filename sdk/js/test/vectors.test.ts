@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { test } from 'node:test'
+
+import { CarillonError, retryable } from '../src/errors.js'
+import { encode, readPackets } from '../src/packets.js'
+import { cursorOf, parseCursor, parsePosition, type Position, tokenOf } from '../src/position.js'
+import { Reader } from '../src/reader.js'
+import { covers, escapeLevel, match, unescapeLevel, validateFilter, validateTopic } from '../src/topic.js'
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+type Vector = { name: string; hex: string; error?: string } & Record<string, any>
+
+function vectors(kind: string): Vector[] {
+  return JSON.parse(readFileSync(`../../spec/vectors/${kind}.json`, 'utf8'))
+}
+
+function each(kind: string, run: (v: Vector) => void): void {
+  for (const v of vectors(kind)) test(`${kind}: ${v.name}`, () => run(v))
+}
+
+const unhex = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'))
+const hex = (b: Uint8Array) => Buffer.from(b).toString('hex')
+
+/** outcome is what f returns, or the code that it refuses with. */
+function outcome<T>(f: () => T): T | { error: string } {
+  try {
+    return f()
+  } catch (error) {
+    assert.ok(error instanceof CarillonError, String(error))
+    return { error: error.code }
+  }
+}
+
+/** text is the bytes as text; undefined for bytes that are none, which a string of JavaScript cannot be made of. */
+function text(v: Vector, plain: string): string | undefined {
+  if (typeof v[plain] === 'string') return v[plain]
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(unhex(v.hex))
+  } catch {
+    return undefined
+  }
+}
+
+each('gate', (v) => {
+  const got = outcome(() => {
+    const r = new Reader(unhex(v.hex))
+    r._value()
+    return r._at
+  })
+  assert.deepEqual(got, v.error ? { error: v.error } : v['length'])
+})
+
+each('topic', (v) => {
+  const topic = text(v, 'topic')
+  if (topic !== undefined) assert.deepEqual(outcome(() => validateTopic(topic)), v.error ? { error: v.error } : undefined)
+  else assert.equal(v.error, 'bad_topic')
+})
+
+each('filter', (v) => {
+  const filter = text(v, 'filter')
+  if (filter !== undefined) assert.deepEqual(outcome(() => validateFilter(filter)), v.error ? { error: v.error } : undefined)
+  else assert.equal(v.error, 'bad_filter')
+})
+
+each('match', (v) => assert.equal(match(v['filter'], v['topic']), v['match']))
+each('covers', (v) => assert.equal(covers(v['wider'], v['narrower']), v['covers']))
+
+each('escape', (v) => {
+  if (v.error) return assert.deepEqual(outcome(() => unescapeLevel(v['level'])), { error: v.error })
+  const plain = text(v, 'text')
+  if (plain === undefined) return
+  assert.equal(escapeLevel(plain), v['level'])
+  assert.equal(unescapeLevel(v['level']), plain)
+})
+
+const run = (s: string) => Buffer.from(s, 'latin1').toString('hex')
+const written = (p: Position) => `${run(p.epoch)} ${p.seq} ${run(p.term)} ${p.offset}`
+
+each('position', (v) => {
+  if (v.hex !== undefined) {
+    const got = outcome(() => parsePosition(unhex(v.hex)))
+    assert.deepEqual('error' in got ? got : written(got), v.error ? { error: v.error } : v['position'])
+    if (!('error' in got)) assert.equal(hex(tokenOf(got)), v.hex)
+  }
+  if (v['cursor'] !== undefined) {
+    const got = outcome(() => parseCursor(v['cursor']))
+    assert.deepEqual('error' in got ? got : written(got), v.error ? { error: v.error } : v['position'])
+    if (!('error' in got)) assert.equal(cursorOf(got), v['cursor'])
+  }
+})
+
+const types: Record<string, number> = {
+  Connect: 1, Connected: 2, Subscribe: 3, Subscribed: 4, Unsubscribe: 5, Unsubscribed: 6, Publish: 7, Published: 8, Message: 9, Replay: 10,
+  RetainedEnd: 11, Resumed: 12, Gap: 13, Ping: 15, Pong: 16, Error: 23, Disconnect: 24,
+}
+const fromClient = [1, 3, 5, 7]
+const fields: Record<number, [fields: string[], options: string[]]> = {
+  1: [['version', 'token'], ['client']],
+  3: [['id', 'filter'], ['position', 'retained']],
+  5: [['id', 'subscription'], []],
+  7: [['id', 'topic', 'payload'], ['retain', 'type', 'headers', 'receivers', 'mid']],
+}
+
+/** described is a packet as the vectors say it. */
+function described(packet: object): unknown {
+  const { is, ...rest } = packet as { is: number } & Record<string, unknown>
+  const name = Object.keys(types).find((n) => types[n] === is) as string
+  const out: Record<string, unknown> = {}
+  for (const [k, v] of Object.entries(rest)) {
+    if (v === false && k !== 'reconnect') continue // false is absent, but for this one
+    if (v instanceof Uint8Array) out[k] = hex(v)
+    else if (v && typeof v === 'object' && 'epoch' in v) out[k] = written(v as Position)
+    else if (v && typeof v === 'object') out[k] = { ...v }
+    else out[k] = v
+  }
+  return { [name]: out }
+}
+
+each('packet', (v) => {
+  const values = new Reader(unhex(v.hex))
+  const first = outcome(() => (values._value() as unknown[])[0])
+  if (typeof first === 'number' && fromClient.includes(first)) return asClient(v)
+  const got = outcome(() => [...readPackets(unhex(v.hex))])
+  if (v.error === 'unknown_type') assert.deepEqual(got, [null])
+  else if (v.error) assert.deepEqual(got, { error: v.error })
+  else assert.deepEqual((got as object[]).map(described), [v['packet']])
+})
+
+/** asClient writes a packet that clients send; what the server refuses of them is not the client's to read. */
+function asClient(v: Vector): void {
+  if (v.error || v['canonical'] === false) return
+  const [[name, p]] = Object.entries(v['packet']) as [[string, Record<string, unknown>]]
+  const type = types[name] as number
+  const value = (k: string) => {
+    if (k === 'payload' || k === 'position') return p[k] === undefined ? undefined : unhex(p[k] as string)
+    return k === 'headers' && p[k] ? new Map(Object.entries(p[k] as object)) : p[k]
+  }
+  const [needed, options] = fields[type] as [string[], string[]]
+  const b = encode([type, ...needed.map(value)], Object.fromEntries(options.map((k) => [k, value(k)])))
+  assert.equal(hex(b), v.hex)
+  assert.deepEqual([...readPackets(b)], [null], 'a client ignores what only clients send')
+}
+
+each('message', (v) => {
+  const got = outcome(() => [...readPackets(unhex(v.hex))])
+  if (v.error) assert.deepEqual(got, { error: v.error })
+  else assert.deepEqual((got as (object | null)[]).map((p) => p && described(p)), v['packets'].map((p: object) => ('Publish' in p ? null : p)))
+})
+
+each('code', (v) => {
+  const e = new CarillonError(v.name, '', { number: v['code'] })
+  assert.equal(e.retryable, v['retry'])
+  assert.equal(retryable(v['code']), v['retry'])
+  assert.equal(Math.floor(e._number / 100) === 41, v['needs_token'])
+})
