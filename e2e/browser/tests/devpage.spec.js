@@ -65,7 +65,7 @@ test('a mistake is explained where it was made', async ({ page, house }) => {
   await expect(page.locator('#publish-result')).toContainText('This is not JSON')
   await publish(page, '$sys.x', '{}')
   await expect(page.locator('#publish-result')).toContainText('forbidden')
-  await expect(page.locator('#publish-result').getByRole('link')).toHaveAttribute('href', /docs\/codes\.md#\d+-forbidden$/)
+  await expect(page.locator('#publish-result').getByRole('link')).toHaveAttribute('href', /docs\/codes\.md#.*forbidden$/)
 })
 
 test('a pause holds the list still, and a filter can be brought out', async ({ page, house }) => {

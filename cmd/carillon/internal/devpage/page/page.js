@@ -1,10 +1,11 @@
 // The page's wiring: what the visitor does goes to the SDK, what the SDK tells goes into the page.
-import { connect, match } from '/sdk.js'
+import { CarillonError, connect, match } from '/sdk.js'
 import { MessageList } from './messages.js'
 import { startSnippets } from './snippets.js'
 
 const $ = (id) => document.getElementById(id)
 const codesPage = 'https://github.com/carillon-mq/carillon/blob/main/docs/codes.md'
+const notInTable = ['closed', 'unknown_outcome', 'queue_full', 'connection', 'protocol'] // the client's own codes
 const transports = { websocket: 'WebSocket', sse: 'server-sent events', poll: 'long-poll' }
 
 const base = location.origin
@@ -128,9 +129,9 @@ function showError(place, error, before = '') {
   place.dataset.state = 'failed'
   place.textContent = before ? `${before}: ${error.message}` : error.message
   if (error.hint) place.append(` ${error.hint}`)
-  if (!error.number) return
+  if (!(error instanceof CarillonError) || notInTable.includes(error.code)) return
   const link = document.createElement('a')
-  link.href = `${codesPage}#${error.number}-${error.code}`
+  link.href = `${codesPage}#:~:text=${error.code}`
   link.target = '_blank'
   link.rel = 'noopener noreferrer'
   link.textContent = `About ${error.code}`
