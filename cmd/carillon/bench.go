@@ -55,13 +55,15 @@ type benchFanoutCmd struct {
 	Messages    int `default:"20000" help:"Messages to publish."`
 	Payload     int `default:"128" help:"Bytes of each."`
 	Window      int `default:"64" help:"Messages that the publisher's own subscription may be behind."`
+
+	Door string `default:"ws" enum:"ws,sse,poll" help:"How the subscribers receive: ${enum}."`
 }
 
 // Run implements the verb.
 func (c *benchFanoutCmd) Run(ctx context.Context, s streams) error {
-	o := bench.FanoutOptions{Subscribers: c.Subscribers, Messages: c.Messages, Payload: c.Payload, Window: c.Window}
+	o := bench.FanoutOptions{Subscribers: c.Subscribers, Messages: c.Messages, Payload: c.Payload, Window: c.Window, Door: bench.Door(c.Door), Token: c.Token}
 	return c.measure(ctx, s, func(server bench.Server, d bench.Dialect) (any, error) {
-		fmt.Fprintf(s.err, "1 publisher, %d subscribers, %d messages of %d bytes …\n", c.Subscribers, c.Messages, c.Payload)
+		fmt.Fprintf(s.err, "1 publisher, %d subscribers (%s), %d messages of %d bytes …\n", c.Subscribers, c.Door, c.Messages, c.Payload)
 		return bench.Fanout(ctx, server, d, o)
 	}, func(result any) {
 		r := result.(bench.FanoutResult)

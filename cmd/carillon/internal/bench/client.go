@@ -21,6 +21,7 @@ type conn struct {
 	buf []byte
 	n   int // bytes in buf
 	out []byte
+	order
 }
 
 // dial connects, upgrades and says hello.
@@ -129,7 +130,7 @@ func (c *conn) receive() (Counts, error) {
 		if c.buf[at]&0x0f == 8 {
 			return total, fmt.Errorf("the server closed the connection: %q", c.buf[at+head:at+size])
 		}
-		counts, err := c.d.Count(c.buf[at+head : at+size])
+		counts, err := c.d.Count(c.buf[at+head:at+size], c.take)
 		if err != nil {
 			return total, err
 		}

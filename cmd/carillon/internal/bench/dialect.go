@@ -12,8 +12,8 @@ type Dialect interface {
 	Hello() []byte // sent first and answered once; nil for none
 	Subscribe(topic string) []byte
 	Publish(dst []byte, topic string, payload []byte) []byte
-	// Count counts the packets of one WebSocket message.
-	Count(msg []byte) (Counts, error)
+	// Count counts the packets of one WebSocket message, and calls numbered with each that carries a number of a fan-out.
+	Count(msg []byte, numbered func(uint64) error) (Counts, error)
 }
 
 // Counts are what was received.
@@ -43,8 +43,8 @@ func (Carillon) Publish(dst []byte, topic string, payload []byte) []byte {
 	return (&protocol.Publish{ID: 2, Topic: topic, Payload: payload}).Append(dst)
 }
 
-// Count implements Dialect. It reads the types and skips the rest.
-func (Carillon) Count(msg []byte) (c Counts, err error) {
+// Count implements Dialect. It reads the types and the numbers, and skips the rest.
+func (Carillon) Count(msg []byte, numbered func(uint64) error) (c Counts, err error) {
 	for len(msg) > 0 {
 		n, err := protocol.Gate(msg)
 		if err != nil {
@@ -56,6 +56,11 @@ func (Carillon) Count(msg []byte) (c Counts, err error) {
 		switch protocol.Type(msg[1]) {
 		case protocol.TypeMessage:
 			c.Messages++
+			if number, ok := numberIn(msg[:n]); ok {
+				if err := numbered(number); err != nil {
+					return c, err
+				}
+			}
 		case protocol.TypeConnected, protocol.TypeSubscribed, protocol.TypePublished:
 			c.Answers++
 		case protocol.TypePing, protocol.TypePong:

@@ -13,8 +13,10 @@ type FanoutOptions struct {
 	Subscribers int // 1,000
 	Messages    int // 20,000
 	Window      int // messages that the publisher's own subscription may be behind: 64
-	Payload     int // bytes: 128
+	Payload     int // bytes: 128, and at least 32
 	Topic       string
+	Door        Door
+	Token       string // for doors other than WebSocket
 }
 
 func (o FanoutOptions) withDefaults() FanoutOptions {
@@ -23,6 +25,8 @@ func (o FanoutOptions) withDefaults() FanoutOptions {
 	or(&o.Window, 64)
 	or(&o.Payload, 128)
 	or(&o.Topic, "bench.fanout")
+	or(&o.Door, WebSocket)
+	o.Payload = max(o.Payload, minNumbered)
 	return o
 }
 
@@ -35,6 +39,7 @@ func or[T comparable](field *T, value T) {
 
 // FanoutResult is what a fan-out has shown.
 type FanoutResult struct {
+	Door          Door    `json:"door"`
 	Subscribers   int     `json:"subscribers"`
 	Messages      int     `json:"messages"`
 	Payload       int     `json:"payload_bytes"`
@@ -46,12 +51,17 @@ type FanoutResult struct {
 	CPUPerMillion float64 `json:"server_cpu_seconds_per_million,omitempty"`
 }
 
-// Fanout publishes to many subscribers of one topic, as fast as the publisher's own subscription keeps up.
+// Fanout publishes to many subscribers of one topic, as fast as the publisher's own subscription keeps up, over WebSocket. Every
+// subscriber has to get every message, once and in order.
 func Fanout(ctx context.Context, s Server, d Dialect, o FanoutOptions) (FanoutResult, error) {
 	o = o.withDefaults()
 	var received atomic.Int64
-	subs, err := connectAll(ctx, s, d, o.Subscribers, func(int) string { return o.Topic }, 32<<10)
-	defer closeAll(subs)
+	subs, err := subscribeAll(ctx, s, d, o)
+	defer func() {
+		for _, c := range subs {
+			c.close()
+		}
+	}()
 	if err != nil {
 		return FanoutResult{}, err
 	}
@@ -66,7 +76,7 @@ func Fanout(ctx context.Context, s Server, d Dialect, o FanoutOptions) (FanoutRe
 	var readers sync.WaitGroup
 	for _, c := range subs {
 		readers.Go(func() {
-			n, err := c.countMessages(o.Messages, nil)
+			n, err := c.messages(o.Messages)
 			received.Add(int64(n))
 			if err != nil {
 				failed <- err
@@ -74,7 +84,9 @@ func Fanout(ctx context.Context, s Server, d Dialect, o FanoutOptions) (FanoutRe
 		})
 	}
 	if err := pub[0].publishWindowed(o); err != nil {
-		closeAll(subs)
+		for _, c := range subs {
+			c.close()
+		}
 		readers.Wait()
 		return FanoutResult{}, err
 	}
@@ -87,7 +99,7 @@ func Fanout(ctx context.Context, s Server, d Dialect, o FanoutOptions) (FanoutRe
 	default:
 	}
 	r := FanoutResult{
-		Subscribers: o.Subscribers, Messages: o.Messages, Payload: o.Payload, Window: o.Window,
+		Door: o.Door, Subscribers: o.Subscribers, Messages: o.Messages, Payload: o.Payload, Window: o.Window,
 		Deliveries: received.Load() + int64(o.Messages), Seconds: elapsed.Seconds(),
 	}
 	r.PerSecond = float64(r.Deliveries) / r.Seconds
@@ -119,7 +131,6 @@ func (c *conn) countMessages(n int, got func(int)) (int, error) {
 
 // publishWindowed publishes and keeps the messages that have not come back to this connection within the window.
 func (c *conn) publishWindowed(o FanoutOptions) error {
-	payload := make([]byte, o.Payload)
 	back := make(chan int, o.Messages)
 	failed := make(chan error, 1)
 	var reader sync.WaitGroup
@@ -132,7 +143,7 @@ func (c *conn) publishWindowed(o FanoutOptions) error {
 	writer := &conn{nc: c.nc, d: c.d}
 	open := 0
 	var msg []byte
-	for range o.Messages {
+	for i := range o.Messages {
 		for open >= o.Window {
 			select {
 			case n := <-back:
@@ -141,7 +152,7 @@ func (c *conn) publishWindowed(o FanoutOptions) error {
 				return err
 			}
 		}
-		msg = c.d.Publish(msg[:0], o.Topic, payload)
+		msg = c.d.Publish(msg[:0], o.Topic, appendNumbered(nil, uint64(i), o.Payload))
 		if err := writer.send(msg); err != nil {
 			c.nc.Close()
 			return err
@@ -154,34 +165,42 @@ func (c *conn) publishWindowed(o FanoutOptions) error {
 // connectAll connects n clients, a few at a time, each subscribed to its topic.
 func connectAll(ctx context.Context, s Server, d Dialect, n int, topic func(int) string, buf int) ([]*conn, error) {
 	conns := make([]*conn, n)
+	err := each(n, func(i int) error {
+		c, err := dial(ctx, s, d, buf)
+		if err != nil {
+			return err
+		}
+		conns[i] = c
+		return c.ask(d.Subscribe(topic(i)))
+	})
+	return conns, err
+}
+
+// each calls f for 0 to n-1, a few at a time, and stops after an error.
+func each(n int, f func(int) error) error {
 	work := make(chan int, n)
 	for i := range n {
 		work <- i
 	}
 	close(work)
 	errs := make(chan error, 64)
-	var dialers sync.WaitGroup
+	var workers sync.WaitGroup
 	for range 64 {
-		dialers.Go(func() {
+		workers.Go(func() {
 			for i := range work {
-				c, err := dial(ctx, s, d, buf)
-				if err == nil {
-					conns[i] = c
-					err = c.ask(d.Subscribe(topic(i)))
-				}
-				if err != nil {
+				if err := f(i); err != nil {
 					errs <- err
 					return
 				}
 			}
 		})
 	}
-	dialers.Wait()
+	workers.Wait()
 	select {
 	case err := <-errs:
-		return conns, err
+		return err
 	default:
-		return conns, nil
+		return nil
 	}
 }
 
