@@ -12,12 +12,22 @@ func (b *Broker) RingBytes() (charged, held int64) {
 		for i := range c.n.Load() {
 			e := &c.entries[i]
 			held += entryOverhead - entrySlot + int64(len(e.topic))
-			if e.body.Load() != nil {
+			if p := e.body.Load(); p != nil {
 				held += e.bodyCost
+				if f := p.form.Load(); f != nil {
+					held += f.cost
+				}
 			}
 		}
 	}
 	return r.bytes, held
+}
+
+// FormBytes is what of the ring is for forms.
+func (b *Broker) FormBytes() int64 {
+	b.ring.mu.Lock()
+	defer b.ring.mu.Unlock()
+	return b.ring.formed
 }
 
 // ShardsPassed are the last entries that the shards have passed.
