@@ -171,6 +171,11 @@ func TestEveryOtherMistakeIsExplainedThroughEveryDoor(t *testing.T) {
 			"upgrade":  func(d *doors) told { return d.upgrade("/ws", rebound) },
 			"events":   func(d *doors) told { return d.request("GET", subscribePath, "", bearer, eventStream, rebound) },
 		}},
+		{"a cookie that is too large", "headers_too_large", `found \d+ bytes of headers, the limit is 16384; Cookie has 200\d\d of them`, 431, map[string]func(*doors) told{
+			"HTTP":    func(d *doors) told { return d.request("POST", "/v1/topics/orders.1", "1", "Cookie: "+large[:20000]) },
+			"upgrade": func(d *doors) told { return d.upgrade("/ws", "Cookie: "+large[:20000]) },
+			"events":  func(d *doors) told { return d.request("GET", subscribePath, "", "Cookie: "+large[:20000], eventStream) },
+		}},
 		{"token in the URL", "token_in_url", `the URL carries a token in parameter "(access_token|…|x)"; it was not looked at`, 400, map[string]func(*doors) told{
 			"HTTP":     func(d *doors) told { return d.request("POST", "/v1/topics/orders.1?access_token="+good, "1") },
 			"retained": func(d *doors) told { return d.request("GET", "/v1/topics/orders.1?x="+good, "") },

@@ -177,6 +177,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 func (h *Handler) serveWebSocket(r *request) {
 	err := h.rules.CheckHost(r.Request)
 	if err == nil {
+		err = webrules.HeaderSize(r.Request)
+	}
+	if err == nil {
 		err = webrules.TokenInURL(r.Request)
 	}
 	if err != nil {
@@ -191,6 +194,9 @@ func (h *Handler) guard(r *request) *protocol.Error {
 		return err
 	}
 	if err := h.rules.CheckOrigin(r.Request); err != nil {
+		return err
+	}
+	if err := webrules.HeaderSize(r.Request); err != nil {
 		return err
 	}
 	return webrules.TokenInURL(r.Request)

@@ -156,7 +156,7 @@ func (s *server) httpServer(h http.Handler) *http.Server {
 		Handler:           front.Unwrapped(h),
 		ReadHeaderTimeout: 5 * time.Second, // and as much for a TLS handshake
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    64 << 10, // the doors refuse a quarter of that, in words
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // strangers' mistakes
 	}
 }
