@@ -127,6 +127,10 @@ func (s *server) openPublic(m mode) error {
 	}
 	s.api = api
 	s.ws = ws.New(s.broker, ws.Options{Rules: api.Rules(), Logger: s.log, PacketBytes: int(s.cfg.Limits.Payload) + packetRoom})
+	if inTheClear(s.cfg) {
+		s.log.Warn("tokens cross the network unencrypted", "addr", s.cfg.Listen,
+			"hint", "configure tls, or listen on loopback behind a proxy that speaks TLS and list it in trusted_proxies")
+	}
 	api.HandleWebSocket(s.ws)
 	api.HandlePages(pages(m))
 	s.public.http = s.httpServer(api)
@@ -156,7 +160,7 @@ func (s *server) httpServer(h http.Handler) *http.Server {
 		Handler:           front.Unwrapped(h),
 		ReadHeaderTimeout: 5 * time.Second, // and as much for a TLS handshake
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10, // the doors refuse a quarter of that, in words
+		MaxHeaderBytes:    64 << 10,                                            // the doors refuse a quarter of that, in words
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // strangers' mistakes
 	}
 }

@@ -33,6 +33,12 @@ func (s *server) secure(d *door, t config.TLS) error {
 	return nil
 }
 
+// inTheClear reports whether tokens of clients cross a network unencrypted, as far as the configuration shows: a proxy that speaks TLS
+// would be listed.
+func inTheClear(c *config.Config) bool {
+	return c.HasAuth() && !c.TLS.On() && !config.IsLoopback(c.Listen) && len(c.TrustedProxies) == 0
+}
+
 // wrongScheme has a client counted and logged that spoke TLS where there is none, or the reverse.
 func (s *server) wrongScheme(remote string, e *protocol.Error) {
 	s.broker.Refused(broker.Refusal{Code: e.Code, Detail: e.Detail, Hint: e.Hint, Transport: "http", Remote: remote})
