@@ -21,6 +21,7 @@ type core struct {
 	*broker.Broker
 	authenticate func(broker.Credentials) (*broker.Identity, error)
 	publish      func(broker.PublishRequest) (protocol.Published, error)
+	opened       func(*broker.Session)
 
 	mu        sync.Mutex
 	published []broker.PublishRequest
@@ -35,6 +36,14 @@ func (c *core) Authenticate(ctx context.Context, creds broker.Credentials) (*bro
 		return c.authenticate(creds)
 	}
 	return c.Broker.Authenticate(ctx, creds)
+}
+
+func (c *core) Open(conn broker.Conn, info broker.ConnInfo) (*broker.Session, error) {
+	s, err := c.Broker.Open(conn, info)
+	if err == nil && c.opened != nil {
+		c.opened(s)
+	}
+	return s, err
 }
 
 func (c *core) Publish(ctx context.Context, id *broker.Identity, r broker.PublishRequest) (protocol.Published, error) {

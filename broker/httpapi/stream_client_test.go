@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -151,5 +152,12 @@ func eventually(t *testing.T, what string, f func() bool) {
 		case <-late:
 			t.Fatalf("not found within 10 s: %s", what)
 		}
+	}
+}
+
+func decodeJSON(t *testing.T, text string, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		t.Fatalf("%s: %v", text, err)
 	}
 }
