@@ -16,7 +16,7 @@ export default defineConfig({
   globalSetup: './support/build.js',
   timeout: 90_000,
   expect: { timeout: 20_000 },
-  workers: 1, // some ports are fixed, and the machine is small
+  workers: 2, // of files: the tests of one file run one after another, so that only one of them uses a fixed port
   forbidOnly: true,
   reporter: process.env.CARILLON_JUNIT ? [['list'], ['junit', { outputFile: process.env.CARILLON_JUNIT }]] : 'list',
   use: {

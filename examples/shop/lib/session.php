@@ -6,7 +6,7 @@ declare(strict_types=1);
 const USERS = [
     '42' => ['name' => 'Ada', 'staff' => false],
     'zoe.k@example.com' => ['name' => 'Zoë', 'staff' => false],
-    'office' => ['name' => 'Back office', 'staff' => true],
+    'office' => ['name' => 'Mia', 'staff' => true],
 ];
 const PASSWORD_HASH = '$2y$10$O13e1M.k1MCPohrS4YpvNu/7b5GTBPPVVtJcUXgmXRCZvsQtpmYie';
 
