@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func TestEveryDoorSpeaksTLS(t *testing.T) {
 // TestAStalledReaderOverTLSHurtsNobody has a client that never reads while more is sent to it than the sockets hold, and another
 // that gets everything meanwhile.
 func TestAStalledReaderOverTLSHurtsNobody(t *testing.T) {
-	f := openTLS(t, "limits: {ring: 1MiB, publish_rate: unlimited, publish_bytes: unlimited}\n")
+	f := openTLS(t, "limits: {ring: 1MiB, publish_rate: unlimited, publish_bytes: unlimited, drain: 5s, drain_spread: 100ms}\n")
 	good := token(t, "main", mistakesSecret, nil)
 	stalled, err := tls.Dial("tcp", f.b.listen, &tls.Config{RootCAs: f.ca, ServerName: "localhost"})
 	if err != nil {
@@ -94,5 +95,18 @@ func TestAStalledReaderOverTLSHurtsNobody(t *testing.T) {
 	}
 	if err := <-sent; err != nil || got != count {
 		t.Errorf("%d of %d messages, %v", got, count, err)
+	}
+
+	// It does not hold up the end either.
+	if err := reader.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := f.b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-f.b.exited:
+	case <-time.After(20 * time.Second):
+		t.Error("the broker drains for ever")
 	}
 }
