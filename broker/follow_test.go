@@ -80,9 +80,9 @@ func TestAStreamFromAnotherRunIsToldOneGap(t *testing.T) {
 				retain(t, b, "a.x", "1")
 				retain(t, b, "b", "2")
 				after := tt.position(b.Position())
-				c := brokertest.Follow(t, b, broker.Everybody(), broker.FollowRequest{Filters: []string{"a.*", "b"}, After: &after, Fresh: []string{"b"}})
+				c := brokertest.Follow(t, b, broker.Everybody(), broker.FollowRequest{Filters: []string{"a.*", ">"}, After: &after, Fresh: []string{">"}})
 				wantArrived(t, c, fmt.Sprintf("ping @%d", after.Seq), "gap 0 "+tt.reason,
-					"replay 1 retained 1", `message 1 a.x "1"`, "end 1 reset", "replay 2 retained 1", `message 2 b "2"`, "end 2",
+					"replay 1 retained 1", `message 1 a.x "1"`, "end 1 reset", "replay 2 retained 2", `message 1 a.x "1"`, `message 2 b "2"`, "end 2",
 					"resumed 1 @2", "resumed 2 @2")
 			})
 		})
@@ -176,6 +176,32 @@ func TestAStreamTellsNoPositionWhileASnapshotIsMissing(t *testing.T) {
 		}
 		if !stream.Live() {
 			t.Error("found the stream not live")
+		}
+	})
+}
+
+// A stream that asks for its position while it is being handed back to its shard is told it.
+func TestAStreamIsToldItsPositionWhileItIsHandedBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, broker.Options{Shards: 1})
+		c := brokertest.Follow(t, b, broker.Everybody(), broker.FollowRequest{Filters: []string{"a"}, NoRetained: true})
+		wantArrived(t, c, "resumed 1 @0")
+		c.Shut()
+		for range 200 {
+			publish(t, b, "a", kib(1))
+			synctest.Wait()
+		}
+		free, free2 := b.HoldShards(), b.HoldShards()
+		c.Session.Locate() // behind the second hold, and before what is urgent when that ends
+		free()
+		c.Allow(200<<10 - 8<<10) // its drainer has read all, and waits for the socket
+		synctest.Wait()
+		free2()
+		synctest.Wait()
+		c.Open()
+		lines := arrived(c)
+		if last := lines[len(lines)-1]; last != "ping @200" {
+			t.Errorf("found %s in the end, wanted the position", last)
 		}
 	})
 }
