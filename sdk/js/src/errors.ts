@@ -40,7 +40,7 @@ export class CarillonError extends Error {
   readonly _number: number
 
   constructor(code: CarillonError['code'], detail = '', { number = 0, hint = '', retryAfter, cause }: ErrorDetails = {}) {
-    super(detail ? `${code}: ${detail}` : code, { cause })
+    super(detail ? `${code}: ${detail}` : code, cause ? { cause } : undefined)
     this.code = code
     this.detail = detail
     this.hint = hint

@@ -189,3 +189,9 @@ export function short(e: Event): unknown {
   if (e.type === 'gap') return { gap: e.reason, ...(e.count !== undefined && { count: e.count }) }
   return e.type === 'snapshot' && e.reset ? 'reset' : e.type
 }
+
+/** quiet is p, whose rejection somebody will look at later. */
+export function quiet<T>(p: Promise<T>): Promise<T> {
+  p.catch(() => {})
+  return p
+}

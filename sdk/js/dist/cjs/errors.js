@@ -8,7 +8,7 @@ exports.report = report;
 /** Every failure that the client reports. Match `code` alone, never the text. */
 class CarillonError extends Error {
     constructor(code, detail = '', { number = 0, hint = '', retryAfter, cause } = {}) {
-        super(detail ? `${code}: ${detail}` : code, { cause });
+        super(detail ? `${code}: ${detail}` : code, cause ? { cause } : undefined);
         this.name = 'CarillonError';
         this.code = code;
         this.detail = detail;

@@ -1,7 +1,7 @@
 /** Every failure that the client reports. Match `code` alone, never the text. */
 export class CarillonError extends Error {
     constructor(code, detail = '', { number = 0, hint = '', retryAfter, cause } = {}) {
-        super(detail ? `${code}: ${detail}` : code, { cause });
+        super(detail ? `${code}: ${detail}` : code, cause ? { cause } : undefined);
         this.name = 'CarillonError';
         this.code = code;
         this.detail = detail;

@@ -1,0 +1,410 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { CarillonError } from '../src/errors.js'
+import type { Message } from '../src/message.js'
+import type { Options } from '../src/options.js'
+import { cursorOf } from '../src/position.js'
+import { msgpack } from '../src/writer.js'
+import { at, epoch2, FakeBroker, message, record, settled, type Socket, token } from './fake.js'
+
+const code = (want: string) => (error: unknown) => error instanceof CarillonError && error.code === want
+
+/** live is a subscription to "a" without retained values that is live, and what it has seen. */
+async function live(b: FakeBroker, options: Options = {}) {
+  const { c, socket } = await b.connected(options)
+  const s = c.subscribe('a', { retained: false })
+  await settled()
+  await socket.packets([4, socket.take(3)[1], token(0)])
+  return { c, socket, s }
+}
+
+test('retained values, the log behind them and live messages come in order', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const s = c.subscribe('a.*')
+  const seen = record(s)
+  await settled()
+  assert.deepEqual(socket.take(3), [3, 1, 'a.*'])
+  await socket.packets([4, 1, token(5)])
+  await s.ready
+  await socket.packets([10, 1, 1, 1], message(2, 'a.x'), [11, 1], [10, 1, 1, 0], message(6, 'a.x'), [12, 1, token(6)], message(7, 'a.x'), message(8, 'b'))
+  assert.deepEqual(seen, [{ retained: 2 }, 'snapshot', 6, 'live', 7])
+})
+
+test('a message says all that belongs to it', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b)
+  const seen: Message[] = []
+  s.on('message', (m) => seen.push(m))
+  await socket.packets([9, 3, 2, 'a', Buffer.from('{"a":1}'), 1_767_225_600_000, { type: 'application/json', headers: { __proto__: undefined, ['a']: 'b' }, retain: true }])
+  const { cursor, headers, ...m } = seen[0]!
+  assert.deepEqual(m, { type: 'message', topic: 'a', data: { a: 1 }, error: undefined, contentType: 'application/json', time: 1_767_225_600_000, retain: true, retained: false })
+  assert.deepEqual({ ...headers }, { a: 'b' })
+  assert.equal(cursor, cursorOf(at(3, 2)))
+})
+
+test('what cannot be decoded is handed out as bytes with the error', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b)
+  const seen: Message[] = []
+  s.on('message', (m) => seen.push(m))
+  const wrong = Buffer.from('ddffffffff', 'hex')
+  await socket.packets([9, 1, 0, 'a', wrong, 1], [9, 2, 0, 'a', Buffer.from('{'), 1, { type: 'application/json' }], [9, 3, 0, 'a', Buffer.from('ff', 'hex'), 1, { type: 'text/plain' }])
+  assert.deepEqual(seen.map((m) => [Buffer.from(m.data as Uint8Array).toString('hex'), m.error instanceof Error]), [['ddffffffff', true], ['7b', true], ['ff', true]])
+})
+
+test('names that mean something to JavaScript are plain data', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b)
+  const seen: Message[] = []
+  s.on('message', (m) => seen.push(m))
+  const evil = msgpack(new Map([['__proto__', new Map([['polluted', 1]])]]))
+  await socket.packets([9, 1, 0, 'a', evil, 1, new Map([['headers', new Map([['__proto__', 'x'], ['constructor', 'y']])]])])
+  assert.equal(({} as { polluted?: number }).polluted, undefined)
+  assert.deepEqual(Object.keys(seen[0]!.data as object), ['__proto__'])
+  assert.deepEqual(Object.entries(seen[0]!.headers), [['__proto__', 'x'], ['constructor', 'y']])
+})
+
+test('a subscription is there for the callback given to subscribe', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const seen: unknown[] = []
+  const s = c.subscribe('a', (m) => seen.push(m.data), { retained: false })
+  await settled()
+  await socket.packets([4, 1, token(0)], message(1, 'a'), message(2, 'a'))
+  assert.deepEqual(seen, [1, 2])
+  s.close()
+  await settled()
+  socket.take(3)
+  assert.deepEqual(socket.take(5).slice(2), [1])
+  await socket.packets(message(3, 'a'), [6, 2])
+  assert.deepEqual(seen, [1, 2])
+})
+
+test('a callback never runs where the client reads, and one that throws or rejects hurts nobody', async (t) => {
+  const log = t.mock.method(console, 'error', () => {})
+  const b = new FakeBroker()
+  const { socket, s } = await live(b)
+  const seen: unknown[] = []
+  let reading = false
+  s.on('message', (m) => {
+    assert.ok(!reading)
+    if (m.data === 1) throw new Error('mine')
+  })
+  s.on('message', async (m) => {
+    if (m.data === 2) throw new Error('mine too')
+  })
+  s.on('message', (m) => void seen.push(m.data))
+  reading = true
+  socket.raw(Buffer.concat([1, 2, 3].map((n) => msgpack(message(n, 'a')))))
+  reading = false
+  await settled()
+  assert.deepEqual(seen, [1, 2, 3])
+  assert.equal(log.mock.callCount(), 2)
+})
+
+test('the next message waits for the promise of a callback', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b)
+  const seen: unknown[] = []
+  let go!: () => void
+  s.on('message', (m) => {
+    seen.push(m.data)
+    return m.data === 1 ? new Promise<void>((resolve) => (go = resolve)) : undefined
+  })
+  await socket.packets(message(1, 'a'), message(2, 'a'))
+  assert.deepEqual(seen, [1])
+  go()
+  await settled()
+  assert.deepEqual(seen, [1, 2])
+})
+
+test('a listener can be taken away', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b)
+  const seen: unknown[] = []
+  const off = s.on('message', (m) => seen.push(m.data))
+  await socket.packets(message(1, 'a'))
+  off()
+  await socket.packets(message(2, 'a'))
+  assert.deepEqual(seen, [1])
+})
+
+test('leaving the loop ends the subscription', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const loop = (async () => {
+    for await (const m of c.subscribe('a', { retained: false })) if (m.data === 2) break
+  })()
+  await settled()
+  await socket.packets([4, 1, token(0)], message(1, 'a'), message(2, 'a'), message(3, 'a'))
+  await loop
+  await settled()
+  socket.take(3)
+  assert.deepEqual(socket.take(5), [5, 2, 1])
+})
+
+test('a signal ends the subscription and its iteration, without an error', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const abort = new AbortController()
+  const s = c.subscribe('a', { signal: abort.signal, retained: false })
+  const seen = record(s)
+  await settled()
+  await socket.packets([4, 1, token(0)], message(1, 'a'))
+  abort.abort()
+  await settled()
+  assert.deepEqual(seen, [1, 'end'])
+  socket.take(3)
+  socket.take(5)
+  const late = c.subscribe('a', { signal: abort.signal })
+  await settled()
+  assert.deepEqual(socket.sent, [])
+  await assert.rejects(late.ready, code('closed'))
+})
+
+test('there is one reader', async () => {
+  const b = new FakeBroker()
+  const { s } = await live(b)
+  record(s)
+  await assert.rejects(async () => {
+    for await (const m of s) assert.fail(String(m))
+  }, TypeError)
+})
+
+test('a subscription that is refused is ended with the reason, and others are not', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const bad = c.subscribe('secret')
+  const seen = record(bad)
+  const heard: string[] = []
+  const other = c.subscribe('other', () => {})
+  other.on('error', (e) => heard.push(e.code))
+  const good = record(c.subscribe('a', { retained: false }))
+  await settled()
+  await socket.packets([23, 1, 4402, 'forbidden', 'no grant'], [23, 2, 4409, 'subscription_limit', ''], [4, 3, token(0)], message(1, 'a'))
+  assert.match(String(seen[0]), /forbidden: no grant/)
+  await assert.rejects(bad.ready, code('forbidden'))
+  assert.deepEqual(heard, ['subscription_limit'])
+  assert.deepEqual(good, [1])
+})
+
+test('an error that nobody listens to is logged', async (t) => {
+  const log = t.mock.method(console, 'error', () => {})
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  c.subscribe('secret', () => {})
+  await settled()
+  await socket.packets([23, 1, 4402, 'forbidden', 'no grant'])
+  assert.equal(log.mock.callCount(), 1)
+})
+
+test('what is wrong with a filter or a cursor is found at once', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  await assert.rejects(c.subscribe('a..b').ready, code('bad_filter'))
+  await assert.rejects(c.subscribe('a', { from: 'nonsense' }).ready, code('bad_position'))
+  await settled()
+  assert.deepEqual(socket.sent, [])
+})
+
+test('a refusal for now is asked again after the time it names and the backoff', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const seen = record(c.subscribe('a', { retained: false }))
+  await settled()
+  socket.take(3)
+  await socket.packets([23, 1, 4302, 'not_ready', '', { retry_after: 1000 }])
+  await b.clock.advance(1249)
+  assert.deepEqual(socket.sent, [])
+  await b.clock.advance(1)
+  const [, id] = socket.take(3)
+  await socket.packets([4, id, token(0)], message(1, 'a'))
+  assert.deepEqual(seen, [1])
+})
+
+test('an unsubscribe that is refused for now is repeated', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b)
+  s.close()
+  await settled()
+  const [, id] = socket.take(5)
+  await socket.packets([23, id, 4300, 'rate_limited', ''])
+  await b.clock.advance(1000)
+  assert.deepEqual(socket.take(5).slice(2), [1])
+})
+
+test('a subscription goes on after a cursor that the application kept', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const seen = record(c.subscribe('a', { from: cursorOf(at(3)) }))
+  await settled()
+  assert.deepEqual(socket.take(3), [3, 1, 'a', { position: token(3) }])
+  await socket.packets([4, 1, token(3)], [10, 1, 1, 0], message(4, 'a'), [12, 1, token(5)])
+  assert.deepEqual(seen, [4, 'live'])
+})
+
+test('a gap is told in its place, with what is known of it', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b)
+  const seen = record(s)
+  const gaps: unknown[] = []
+  s.on('gap', (g) => gaps.push(g))
+  await socket.packets(message(1, 'a'), [13, 0, 'trimmed', token(1), token(9), { count: 8 }], message(10, 'a'))
+  assert.deepEqual(seen, [1, { gap: 'trimmed', count: 8 }, 10])
+  assert.deepEqual(gaps, [{ type: 'gap', filter: 'a', reason: 'trimmed', from: cursorOf(at(1)), to: cursorOf(at(9)), count: 8 }])
+})
+
+test('after a restart of the broker there is one gap, then the retained values again, then what is live', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const seen = record(c.subscribe('a'))
+  await settled()
+  await socket.packets([4, 1, token(0)], [11, 1], [12, 1, token(0)], message(1, 'a'))
+  await socket.drop()
+  await b.clock.advance(250)
+  const again = await b.accept([2, 's2', token(0, 0, epoch2), 0])
+  again.take(1)
+  assert.deepEqual(again.take(3), [3, 2, 'a', { position: token(1) }])
+  const to = token(0, 0, epoch2)
+  await again.packets([4, 2, token(1)], [13, 2, 'epoch', token(1), to], [10, 2, 1, 1], message(0, 'a', 'kept'), [11, 2, { reset: true }], [12, 2, to], message(1, 'a', 'new'))
+  assert.deepEqual(seen, ['snapshot', 'live', 1, { gap: 'epoch' }, { retained: 'kept' }, 'reset', 'live', 'new'])
+})
+
+test('a cut within the retained values starts them afresh, and says so', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const seen = record(c.subscribe('a.*'))
+  await settled()
+  await socket.packets([4, 1, token(5)], [10, 1, 2, 1], message(2, 'a.x'))
+  await socket.drop()
+  await b.clock.advance(250)
+  const again = await b.accept([2, 's2', token(9), 0])
+  again.take(1)
+  assert.deepEqual(again.take(3), [3, 2, 'a.*'])
+  await again.packets([4, 2, token(9)], [10, 2, 1, 1], message(2, 'a.x'), [11, 2], [12, 2, token(9)])
+  assert.deepEqual(seen, [{ retained: 2 }, { gap: 'snapshot' }, { retained: 2 }, 'reset', 'live'])
+})
+
+test('what is replayed a second time is not delivered again', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b)
+  const seen = record(s)
+  await socket.packets(message(1, 'a'), message(2, 'a'), message(2, 'a'), message(1, 'a'), message(3, 'a'))
+  assert.deepEqual(seen, [1, 2, 3])
+})
+
+test('two subscriptions that match are each handed the one message', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const one = record(c.subscribe('a.*', { retained: false }))
+  const two = record(c.subscribe('>', { retained: false }))
+  await settled()
+  await socket.packets([4, 1, token(0)], [4, 2, token(0)], message(1, 'a.b'), message(2, '$sys.x'))
+  assert.deepEqual([one, two], [[1], [1]])
+})
+
+/** take reads n events by hand. */
+async function take(s: AsyncIterator<{ type: string }>, n: number): Promise<unknown[]> {
+  const seen = []
+  while (seen.length < n) {
+    const { value } = await s.next()
+    seen.push(value.type === 'message' ? value.data : value.type)
+  }
+  return seen
+}
+
+test('a message that is full of packets does not park an application that reads', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b, { buffer: { messages: 4 } })
+  const seen = record(s)
+  await socket.packets(...Array.from({ length: 100 }, (_, i) => message(i + 1, 'a')))
+  await b.clock.advance(1)
+  assert.equal(seen.length, 100)
+  assert.deepEqual(socket.sent, [])
+})
+
+test('a slow application leaves the stream after 100 ms and resumes where it was, when it has caught up; others do not wait', async () => {
+  const b = new FakeBroker()
+  const { c, socket, s } = await live(b, { buffer: { messages: 4 } })
+  const other = record(c.subscribe('b', { retained: false }))
+  await settled()
+  await socket.packets([4, socket.take(3)[1], token(0)])
+  await socket.packets(...[1, 2, 3, 4, 5].map((n) => message(n, 'a')))
+  await socket.packets(message(6, 'b'))
+  assert.deepEqual(other, [])
+  await b.clock.advance(100)
+  assert.deepEqual(other, [6])
+  assert.deepEqual(socket.take(5).slice(2), [1], 'it unsubscribes')
+
+  const events = s.events()
+  assert.deepEqual(await take(events, 3), [1, 2, 3])
+  await settled()
+  const [, id, filter, options] = socket.take(3)
+  assert.deepEqual([filter, options], ['a', { position: token(4), retained: false }])
+  await socket.packets([4, id, token(4)], [10, id, 1, 0], message(5, 'a'), [12, id, token(6)], message(7, 'a'))
+  assert.deepEqual(await take(events, 4), [4, 5, 'live', 7])
+})
+
+test('the bytes of messages count as well', async () => {
+  const b = new FakeBroker()
+  const { socket } = await live(b, { buffer: { bytes: 5000 } })
+  const big = (n: number) => [9, n, 0, 'a', new Uint8Array(2000), 1, { type: 'x/y' }]
+  await socket.packets(big(1), big(2), big(3))
+  await b.clock.advance(100)
+  assert.deepEqual(socket.take(5).slice(2), [1])
+})
+
+test('a gap that finds no room is told when the subscription resumes', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b, { buffer: { messages: 1 } })
+  await socket.packets(message(1, 'a'), [13, 0, 'trimmed', token(1), token(9)])
+  await b.clock.advance(100)
+  socket.take(5)
+  const events = s.events()
+  assert.deepEqual(await take(events, 1), [1])
+  await settled()
+  assert.deepEqual(socket.take(3)[3], { position: token(1), retained: false })
+})
+
+test('a snapshot is held whole, however large it is', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected({ buffer: { messages: 2 } })
+  const s = c.subscribe('a')
+  await settled()
+  await socket.packets([4, 1, token(0)], [10, 1, 5, 1], ...[1, 2, 3, 4, 5].map((n) => message(n, 'a')), [11, 1])
+  const seen = record(s)
+  await settled()
+  assert.equal(seen.length, 6)
+})
+
+test('a subscription that is closed while it waits for its application lets the others go on', async () => {
+  const b = new FakeBroker()
+  const { c, socket, s } = await live(b, { buffer: { messages: 1 } })
+  const other = record(c.subscribe('b', { retained: false }))
+  await settled()
+  await socket.packets([4, socket.take(3)[1], token(0)])
+  await socket.packets(message(1, 'a'), message(2, 'a'), message(3, 'b'))
+  s.close()
+  await settled()
+  assert.deepEqual(other, [3])
+})
+
+test('what comes behind a connection that is lost while an application is slow is not lost', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b, { buffer: { messages: 1 } })
+  await socket.packets(message(1, 'a'), message(2, 'a'))
+  void socket.drop()
+  await b.clock.advance(100)
+  await b.clock.advance(250)
+  const events = s.events()
+  const again: Socket = await b.accept([2, 's2', token(2), 0])
+  assert.deepEqual(await take(events, 1), [1])
+  await settled()
+  again.take(1)
+  const [, id, , options] = again.take(3)
+  assert.deepEqual(options, { position: token(1), retained: false })
+  await again.packets([4, id, token(1)], [10, id, 1, 0], message(2, 'a'), [12, id, token(2)])
+  assert.deepEqual(await take(events, 2), [2, 'live'])
+})
