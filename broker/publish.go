@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -116,6 +117,10 @@ func (p *publication) atOnce() (ack protocol.Published, answered bool, err *prot
 func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
 	if err := asError(protocol.ValidateTopic(r.Topic)); err != nil {
 		return err
+	}
+	if strings.HasPrefix(r.Topic, "$sys.") {
+		return protocol.Errorf(protocol.CodeForbidden, "topic %q is one of the broker's own; nobody may publish to it", r.Topic).
+			WithHint("Publish to a topic that does not begin with $sys.")
 	}
 	if !id.CanPublish(r.Topic) {
 		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers publishing to %q", id.name(), r.Topic)

@@ -105,6 +105,10 @@ func TestEveryOtherMistakeIsExplainedThroughEveryDoor(t *testing.T) {
 			},
 			"poll": func(d *doors) told { return d.request("GET", "/v1/subscribe?filter=secret.%3E&mode=poll", "", bearer) },
 		}},
+		{"a topic of the broker's own", "forbidden", `topic "\$sys\.x" is one of the broker's own; nobody may publish to it`, 403, map[string]func(*doors) told{
+			"HTTP":    func(d *doors) told { return d.request("POST", "/v1/topics/$sys.x", "1", bearer) },
+			"publish": func(d *doors) told { return d.packet(good, &protocol.Publish{ID: 1, Topic: "$sys.x"}) },
+		}},
 		{"bad topic", "bad_topic", `level 2 (is empty|has .*), wanted .*`, 400, map[string]func(*doors) told{
 			"HTTP":     func(d *doors) told { return d.request("POST", "/v1/topics/orders.*", "1", bearer) },
 			"retained": func(d *doors) told { return d.request("GET", "/v1/topics/orders.%20x", "", bearer) },

@@ -204,7 +204,7 @@ var table = []CodeInfo{
 		CodeForbidden, "forbidden", 403,
 		"The session has no right to do this.",
 		"No grant covers the topic or filter, or the topic is one of the broker's own, below $sys.",
-		"Use a token with a grant that covers what the detail names; nobody may publish to $sys. topics.",
+		"Use a token with a grant that covers what the detail names.",
 	},
 	{
 		CodeTooLarge, "too_large", 413,
