@@ -10,12 +10,15 @@
 //	handleSubscribe -> shard.subscribe -> startNow -> goLive                     when little or nothing has to be sent first,
 //	handleSubscribe -> shard.subscribe -> drain -> readStarting -> shard.take    when a cursor of its own has to catch up.
 //
+// A session that only receives, over HTTP, goes Follow -> shard.follow -> drain -> readLag -> shard.takeBack: it begins as one that lags.
+//
 // The ring is the log of recent messages (ring.go). A shard per CPU tails it for its sessions and writes to their sockets
 // without waiting (shard.go). A session whose socket is full becomes a lagging reader: its drainer reads the log from its own
 // cursor until the shard takes it back (outbox.go, lag.go). What must outlive the broker is committed by a Store first and comes
 // back through one feed (commit.go, feed.go).
 //
 // The package opens no sockets and starts no processes: a transport gives it Conns, Options give it an Authenticator and a Store.
-// Lock order: committer.mu, Session.mu, ring.mu, retained.mu; shard.mu, registry.mu, soon.mu, Broker.runMu and counters.mu are held
-// alone or last. No lock is held while calling out, but for Conn.Write, which does not wait.
+// Lock order: committer.mu, Session.mu, Broker.forming, ring.mu, retained.mu; shard.mu, registry.mu, soon.mu, Broker.runMu and
+// counters.mu are held alone or last. No lock is held while calling out, but for Conn.Write, which does not wait, and the encode of
+// a Form, which computes.
 package broker
