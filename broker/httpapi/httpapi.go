@@ -3,7 +3,8 @@
 //
 // A request goes Handler.ServeHTTP -> guard (Host, Origin, token in the URL) -> route -> a handleX -> authenticate -> readBody ->
 // Broker. Every refusal, whatever its reason, is an RFC 9457 problem document written by Handler.refuse. Who receives gets a session:
-// handleSubscribe -> serveStream, which takes the connection out of net/http, or servePoll. The package opens no listener: newly accepted connections, header time-outs and TLS are its caller's; the time a body may take is its own.
+// handleSubscribe -> serveStream, which takes the connection out of net/http, or servePoll. The package opens no listener: newly
+// accepted connections, header time-outs and TLS are its caller's; the time a body may take is its own.
 package httpapi
 
 import (
