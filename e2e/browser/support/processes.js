@@ -64,6 +64,11 @@ export class House {
   #processes = []
   #dir = mkdtempSync(join(tmpdir(), 'carillon-browser-'))
 
+  /** What is killed leaves its temporary files where end() takes them away. */
+  get #temporary() {
+    return { TMPDIR: this.#dir }
+  }
+
   /** Of the broker and of the shop. */
   get keyFile() {
     const file = join(this.#dir, 'carillon.key')
@@ -78,14 +83,14 @@ export class House {
   /** dev runs `carillon dev`, on its own port unless told another one. */
   dev(port, ...args) {
     const at = port ? ['--listen', `127.0.0.1:${port}`] : []
-    return this.#started(run('carillon dev', process.env.CARILLON_BIN, ['dev', ...at, '--admin-listen', 'none', ...args], /carillon: ready/))
+    return this.#started(run('carillon dev', process.env.CARILLON_BIN, ['dev', ...at, '--admin-listen', 'none', ...args], /carillon: ready/, { env: this.#temporary }))
   }
 
   /** shopBroker runs the broker with the shop's own configuration, for pages of that origin. */
   shopBroker(port, origin, dataDir) {
     this.keyFile // beside the working folder, as the configuration wants it
     const args = ['serve', '-c', join(root, 'examples/shop/carillon.yaml'), '--listen', `127.0.0.1:${port}`, '--admin-listen', 'none', '--data-dir', dataDir]
-    return this.#started(run('carillon serve', process.env.CARILLON_BIN, args, /carillon: ready/, { cwd: this.#dir, env: { CARILLON_ORIGINS: origin } }))
+    return this.#started(run('carillon serve', process.env.CARILLON_BIN, args, /carillon: ready/, { cwd: this.#dir, env: { CARILLON_ORIGINS: origin, ...this.#temporary } }))
   }
 
   /** shop runs the PHP shop. */
