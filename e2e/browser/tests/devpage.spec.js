@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { freePort } from '../support/processes.js'
+import { requireProgram } from '../support/require.js'
 import { complaintsOf, expect, test } from '../support/test.js'
 
 const messages = (page) => page.getByRole('list', { name: 'Messages, newest first' }).getByRole('listitem')
@@ -130,7 +131,8 @@ test('the page can be used with the keyboard alone, and its lines for other lang
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(await snippet.textContent())
 })
 
-test('the lines for curl and JavaScript do what they say, as they stand', async ({ page, house, browser }) => {
+test('the lines for curl, PHP and JavaScript do what they say, as they stand', async ({ page, house, browser }) => {
+  const php = requireProgram(test, 'php', 'php')
   const port = await freePort()
   await house.dev(port)
   await page.goto(`http://127.0.0.1:${port}/`)
@@ -141,6 +143,10 @@ test('the lines for curl and JavaScript do what they say, as they stand', async 
   execFileSync('sh', ['-ec', publishing], { stdio: 'pipe' })
   await expect(messages(page).filter({ hasText: 'lines.one' })).toContainText(`{ "it's": "\\"quoted\\" $HOME" }`)
 
+  await page.getByRole('tab', { name: 'PHP' }).click()
+  execFileSync(php, ['-r', await page.locator('#snippet').textContent()], { stdio: 'pipe' })
+  await expect(messages(page).filter({ hasText: `{ "it's": "\\"quoted\\" $HOME" }` })).toHaveCount(2)
+
   await page.getByRole('tab', { name: 'JS' }).click()
   const code = await page.locator('#snippet').textContent()
   const context = await browser.newContext()
@@ -150,7 +156,7 @@ test('the lines for curl and JavaScript do what they say, as they stand', async 
   const said = other.waitForEvent('console', (m) => m.text().startsWith('lines.one'))
   await other.addScriptTag({ content: code, type: 'module' })
   await said
-  await expect(messages(page).filter({ hasText: 'lines.one' })).toHaveCount(2)
+  await expect(messages(page).filter({ hasText: 'lines.one' })).toHaveCount(3)
 })
 
 test('carillon serve has no page, and says so', async ({ page, house }) => {
