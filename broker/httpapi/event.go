@@ -39,13 +39,13 @@ func encodeEvent(m *protocol.Message, at protocol.Position) []byte {
 	return append(b, eventEnd...)
 }
 
-// eventObject is the JSON object in an event, and the cursor, "" if it has none.
-func eventObject(event []byte) (object []byte, cursor string) {
+// eventObject is the JSON object in an event, and the cursor, nil if it has none. Both are parts of the event.
+func eventObject(event []byte) (object, cursor []byte) {
 	object = event[len(eventHead) : len(event)-len(eventEnd)]
 	if i := bytes.LastIndexByte(object, '\n'); i >= 0 { // no JSON of ours has a line break
-		return object[:i], string(object[i+len(eventID):])
+		return object[:i], object[i+len(eventID):]
 	}
-	return object, ""
+	return object, nil
 }
 
 // appendRetained appends an object as one of a snapshot.

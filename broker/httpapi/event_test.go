@@ -153,7 +153,7 @@ func FuzzEvent(f *testing.F) {
 			t.Fatalf("found %q", b)
 		}
 		object, cursor := eventObject(b)
-		if cursor != at.Cursor() {
+		if string(cursor) != at.Cursor() {
 			t.Fatalf("found cursor %q", cursor)
 		}
 		for _, object := range [][]byte{object, appendRetained(nil, object)} {

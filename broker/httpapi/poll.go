@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/broker/internal/webrules"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -15,7 +16,7 @@ import (
 const (
 	pollBytes  = 256 << 10 // of messages: what follows is for the next poll
 	pollBuffer = 32 << 10  // made and not yet taken by the client, about
-	pollPiece  = 4 << 10   // written at a time, so that a slow client is seen to take it
+	pollPiece  = 16 << 10  // written at a time, so that a slow client is seen to take it
 )
 
 // servePoll answers with what has come behind the cursor, as soon as there is something, or with a fresh cursor when the time to wait is
@@ -68,24 +69,28 @@ func (a *pollAnswer) run(ctx context.Context, session *broker.Session, wait time
 		case <-ctx.Done():
 			return false
 		}
-		b, state := a.p.take()
-		if state == pollEnded || len(b) > 0 && !a.write(b) {
-			return false
+		buf, b, state := a.p.take()
+		wrote := state != pollEnded && a.write(b)
+		if buf != nil {
+			outlet.GiveBack(buf, b)
 		}
-		if state == pollWhole {
-			return true
+		if !wrote || state == pollWhole {
+			return wrote
 		}
 	}
 }
 
 // write writes a part of the answer, its head before the first.
 func (a *pollAnswer) write(b []byte) (ok bool) {
+	if len(b) == 0 {
+		return true
+	}
+	client := http.NewResponseController(a.r.w)
 	if !a.begun {
 		a.begun = true
 		setNoStore(a.r.w.Header(), typeJSON)
-		b = slices.Concat([]byte(`{"messages":[`), b)
+		_, _ = a.r.w.Write([]byte(`{"messages":[`)) // into net/http's buffer
 	}
-	client := http.NewResponseController(a.r.w)
 	for piece := range slices.Chunk(b, pollPiece) {
 		_ = client.SetWriteDeadline(time.Now().Add(a.h.opt.Stalled))
 		if _, err := a.r.w.Write(piece); err != nil {
@@ -93,7 +98,7 @@ func (a *pollAnswer) write(b []byte) (ok bool) {
 		}
 		a.p.moved()
 	}
-	return len(b) < pollPiece || client.Flush() == nil
+	return len(b) < pollBuffer || client.Flush() == nil
 }
 
 // end writes the end of the answer.

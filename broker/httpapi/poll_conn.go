@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -26,10 +27,11 @@ type poll struct {
 	mu       sync.Mutex
 	room     *sync.Cond // Flush waits
 	state    pollState
-	out      []byte // of the answer's messages, not taken yet
+	buf      *[]byte // borrowed for out; nil while there is nothing
+	out      []byte  // of the answer's messages, not taken yet
 	messages int
 	bytes    int
-	cursor   string
+	cursor   []byte
 	gap      json.RawMessage // nil: none
 	owed     bool            // the retained messages that follow the gap
 	reset    []string
@@ -51,7 +53,7 @@ const (
 func newPoll(b Broker, sub *subscription) *poll {
 	p := &poll{b: b, sub: sub, now: sub.After == nil || len(sub.Fresh) > 0, changed: make(chan struct{}, 1), progress: time.Now()}
 	if sub.After != nil {
-		p.cursor = sub.After.Cursor()
+		p.cursor = []byte(sub.After.Cursor())
 	}
 	p.room = sync.NewCond(&p.mu)
 	return p
@@ -104,6 +106,10 @@ func (p *poll) takeLocked(packet *broker.Packet) {
 
 func (p *poll) messageLocked(packet *broker.Packet) {
 	object, cursor := eventObject(p.b.Form(packet, encodeEvent))
+	if p.buf == nil {
+		p.buf = outlet.Buffer()
+		p.out = (*p.buf)[:0]
+	}
 	if p.messages++; p.messages > 1 {
 		p.out = append(p.out, ',')
 	}
@@ -113,7 +119,7 @@ func (p *poll) messageLocked(packet *broker.Packet) {
 		return
 	}
 	p.out = append(p.out, object...)
-	if cursor != "" {
+	if cursor != nil {
 		p.cursor = cursor
 		p.out = append(append(append(p.out[:len(p.out)-1], `,"id":"`...), cursor...), `"}`...)
 	}
@@ -128,13 +134,13 @@ func (p *poll) gapLocked(g *protocol.Gap) {
 	if p.owed = !p.sub.NoRetained && g.Reason != protocol.GapLive; p.owed {
 		return
 	}
-	p.cursor = g.To.Cursor()
+	p.cursor = []byte(g.To.Cursor())
 	p.endLocked(pollWhole)
 }
 
 // locatedLocked takes a position that is told: nothing is owed up to it.
 func (p *poll) locatedLocked(at protocol.Position) {
-	p.cursor = at.Cursor()
+	p.cursor = []byte(at.Cursor())
 	if p.owed || p.late {
 		p.owed = false
 		p.endLocked(pollWhole)
@@ -156,14 +162,14 @@ func (p *poll) wake() {
 	}
 }
 
-// take is what has been made since the last take.
-func (p *poll) take() ([]byte, pollState) {
+// take is what has been made since the last take, and the buffer that it is in, to be given back; nil if there is nothing.
+func (p *poll) take() (buf *[]byte, made []byte, state pollState) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := p.out
-	p.out = nil
+	buf, made = p.buf, p.out
+	p.buf, p.out = nil, nil
 	p.room.Broadcast()
-	return out, p.state
+	return buf, made, p.state
 }
 
 // hurry has the answer end at the next position.
@@ -189,7 +195,7 @@ func (p *poll) tail() []byte {
 		Reset  []string        `json:"reset,omitempty"`
 		Fresh  []string        `json:"fresh,omitempty"`
 		Cursor string          `json:"cursor"`
-	}{p.gap, p.reset, nil, p.cursor}
+	}{p.gap, p.reset, nil, string(p.cursor)}
 	if !p.opened {
 		rest.Fresh = p.sub.Fresh
 	}
