@@ -256,6 +256,7 @@ export class HttpSession implements Link {
     if (this._changed || this._over.signal.aborted) return
     if (!this._mayPoll) throw lost('nothing came of the stream')
     this._way = 'poll'
+    this._attach()
   }
 
   private _event(event: string, data: unknown, id: string, behind: Sub[]): Slow {

@@ -242,6 +242,7 @@ class HttpSession {
         if (!this._mayPoll)
             throw (0, errors_js_1.lost)('nothing came of the stream');
         this._way = 'poll';
+        this._attach();
     }
     _event(event, data, id, behind) {
         switch (event) {

@@ -239,6 +239,7 @@ export class HttpSession {
         if (!this._mayPoll)
             throw lost('nothing came of the stream');
         this._way = 'poll';
+        this._attach();
     }
     _event(event, data, id, behind) {
         switch (event) {

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import WebSocket from 'ws'
+
+import { connect } from '../src/http.js'
+import { Broker, withTokens, within } from './broker.js'
+import { short } from './fake.js'
+
+// A broker ends a session 30 s after its token has expired: this takes as long, once for both transports.
+test('sessions whose token has expired are ended, and go on with a fresh one without a gap', async (t) => {
+  const b = await Broker.start(t, withTokens)
+  const rights = ['--publish', 'a', '--subscribe', 'a']
+  const publisher = connect(`ws://${b.address}`, { WebSocket: WebSocket as never, token: await b.token(...rights) })
+  t.after(() => publisher.close())
+  const all = (['websocket', 'sse'] as const).map(async (transport) => {
+    const tokens = [await b.token(...rights, '--ttl', '1s'), await b.token(...rights)]
+    const reasons: string[] = []
+    const c = connect(`ws://${b.address}`, { transport, WebSocket: WebSocket as never, token: ({ reason }) => tokens[reasons.push(reason) - 1] ?? '' })
+    t.after(() => c.close())
+    const s = c.subscribe('a', { retained: false })
+    const seen: unknown[] = []
+    const told = (async () => {
+      for await (const e of s.events()) {
+        seen.push(short(e))
+        if (seen.at(-1) === 'end') return
+      }
+    })()
+    await within('ready', s.ready)
+    await publisher.publish('a', 'before')
+    await within(
+      'the renewal',
+      new Promise<void>((resolve) => c.on('status', ({ state }) => reasons.length === 2 && state === 'connected' && resolve())),
+      60,
+    )
+    return { c, reasons, seen, told }
+  })
+  for (const { reasons } of await Promise.all(all)) assert.deepEqual(reasons, ['connect', 'token_expired'])
+  await publisher.publish('a', 'end')
+  for (const { told, seen } of await Promise.all(all)) {
+    await within('the last message', told)
+    assert.deepEqual(seen.filter((e) => e !== 'live' && e !== 'before'), ['end'])
+  }
+})
