@@ -34,6 +34,7 @@ func (h *Handler) servePoll(r *request, id *broker.Identity, sub *subscription) 
 		h.refuse(r, err)
 		return
 	}
+	_ = http.NewResponseController(r.w).SetWriteDeadline(time.Time{}) // that of other requests may be over before there is something
 	a := &pollAnswer{r: r, h: h, p: p}
 	whole := a.run(r.Context(), session, sub.wait)
 	session.Closed(nil) // it need not wait for the client to take the end
