@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
+import { publint } from 'publint'
+
+const dir = mkdtempSync(join(tmpdir(), 'carillon-pack-'))
+after(() => rmSync(dir, { recursive: true }))
+const [packed] = JSON.parse(execFileSync('npm', ['pack', '--json', '--pack-destination', dir], { stdio: ['ignore', 'pipe', 'ignore'] }).toString()) as [
+  { filename: string; files: { path: string }[] },
+]
+const tarball = join(dir, packed.filename)
+
+test('the package has what it needs and nothing else', () => {
+  const folders = new Set(packed.files.map(({ path }) => (path.startsWith('dist/') ? path.replace(/[^/]*$/, '') : path)))
+  assert.deepEqual([...folders].sort(), ['README.md', 'dist/', 'dist/cjs/', 'dist/esm/', 'package.json'])
+  for (const file of ['dist/carillon.js', 'dist/esm/index.js', 'dist/esm/http.d.ts', 'dist/cjs/package.json']) {
+    assert.ok(packed.files.some(({ path }) => path === file), file)
+  }
+})
+
+test('it stands on no other package', () => {
+  const { dependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'))
+  assert.deepEqual([dependencies, peerDependencies], [undefined, undefined])
+})
+
+test('publint finds nothing', async () => {
+  const { messages } = await publint({ pkgDir: '.', strict: true })
+  assert.deepEqual(messages, [])
+})
+
+test('its types are right for whoever imports or requires it', async () => {
+  // carillon.js is for pages, which take it as it is
+  const result = await checkPackage(createPackageFromTarballData(new Uint8Array(readFileSync(tarball))), { excludeEntrypoints: ['./carillon.js'] })
+  assert.ok(result.types)
+  assert.deepEqual(result.problems.filter((p) => !('resolutionKind' in p && p.resolutionKind === 'node10')), []) // it knows no exports
+})
+
+test('it is imported and required', () => {
+  const home = join(dir, 'node_modules/@carillon/client')
+  mkdirSync(home, { recursive: true })
+  execFileSync('tar', ['xzf', tarball, '--strip-components=1', '-C', home])
+  const names = 'CarillonError,connect,covers,escapeLevel,match,unescapeLevel'
+  for (const entry of ['@carillon/client', '@carillon/client/http']) {
+    for (const [type, script] of [
+      ['module', `import * as m from '${entry}'; console.log(Object.keys(m).sort().join())`],
+      ['commonjs', `console.log(Object.keys(require('${entry}')).sort().join())`],
+    ]) {
+      assert.equal(execFileSync(process.execPath, [`--input-type=${type}`, '-e', script as string], { cwd: dir }).toString().trim(), names, `${entry} as ${type}`)
+    }
+  }
+})
+
+test('the file for browsers is at most 12 kB, gzipped', () => {
+  const size = gzipSync(readFileSync('dist/carillon.js'), { level: 9 }).length
+  assert.ok(size <= 12_000, `${size} bytes`)
+})
