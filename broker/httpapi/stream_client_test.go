@@ -53,6 +53,10 @@ func (d *door) stream(t *testing.T, query string, header ...string) *events {
 		b, _ := io.ReadAll(resp.Body)
 		t.Fatalf("found %s %v %s", resp.Status, resp.Header, b)
 	}
+	return newEvents(t, resp)
+}
+
+func newEvents(t *testing.T, resp *http.Response) *events {
 	return &events{t: t, resp: resp, br: bufio.NewReader(resp.Body)}
 }
 
