@@ -12,11 +12,11 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/broker/internal/webrules"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -90,7 +90,7 @@ type Handler struct {
 	ws    http.Handler            // nil: none
 	pages map[string]http.Handler // by path
 
-	streams sync.WaitGroup
+	streams outlet.Group
 	advised atomic.Bool // of a proxy that is not configured
 }
 

@@ -6,10 +6,10 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/broker/internal/webrules"
 	"github.com/carillon-mq/carillon/protocol"
 	"github.com/coder/websocket"
@@ -39,7 +39,7 @@ type Options struct {
 type Handler struct {
 	b     *broker.Broker
 	opt   Options
-	conns sync.WaitGroup
+	conns outlet.Group
 }
 
 // New returns the door of b.

@@ -191,3 +191,34 @@ func TestReadingGivesWhatTheClientSends(t *testing.T) {
 		}
 	})
 }
+
+// Connections may come while somebody waits for the last to end.
+func TestAGroupIsWaitedForWhileOthersCome(t *testing.T) {
+	var g outlet.Group
+	g.Wait() // there is none
+	free := make(chan struct{})
+	ended := make(chan int, 2)
+	g.Go(func() {
+		<-free
+		g.Go(func() {
+			<-free
+			ended <- 2
+		})
+		ended <- 1
+	})
+	waited := make(chan struct{})
+	go func() {
+		g.Wait()
+		close(waited)
+	}()
+	select {
+	case <-waited:
+		t.Fatal("found nobody waited for")
+	default:
+	}
+	close(free)
+	<-waited
+	if len(ended) != 2 {
+		t.Errorf("found %d ended, wanted 2", len(ended))
+	}
+}
