@@ -165,7 +165,11 @@ func TestAStreamThatWasPassedIsToldHowManyItMissed(t *testing.T) {
 			if g.Reason != "trimmed" || g.Count == 0 || g.From != cursor || e.hasID {
 				t.Fatalf("found %v behind %s", e, cursor)
 			}
-			s.want(`retained {"filter":"a","reset":true}`, "+")
+			s.want(`retained {"filter":"a","reset":true}`)
+			if e, _ = s.next(); e.name != "" || !e.hasID {
+				t.Fatalf("found %v, wanted the position", e)
+			}
+			cursor = e.id
 		case e.name != "":
 			t.Fatalf("found %v", e)
 		}
