@@ -1,7 +1,7 @@
-// Makes dist: the modules for npm, in both systems, with types, and the one file for browsers. With a folder as argument it
-// makes it there, for check-dist.
+// Makes dist: the one file for browsers, which is part of the repository because Go embeds it, and the modules for npm, in both systems,
+// with types, which are not. With a folder as argument it makes the one file there and nothing else, for check-dist.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -11,12 +11,15 @@ import { minify } from 'terser'
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 const dist = resolve(process.argv[2] ?? 'dist')
 mkdirSync(dist, { recursive: true })
-for (const name of readdirSync(dist)) if (name !== 'carillon.js') rmSync(join(dist, name), { recursive: true })
 
-const tsc = (...args) => execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', ...args], { stdio: 'inherit' })
-tsc('--outDir', join(dist, 'esm'))
-tsc('--outDir', join(dist, 'cjs'), '--module', 'CommonJS', '--moduleResolution', 'node10')
-writeFileSync(join(dist, 'cjs', 'package.json'), '{ "type": "commonjs" }\n')
+if (process.argv.length < 3) {
+  for (const [name, ...args] of [['esm'], ['cjs', '--module', 'CommonJS', '--moduleResolution', 'node10']]) {
+    const dir = join(dist, name)
+    rmSync(dir, { recursive: true, force: true })
+    execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json', '--outDir', dir, ...args], { stdio: 'inherit' })
+  }
+  writeFileSync(join(dist, 'cjs', 'package.json'), '{ "type": "commonjs" }\n')
+}
 
 // members that begin with _ are internal everywhere: they get short names
 const bundle = await build({
@@ -37,4 +40,6 @@ const { code } = await minify(bundle.outputFiles[0].text, {
   compress: { passes: 3, ecma: 2020, unsafe_arrows: true },
   format: { preamble: '/* Carillon client, Apache-2.0 */' },
 })
-writeFileSync(join(dist, 'carillon.js'), code + '\n')
+const file = join(dist, 'carillon.js')
+writeFileSync(`${file}.new`, code + '\n')
+renameSync(`${file}.new`, file)

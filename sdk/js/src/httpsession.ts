@@ -1,5 +1,6 @@
 import { type ClientImpl, type Link, remove } from './client.js'
-import { CarillonError, lost, needsToken, Refusal } from './errors.js'
+import { type CarillonError, lost, Refusal } from './errors.js'
+import { type Answer, post, type Problem, refusalOf, request, type Wire, type WireGap } from './httpapi.js'
 import { deliverable } from './message.js'
 import type { Transport } from './options.js'
 import { bytes, cursorOf, parseCursor, type Position } from './position.js'
@@ -16,41 +17,6 @@ const wait = 25
 
 /** Why a request is given up that is to be made again. */
 const poked = {}
-
-/** A message as the HTTP API writes it. */
-interface Wire {
-  topic: string
-  data?: unknown
-  data_base64?: string
-  content_type?: string
-  headers?: Record<string, string>
-  retain?: boolean
-  retained?: boolean
-  ts: number
-  id?: string
-}
-
-interface WireGap {
-  reason: string
-  count?: number
-  from?: string
-  to: string
-}
-
-interface Answer {
-  messages: Wire[]
-  cursor: string
-  gap?: WireGap
-  reset?: string[]
-}
-
-interface Problem {
-  code?: string
-  detail?: string
-  hint?: string
-  reconnect?: boolean
-  retry_after_ms?: number
-}
 
 /**
  * HttpSession serves the client over HTTP: one stream, or one poll after the other, for all subscriptions, opened again when these
@@ -140,11 +106,12 @@ export class HttpSession implements Link {
     })
   }
 
-  private _attach(): void {
+  /** _attach says that the server is reached, and how, once that is known. */
+  private _attach(known = true): void {
     const c = this._c
-    this._works(this._way)
-    if (c._link === this && c.transport === this._way) return
-    c._attached(this, c._pos, { transport: this._way })
+    if (known) this._works(this._way)
+    if (c._link === this && (!known || c.transport === this._way)) return
+    c._attached(this, c._pos, { transport: known ? this._way : undefined })
     if (c._queue.length) this._wake()
   }
 
@@ -180,7 +147,7 @@ export class HttpSession implements Link {
   private async _start(fresh: Sub[]): Promise<void> {
     const a = await this._ask({}, fresh)
     const at = parseCursor(a.cursor)
-    this._attach()
+    this._attach(this._way === 'poll')
     this._members = fresh.filter((s) => s._phase !== Phase.Ended)
     for (const s of this._members) {
       s._id = ++this._c._nextId
@@ -371,51 +338,14 @@ export class HttpSession implements Link {
     return this._fetch(`v1/subscribe?${q}`, {}, this._request.signal)
   }
 
-  private async _fetch(path: string, init: RequestInit, signal: AbortSignal): Promise<Response> {
-    const { fetch = globalThis.fetch, credentials = 'same-origin' } = this._c._options
-    const headers = { ...init.headers, ...(this._token && { authorization: `Bearer ${this._token}` }) }
-    let r
-    try {
-      r = await fetch(new URL(path, new URL('.', this._c._url)), { ...init, headers, credentials, cache: 'no-store', signal })
-    } catch (cause) {
-      throw lost(String(cause), cause)
-    }
-    if (r.ok) return r
-    const after = Number(r.headers.get('retry-after')) * 1000 || undefined
-    const problem = (await r.json().catch(() => ({}))) as Problem
-    if (!problem.code) throw lost(`the server answered ${r.status}`)
-    const again = r.status === 429 || r.status === 408 || (r.status > 499 && r.status !== 501)
-    throw refusalOf(problem, again ? 4300 : r.status === 401 ? 4200 : 4400, after)
+  private _fetch(path: string, init: RequestInit, signal: AbortSignal): Promise<Response> {
+    return request(this._c, this._token, path, { ...init, signal })
   }
 
   /** _post publishes what is in the queue, one after the other, so that the order is kept. */
   private async _post(): Promise<void> {
-    const { _queue: queue, _clock: clock, _cut: end } = this._c
-    for (let p; !this._over.signal.aborted && (p = queue.shift()); ) {
-      const { retain, receivers, headers, id } = p._options
-      p._sentAt = clock.now()
-      let text = ''
-      for (const b of p._payload) text += String.fromCharCode(b)
-      const type = p._contentType || 'application/msgpack'
-      const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id })
-      try {
-        const r = await this._fetch('v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' } }, this._over.signal)
-        p._settle({ receivers: undefined, duplicate: false, cursor: '', ...(await r.json()) })
-      } catch (error) {
-        if (!(error instanceof Refusal)) {
-          p._lost(error)
-          end?.(error)
-        } else if (needsToken(error._why)) {
-          queue.unshift(p)
-          end?.(error)
-        } else p._fail(error._why)
-      }
-    }
+    const { signal } = this._over
+    for (let p; !signal.aborted && (p = this._c._queue.shift()); ) await post(this._c, this._token, p, signal)
     this._posting = false
   }
-}
-
-/** refusalOf is a refusal by HTTP, which tells the code by name; number is one with which a client does the same. */
-function refusalOf({ code = '', detail, hint, retry_after_ms }: Problem, number: number, after?: number): Refusal {
-  return new Refusal(new CarillonError(code, detail, { hint, retryAfter: retry_after_ms ?? after, number: code.endsWith('_expired') ? 4100 : number }))
 }

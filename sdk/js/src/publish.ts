@@ -31,6 +31,7 @@ export class Publishing {
   /** The session's position when it was sent. */
   _base: Position | undefined
   _sentAt = 0
+  private readonly _headers: Map<string, string> | undefined
 
   constructor(
     readonly _topic: string,
@@ -39,6 +40,9 @@ export class Publishing {
   ) {
     validateTopic(_topic)
     ;[this._payload, this._contentType] = encodePayload(value, _options.contentType)
+    // sorted ([ENC-10]), and text whatever was given: anything else would end the session
+    const headers = Object.entries(_options.headers ?? {}).map(([k, v]) => [k, String(v)] as const)
+    if (headers.length) this._headers = new Map(headers.sort(([a], [b]) => (a < b ? -1 : 1)))
     this._settled = new Promise((resolve, reject) => {
       this._settle = resolve
       this._fail = reject
@@ -48,11 +52,10 @@ export class Publishing {
   /** _packet is the request with that id. */
   _packet(id: number): Uint8Array {
     const o = this._options
-    const headers = Object.entries(o.headers ?? {}).map(([k, v]) => [k, String(v)] as const)
     return encode([Type.Publish, id, this._topic, this._payload], {
       retain: o.retain || undefined,
       type: this._contentType || undefined,
-      headers: headers.length ? new Map(headers.sort(([a], [b]) => (a < b ? -1 : 1))) : undefined,
+      headers: this._headers,
       receivers: o.receivers || undefined,
       mid: o.id || undefined,
     })

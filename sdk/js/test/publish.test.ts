@@ -61,6 +61,7 @@ test('what cannot be published is refused before it is sent', async () => {
   await assert.rejects(c.publish('a', 'text', { contentType: 'image/png' }), TypeError)
   await assert.rejects(c.publish('a', () => {}), TypeError)
   await assert.rejects(c.publish('a', 1n), TypeError)
+  await assert.rejects(c.publish('a', 1, { headers: { k: Object.create(null) } }), TypeError)
   assert.deepEqual(socket.sent, [])
 })
 

@@ -14,6 +14,10 @@ class Publishing {
         this._sentAt = 0;
         (0, topic_js_1.validateTopic)(_topic);
         [this._payload, this._contentType] = (0, codec_js_1.encodePayload)(value, _options.contentType);
+        // sorted ([ENC-10]), and text whatever was given: anything else would end the session
+        const headers = Object.entries(_options.headers ?? {}).map(([k, v]) => [k, String(v)]);
+        if (headers.length)
+            this._headers = new Map(headers.sort(([a], [b]) => (a < b ? -1 : 1)));
         this._settled = new Promise((resolve, reject) => {
             this._settle = resolve;
             this._fail = reject;
@@ -22,11 +26,10 @@ class Publishing {
     /** _packet is the request with that id. */
     _packet(id) {
         const o = this._options;
-        const headers = Object.entries(o.headers ?? {}).map(([k, v]) => [k, String(v)]);
         return (0, packets_js_1.encode)([7 /* Type.Publish */, id, this._topic, this._payload], {
             retain: o.retain || undefined,
             type: this._contentType || undefined,
-            headers: headers.length ? new Map(headers.sort(([a], [b]) => (a < b ? -1 : 1))) : undefined,
+            headers: this._headers,
             receivers: o.receivers || undefined,
             mid: o.id || undefined,
         });

@@ -1,5 +1,6 @@
 import { remove } from './client.js';
-import { CarillonError, lost, needsToken, Refusal } from './errors.js';
+import { lost, Refusal } from './errors.js';
+import { post, refusalOf, request } from './httpapi.js';
 import { deliverable } from './message.js';
 import { bytes, cursorOf, parseCursor } from './position.js';
 import { readEvents } from './sse.js';
@@ -103,12 +104,14 @@ export class HttpSession {
                 this._request.abort(poked);
         });
     }
-    _attach() {
+    /** _attach says that the server is reached, and how, once that is known. */
+    _attach(known = true) {
         const c = this._c;
-        this._works(this._way);
-        if (c._link === this && c.transport === this._way)
+        if (known)
+            this._works(this._way);
+        if (c._link === this && (!known || c.transport === this._way))
             return;
-        c._attached(this, c._pos, { transport: this._way });
+        c._attached(this, c._pos, { transport: known ? this._way : undefined });
         if (c._queue.length)
             this._wake();
     }
@@ -149,7 +152,7 @@ export class HttpSession {
     async _start(fresh) {
         const a = await this._ask({}, fresh);
         const at = parseCursor(a.cursor);
-        this._attach();
+        this._attach(this._way === 'poll');
         this._members = fresh.filter((s) => s._phase !== 4 /* Phase.Ended */);
         for (const s of this._members) {
             s._id = ++this._c._nextId;
@@ -347,57 +350,14 @@ export class HttpSession {
             q.set('retained', 'false');
         return this._fetch(`v1/subscribe?${q}`, {}, this._request.signal);
     }
-    async _fetch(path, init, signal) {
-        const { fetch = globalThis.fetch, credentials = 'same-origin' } = this._c._options;
-        const headers = { ...init.headers, ...(this._token && { authorization: `Bearer ${this._token}` }) };
-        let r;
-        try {
-            r = await fetch(new URL(path, new URL('.', this._c._url)), { ...init, headers, credentials, cache: 'no-store', signal });
-        }
-        catch (cause) {
-            throw lost(String(cause), cause);
-        }
-        if (r.ok)
-            return r;
-        const after = Number(r.headers.get('retry-after')) * 1000 || undefined;
-        const problem = (await r.json().catch(() => ({})));
-        if (!problem.code)
-            throw lost(`the server answered ${r.status}`);
-        const again = r.status === 429 || r.status === 408 || (r.status > 499 && r.status !== 501);
-        throw refusalOf(problem, again ? 4300 : r.status === 401 ? 4200 : 4400, after);
+    _fetch(path, init, signal) {
+        return request(this._c, this._token, path, { ...init, signal });
     }
     /** _post publishes what is in the queue, one after the other, so that the order is kept. */
     async _post() {
-        const { _queue: queue, _clock: clock, _cut: end } = this._c;
-        for (let p; !this._over.signal.aborted && (p = queue.shift());) {
-            const { retain, receivers, headers, id } = p._options;
-            p._sentAt = clock.now();
-            let text = '';
-            for (const b of p._payload)
-                text += String.fromCharCode(b);
-            const type = p._contentType || 'application/msgpack';
-            const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id });
-            try {
-                const r = await this._fetch('v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' } }, this._over.signal);
-                p._settle({ receivers: undefined, duplicate: false, cursor: '', ...(await r.json()) });
-            }
-            catch (error) {
-                if (!(error instanceof Refusal)) {
-                    p._lost(error);
-                    end?.(error);
-                }
-                else if (needsToken(error._why)) {
-                    queue.unshift(p);
-                    end?.(error);
-                }
-                else
-                    p._fail(error._why);
-            }
-        }
+        const { signal } = this._over;
+        for (let p; !signal.aborted && (p = this._c._queue.shift());)
+            await post(this._c, this._token, p, signal);
         this._posting = false;
     }
-}
-/** refusalOf is a refusal by HTTP, which tells the code by name; number is one with which a client does the same. */
-function refusalOf({ code = '', detail, hint, retry_after_ms }, number, after) {
-    return new Refusal(new CarillonError(code, detail, { hint, retryAfter: retry_after_ms ?? after, number: code.endsWith('_expired') ? 4100 : number }));
 }

@@ -28,6 +28,7 @@ export declare class Publishing {
     /** The session's position when it was sent. */
     _base: Position | undefined;
     _sentAt: number;
+    private readonly _headers;
     constructor(_topic: string, value: unknown, _options: PublishOptions);
     /** _packet is the request with that id. */
     _packet(id: number): Uint8Array;
