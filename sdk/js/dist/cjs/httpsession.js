@@ -107,14 +107,17 @@ class HttpSession {
                 this._request.abort(poked);
         });
     }
-    /** _attach says that the server is reached, and how, once that is known. */
+    /** _attach takes what is to be published, and says that the client is connected once it is known how. */
     _attach(known = true) {
         const c = this._c;
         if (known)
             this._works(this._way);
         if (c._link === this && (!known || c.transport === this._way))
             return;
-        c._attached(this, c._pos, { transport: known ? this._way : undefined });
+        if (known)
+            c._attached(this, c._pos, { transport: this._way });
+        else
+            c._link = this;
         if (c._queue.length)
             this._wake();
     }

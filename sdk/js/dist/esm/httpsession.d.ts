@@ -36,7 +36,7 @@ export declare class HttpSession implements Link {
     _wake(): void;
     /** _poke opens the stream again, soon, with the subscriptions that there are then. It first lets come what was missed. */
     private _poke;
-    /** _attach says that the server is reached, and how, once that is known. */
+    /** _attach takes what is to be published, and says that the client is connected once it is known how. */
     private _attach;
     private _leaveAll;
     private _serve;
