@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"math"
 	"strconv"
+	"time"
 	"unicode/utf8"
 )
 
@@ -14,7 +15,8 @@ const maxDepth = 32
 
 // Append appends the JSON form of b, which is one msgpack value, to dst. ok is false, and dst as it was, when b is not one or has no
 // form that says the same in JSON: binary data, extension types, a map key that is no string, NaN, an infinite number, text that is not
-// UTF-8, or too deep a nesting. There are no line breaks in the result. Keys that are given twice are written twice.
+// UTF-8, or too deep a nesting. A timestamp, which is an extension type of msgpack's own, is text of RFC 3339 in UTC. There are no line
+// breaks in the result. Keys that are given twice are written twice.
 func Append(dst, b []byte) (out []byte, ok bool) {
 	w := writer{in: b, out: dst}
 	if !w.value(0) || len(w.in) > 0 {
@@ -97,6 +99,8 @@ func (w *writer) headed(c byte, depth int) bool {
 		unused := 64 - 8*width
 		w.out = strconv.AppendInt(w.out, int64(v<<unused)>>unused, 10)
 		return ok
+	case 0xc7, 0xd6, 0xd7:
+		return w.timestamp(c)
 	case 0xd9, 0xda, 0xdb:
 		n, ok := w.number(1 << (c - 0xd9))
 		return ok && w.text(n)
@@ -172,6 +176,47 @@ func (w *writer) text(n uint64) bool {
 	w.out = AppendString(w.out, b)
 	return true
 }
+
+// timestamp writes what follows the head c if it is a timestamp: extension type -1 of 4, 8 or 12 bytes, in seconds and nanoseconds.
+func (w *writer) timestamp(c byte) bool {
+	size := uint64(4)
+	switch c {
+	case 0xc7:
+		var ok bool
+		if size, ok = w.number(1); !ok || size != 12 {
+			return false
+		}
+	case 0xd7:
+		size = 8
+	}
+	kind, ok1 := w.number(1)
+	b, ok2 := w.take(size)
+	if !ok1 || !ok2 || kind != 0xff {
+		return false
+	}
+	var sec, nsec int64
+	switch size {
+	case 4:
+		sec = int64(binary.BigEndian.Uint32(b))
+	case 8:
+		v := binary.BigEndian.Uint64(b)
+		sec, nsec = int64(v&(1<<34-1)), int64(v>>34)
+	case 12:
+		nsec, sec = int64(binary.BigEndian.Uint32(b)), int64(binary.BigEndian.Uint64(b[4:]))
+	}
+	if nsec > 999_999_999 || sec < minTime || sec > maxTime {
+		return false
+	}
+	w.out = time.Unix(sec, nsec).UTC().AppendFormat(append(w.out, '"'), time.RFC3339Nano)
+	w.out = append(w.out, '"')
+	return true
+}
+
+// The seconds of the years that RFC 3339 can write, 0000 to 9999.
+const (
+	minTime = -62_167_219_200
+	maxTime = 253_402_300_799
+)
 
 // float writes the shortest number that reads as f again, in the form of ECMAScript's and encoding/json's.
 func (w *writer) float(f float64) bool {

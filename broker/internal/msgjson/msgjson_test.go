@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vmihailenco/msgpack/v5"
@@ -46,7 +47,16 @@ func TestWhatIsWritten(t *testing.T) {
 		{"bin", "c4 01 00", ""},
 		{"bin inside", "91 c4 01 00", ""},
 		{"ext", "d4 01 00", ""},
-		{"timestamp", "d6 ff 00000000", ""},
+		{"timestamp of 4 bytes", "d6 ff 00000000", `"1970-01-01T00:00:00Z"`},
+		{"timestamp of 8 bytes", "d7 ff 1dcd6500 6592c240", `"2024-01-01T13:46:40.125Z"`},
+		{"timestamp of 12 bytes", "c7 0c ff 3b9ac9ff ffffffff ffffffff", `"1969-12-31T23:59:59.999999999Z"`},
+		{"timestamp of the last year", "c7 0c ff 00000000 0000003afff4417f", `"9999-12-31T23:59:59Z"`},
+		{"timestamp beyond it", "c7 0c ff 00000000 0000003afff44180", ""},
+		{"timestamp with too many nanoseconds", "c7 0c ff 3b9aca00 0000000000000000", ""},
+		{"timestamp cut off", "d6 ff 000000", ""},
+		{"timestamp of 3 bytes", "c7 03 ff 000000", ""},
+		{"ext of another type", "d6 01 00000000", ""},
+		{"map with a timestamp as key", "81 d6 ff 00000000 01", ""},
 		{"the unused byte", "c1", ""},
 		{"nothing", "", ""},
 		{"two values", "01 02", ""},
@@ -78,6 +88,9 @@ func FuzzAppend(f *testing.F) {
 		[]byte("bin"),
 		[]any{[]byte("bin")},
 		map[int]int{1: 2},
+		time.Unix(1, 0),
+		map[string]any{"at": time.Unix(1_700_000_000, 123_456_789)},
+		time.Unix(-1, 5),
 	} {
 		b, err := msgpack.Marshal(v)
 		if err != nil {
@@ -133,6 +146,8 @@ func plain(v any) any {
 		return float64(v)
 	case float32:
 		return float64(v)
+	case time.Time:
+		return v.UTC().Format(time.RFC3339Nano)
 	case []any:
 		out := make([]any, len(v))
 		for i := range v {
