@@ -114,7 +114,7 @@ func TestRefusedNamesSayWhere(t *testing.T) {
 	for _, test := range []struct{ name, want string }{
 		{"a..b", "bad_topic: level 2 is empty, wanted at least one character"},
 		{"a.b c", "bad_topic: level 2 has U+0020 at byte 1, wanted no blank, control or format character"},
-		{"a.b*", "bad_topic: level 2 has '*' at byte 1, wanted no wildcard there"},
+		{"a.b*", "bad_topic: level 2 has '*' at byte 1, wanted no wildcard in the name of a topic"},
 		{"a.\xff", "bad_topic: level 2 has an invalid byte 0xff at byte 0, wanted UTF-8"},
 		{strings.Repeat("a.", 16) + "a", "bad_topic: found 17 levels, wanted at most 16"},
 		{strings.Repeat("a", 256), "bad_topic: found 256 bytes, wanted at most 255"},

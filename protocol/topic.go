@@ -32,6 +32,9 @@ func validate(name string, filter bool) error {
 		if filter && (level == "*" || level == ">" && !more) {
 			continue
 		}
+		if filter && level == ">" {
+			return Errorf(code, "level %d of several is '>', wanted it as the last level only", levels)
+		}
 		if err := validateLevel(code, level, levels); err != nil {
 			return err
 		}
@@ -47,7 +50,10 @@ func validateLevel(code Code, level string, n int) error {
 	for i, r := range level {
 		switch {
 		case r == '*' || r == '>':
-			return Errorf(code, "level %d has %q at byte %d, wanted no wildcard there", n, r, i)
+			if code == CodeBadFilter {
+				return Errorf(code, "level %d has %q at byte %d, wanted a wildcard to be a whole level", n, r, i)
+			}
+			return Errorf(code, "level %d has %q at byte %d, wanted no wildcard in the name of a topic", n, r, i)
 		case r > ' ' && r < utf8.RuneSelf && r != 0x7f:
 		case r == utf8.RuneError && !strings.HasPrefix(level[i:], "\uFFFD"):
 			return Errorf(code, "level %d has an invalid byte %#02x at byte %d, wanted UTF-8", n, level[i], i)
