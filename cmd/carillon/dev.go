@@ -23,11 +23,11 @@ type devCmd struct {
 // Run runs a broker to try things with. Without --data-dir its data is in a temporary folder that goes with it.
 func (c *devCmd) Run(ctx context.Context, s streams) error {
 	base := config.Default()
-	temporary, err := os.MkdirTemp("", "carillon-dev-")
+	temporary, remove, err := devFolder()
 	if err != nil {
-		return fmt.Errorf("make a folder for the data: %w", err)
+		return err
 	}
-	defer os.RemoveAll(temporary)
+	defer remove()
 	base.DataDir = temporary
 	cfg, err := c.mustLoad(s, base)
 	if err != nil {

@@ -102,6 +102,9 @@ func (c *tokenInspectCmd) verify(ctx context.Context, s streams, token string, c
 	} else {
 		fmt.Fprintf(s.err, "carillon: expired at %s, within the leeway of %v; for user %q\n", id.Expires.Format(time.RFC3339), leeway(cfg), id.User)
 	}
+	if len(id.Grants) == 0 {
+		fmt.Fprintln(s.err, `carillon: it may read its user's own topics and nothing else: it has no claim like "carillon": {"publish": ["orders.*"], "subscribe": ["orders.>"]}`)
+	}
 	for _, g := range id.Grants {
 		fmt.Fprintf(s.err, "    %s %s\n", actions(g.Actions), g.Filter)
 	}
