@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +36,7 @@ func (h *Handler) handleSubscribe(r *request) {
 	}
 	id, err := h.authenticate(r)
 	if err == nil {
-		err = h.b.CheckFollow(id, &sub.FollowRequest)
+		err = h.checkFilters(id, sub)
 	}
 	switch {
 	case err != nil:
@@ -49,6 +50,16 @@ func (h *Handler) handleSubscribe(r *request) {
 	default:
 		h.serveStream(r, id, sub)
 	}
+}
+
+// checkFilters is the broker's check, with a hint for who joins filters by commas.
+func (h *Handler) checkFilters(id *broker.Identity, sub *subscription) error {
+	err := h.b.CheckFollow(id, &sub.FollowRequest)
+	joined := func(filter string) bool { return strings.Contains(filter, ",") }
+	if err != nil && told(err).Code == protocol.CodeBadFilter && slices.ContainsFunc(sub.Filters, joined) {
+		return told(err).WithHint("several filters are several parameters: filter=orders.*&filter=news")
+	}
+	return err
 }
 
 const typeEvents = "text/event-stream"
@@ -79,7 +90,7 @@ func parseSubscribe(r *http.Request) (*subscription, *protocol.Error) {
 		return sub, protocol.Errorf(protocol.CodeBadArgs, `parameter "wait" goes with mode=poll`)
 	}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		return sub, sub.resume(last)
+		return sub, sub.resume("the header Last-Event-ID", last)
 	}
 	return sub, nil
 }
@@ -102,7 +113,7 @@ func (s *subscription) set(name string, values []string) *protocol.Error {
 	}
 	switch value := values[0]; name {
 	case "after":
-		return s.resume(value)
+		return s.resume(`parameter "after"`, value)
 	case "retained":
 		retained, err := strconv.ParseBool(value)
 		if err != nil {
@@ -119,18 +130,19 @@ func (s *subscription) set(name string, values []string) *protocol.Error {
 			d, err = time.Duration(seconds)*time.Second, nil
 		}
 		if err != nil || d < minWait || d > maxWait {
-			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is %q, want a time from %s to %s, such as 25s", name, clip(value), minWait, maxWait)
+			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is %q, want whole seconds or a duration such as 2500ms, from 1 s to 60 s", name, clip(value))
 		}
 		s.wait = d
 	}
 	return nil
 }
 
-// resume has the subscription go on after cursor.
-func (s *subscription) resume(cursor string) *protocol.Error {
+// resume has the subscription go on after cursor, which stands in where.
+func (s *subscription) resume(where, cursor string) *protocol.Error {
 	at, err := protocol.ParseCursor(cursor)
 	if err != nil {
-		return told(err).WithHint("send a cursor as it came from here, or none")
+		return protocol.Errorf(protocol.CodeBadPosition, "%s is %q, which is no cursor", where, clip(cursor)).
+			WithHint("send a cursor exactly as an answer or an id had it, or leave it out to begin now")
 	}
 	s.After = &at
 	return nil
@@ -141,7 +153,7 @@ func (s *subscription) resume(cursor string) *protocol.Error {
 func (h *Handler) refuseSubscribe(r *request, sub *subscription, err error) {
 	e := told(err)
 	passes := e.Code.Retry() && !e.Code.NeedsToken()
-	if !passes || sub.poll || r.Method == http.MethodHead || !acceptsEvents(r.Header) {
+	if !passes || sub.poll || r.Method == http.MethodHead || !accepts(r.Header, typeEvents) {
 		h.refuse(r, e)
 		return
 	}
@@ -154,12 +166,12 @@ func (h *Handler) refuseSubscribe(r *request, sub *subscription, err error) {
 	_, _ = r.w.Write(appendEnd(nil, e.Disconnect())) // the client has gone: nobody is left to tell
 }
 
-// acceptsEvents reports whether the client names event streams among what it takes.
-func acceptsEvents(header http.Header) bool {
+// accepts reports whether the client names mediaType itself among what it takes.
+func accepts(header http.Header, mediaType string) bool {
 	for _, v := range header.Values("Accept") {
 		for part := range strings.SplitSeq(v, ",") {
 			t, _, _ := strings.Cut(part, ";")
-			if strings.EqualFold(strings.TrimSpace(t), typeEvents) {
+			if strings.EqualFold(strings.TrimSpace(t), mediaType) {
 				return true
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -206,6 +207,47 @@ func manyFilters(n int) string {
 		q.Add("filter", fmt.Sprintf("a.n%d", i))
 	}
 	return "&" + q.Encode()
+}
+
+// Common slips are answered with what to write instead.
+func TestSlipsInASubscriptionAreExplained(t *testing.T) {
+	d := newDoor(t, Options{})
+	for _, tt := range []struct{ path, want string }{
+		{"/v1/subscribe?filter=a&after=", `parameter \"after\" is \"\", which is no cursor`},
+		{"/v1/subscribe?filter=a&after=5", `send a cursor exactly as`},
+		{"/v1/subscribe?filter=a&mode=poll&wait=2.5", `whole seconds or a duration`},
+		{"/v1/subscribe?filter=a.*,b.*", `several filters are several parameters`},
+		{"/v1/topics/orders/42", `the levels of a topic have dots between them`},
+	} {
+		if got := d.do("GET", tt.path, ""); got.status/100 != 4 || !strings.Contains(got.body, tt.want) {
+			t.Errorf("%s: found %d %s", tt.path, got.status, got.body)
+		}
+	}
+}
+
+// What is retained in msgpack is shown in JSON to who asks for JSON by name.
+func TestARetainedMessageIsShownInJSONOnDemand(t *testing.T) {
+	d := newDoor(t, Options{})
+	d.put(t, broker.PublishRequest{Topic: "a", Payload: []byte("\x81\xa1a\x01"), Retain: true})
+	d.put(t, broker.PublishRequest{Topic: "b", Payload: []byte("\xc4\x01x"), Retain: true})
+	for _, tt := range []struct{ topic, accept, kind, body string }{
+		{"a", "Accept: application/json", "application/json", `{"a":1}`},
+		{"a", "Accept: text/html, application/json;q=0.9", "application/json", `{"a":1}`},
+		{"a", "Accept: */*", "application/msgpack", "\x81\xa1a\x01"},
+		{"b", "Accept: application/json", "application/msgpack", "\xc4\x01x"},
+	} {
+		got := d.do("GET", "/v1/topics/"+tt.topic, "", tt.accept)
+		if got.status != 200 || got.body != tt.body || got.header.Get("Content-Type") != tt.kind || !slices.Contains(got.header.Values("Vary"), "Accept") {
+			t.Errorf("%s, %s: found %d %v %q", tt.topic, tt.accept, got.status, got.header, got.body)
+		}
+	}
+	inJSON := d.do("GET", "/v1/topics/a", "", "Accept: application/json").header.Get("ETag")
+	if raw := d.do("GET", "/v1/topics/a", "").header.Get("ETag"); raw == inJSON {
+		t.Errorf("found one tag %s for two representations", raw)
+	}
+	if again := d.do("GET", "/v1/topics/a", "", "Accept: application/json", "If-None-Match: "+inJSON); again.status != 304 {
+		t.Errorf("found %d", again.status)
+	}
 }
 
 // The limits of sessions count streams and polls, and the refusal is an ordinary one although the connection is no longer net/http's.

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/internal/msgjson"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -17,7 +18,11 @@ import (
 // another path.
 func (h *Handler) handleTopic(r *request, rest string) {
 	topic, err := url.PathUnescape(rest)
-	if err != nil || rest == "" || strings.Contains(rest, "/") {
+	if strings.Contains(rest, "/") {
+		h.refuse(r, notFound().WithHint("the levels of a topic have dots between them, such as orders.42; a slash in a topic is written %2F"))
+		return
+	}
+	if err != nil || rest == "" {
 		h.refuse(r, notFound())
 		return
 	}
@@ -97,7 +102,7 @@ func (h *Handler) deleteTopic(r *request) {
 	h.publishOne(r, id, broker.PublishRequest{Topic: r.topic, Retain: true, Receivers: q.receivers})
 }
 
-// getTopic answers with the retained value, raw.
+// getTopic answers with the retained value, raw, or in JSON if that is asked for by name and says the same.
 func (h *Handler) getTopic(r *request) {
 	var q options
 	if err := q.read(r.URL.RawQuery); err != nil {
@@ -118,6 +123,12 @@ func (h *Handler) getTopic(r *request) {
 	at.Seq, at.Offset = m.Seq, m.Offset
 	etag := `"` + at.Cursor() + `"`
 	header := r.w.Header()
+	if kindOf(m.ContentType) == kindMsgpack {
+		header.Add("Vary", "Accept")
+		if accepts(r.Header, typeJSON) && showJSON(&m) {
+			etag = `"` + at.Cursor() + `.json"` // another representation
+		}
+	}
 	header.Set("ETag", etag)
 	header.Set("Cache-Control", "private, no-cache") // kept, but asked for again each time
 	header.Add("Vary", "Authorization")
@@ -133,6 +144,15 @@ func (h *Handler) getTopic(r *request) {
 	if r.Method != http.MethodHead {
 		_, _ = r.w.Write(m.Payload) // the client has gone: nobody is left to tell
 	}
+}
+
+// showJSON makes m one in JSON. It reports false, and leaves m as it was, if there is no JSON that says the same.
+func showJSON(m *protocol.Message) bool {
+	b, ok := msgjson.Append(nil, m.Payload)
+	if ok {
+		m.Payload, m.ContentType = b, typeJSON
+	}
+	return ok
 }
 
 // headerSafe is a publisher's content type as a header may carry it. The default of the protocol is msgpack.
