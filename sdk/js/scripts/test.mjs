@@ -2,7 +2,7 @@
 // CARILLON_BIN is the broker for the tests that need a real one; without it one is built. With CARILLON_JUNIT the results are also
 // written there, as JUnit XML.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -33,16 +33,11 @@ try {
     env.CARILLON_BIN = join(temp, 'carillon')
     execFileSync('go', ['build', '-o', env.CARILLON_BIN, './cmd/carillon'], { cwd: '../..', stdio: 'inherit' })
   }
-  // a socket of a broker that was killed may keep a process for minutes, hence the forced exit; a file is then only whole as stdout
-  const junit = env.CARILLON_JUNIT
-  const reporters = junit
-    ? ['--test-reporter=junit', '--test-reporter-destination=stdout', '--test-reporter=spec', '--test-reporter-destination=stderr']
-    : ['--test-reporter=spec', '--test-reporter-destination=stdout']
+  // a socket of a broker that was killed may keep a process for minutes, hence --test-force-exit
+  const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout']
+  if (env.CARILLON_JUNIT) reporters.push('--test-reporter=./scripts/junit.mjs', '--test-reporter-destination=stdout')
   const files = readdirSync('.test').filter((f) => f.endsWith('.mjs'))
-  const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-force-exit', ...reporters, ...flags, ...files.map((f) => join('.test', basename(f)))], {
-    stdio: ['inherit', junit ? openSync(junit, 'w') : 'inherit', 'inherit'],
-    env,
-  })
+  const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-force-exit', ...reporters, ...flags, ...files.map((f) => join('.test', basename(f)))], { stdio: 'inherit', env })
   process.exitCode = run.status ?? 1
 } finally {
   rmSync(temp, { recursive: true })
