@@ -19,7 +19,7 @@ import (
 const (
 	fileName    = "store.db"
 	tempPattern = fileName + ".new-*"
-	fileFormat  = 1
+	fileFormat  = 2
 
 	// lockTimeout bounds the wait for a plugin that is about to end. bbolt's 0 would wait for ever.
 	lockTimeout = 2 * time.Second
@@ -30,6 +30,9 @@ var (
 	bucketTerms    = []byte("terms")
 	bucketLog      = []byte("log")
 	bucketRetained = []byte("retained")
+	bucketGone     = []byte("gone")
+	bucketExpiry   = []byte("expiry")
+	bucketKeys     = []byte("keys")
 	keyFormat      = []byte("format")
 	keyState       = []byte("state")
 	prefixOrigin   = []byte("origin")
@@ -67,7 +70,6 @@ func openFile(cfg Config) (*bolt.DB, *os.File, error) {
 		Timeout:         lockTimeout,
 		FreelistType:    bolt.FreelistMapType,
 		NoFreelistSync:  true,
-		NoStatistics:    true,
 		InitialMmapSize: initialMmap(),
 		MaxSize:         int(min(cfg.MaxFileBytes, math.MaxInt)),
 	})
@@ -125,7 +127,7 @@ func createFile(dir, path string) error {
 }
 
 func initBuckets(tx *bolt.Tx) error {
-	for _, name := range [][]byte{bucketMeta, bucketTerms, bucketLog, bucketRetained} {
+	for _, name := range [][]byte{bucketMeta, bucketTerms, bucketLog, bucketRetained, bucketGone, bucketExpiry, bucketKeys} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
 		}
