@@ -61,7 +61,10 @@ func (s *Store) commit(group []request) {
 		}
 		s.measure(tx)
 		c = newCommit(s, tx, now)
-		if err = c.addAll(group, results); err == nil {
+		if err = c.dropKeys(); err == nil {
+			err = c.addAll(group, results)
+		}
+		if err == nil {
 			err = c.clearExpired()
 		}
 		if err == nil {

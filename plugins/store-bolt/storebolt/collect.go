@@ -124,15 +124,19 @@ func (x *index) collectSet(c *collected, m *matcher, q *broker.HistoryQuery) (en
 		i, _ := s.at(q.After + 1)
 		for ; i < len(s.entries); i++ {
 			offset := s.offset(i)
-			switch looked++; {
-			case offset > q.Through:
+			if offset > q.Through {
 				return 0
-			case looked > scanAtOnce, len(c.found) == q.Limit, len(c.found) > 0 && size+int(s.size(i)) > pageBytes:
+			}
+			if looked++; looked > scanAtOnce {
 				return offset - 1
 			}
-			if x.selects(m, s, i) {
-				c.take(s, i, &size)
+			if !x.selects(m, s, i) {
+				continue
 			}
+			if len(c.found) == q.Limit || len(c.found) > 0 && size+int(s.size(i)) > pageBytes {
+				return offset - 1
+			}
+			c.take(s, i, &size)
 		}
 	}
 	return 0

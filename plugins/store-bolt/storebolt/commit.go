@@ -40,6 +40,7 @@ type commit struct {
 	firstKey   uint64
 	newKeys    *generation
 	forgetKeys int // generations that are over
+	heldKeys   int // keys of the others
 	nextExpiry int64
 }
 

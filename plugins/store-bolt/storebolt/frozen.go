@@ -108,8 +108,13 @@ func (f *freezer) value() []byte {
 	v = append(v, frozenVersion, 0, 0, 0, 0)
 	v = binary.BigEndian.AppendUint32(v, uint32(len(index)))
 	v = append(v, index...)
-	binary.BigEndian.PutUint32(v[1:], crc32.Checksum(v[5:], castagnoli))
+	putFrozenChecksum(v, uint64(len(v)))
 	return append(v, f.data...)
+}
+
+// putFrozenChecksum writes the checksum of v, whose index ends at end.
+func putFrozenChecksum(v []byte, end uint64) {
+	binary.BigEndian.PutUint32(v[1:], crc32.Checksum(v[5:end], castagnoli))
 }
 
 // thawer reads a frozen value from its beginning.

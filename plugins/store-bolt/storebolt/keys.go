@@ -78,10 +78,10 @@ func (t *keyTable) note(g *generation, key []byte, offset uint64) {
 	t.count++
 }
 
-// find returns the record that has key, nil if there is none.
-func (t *keyTable) find(keys *bolt.Bucket, key []byte) (*keyed, error) {
+// find returns the record that has key, nil if there is none. The oldest gone generations are not looked at.
+func (t *keyTable) find(keys *bolt.Bucket, key []byte, gone int) (*keyed, error) {
 	h := maphash.Bytes(t.seed, key)
-	for i := len(t.generations) - 1; i >= 0; i-- {
+	for i := len(t.generations) - 1; i >= gone; i-- {
 		g := t.generations[i]
 		for at := h; ; at++ {
 			above, noted := g.table[at]
@@ -147,13 +147,13 @@ func (c *commit) repeated(r *broker.Record) (result broker.AppendResult, known b
 	var first *keyed
 	if k, pending := c.keyed[string(r.Key)]; pending {
 		first = &k
-	} else if first, err = c.store.keys.find(c.keys, r.Key); err != nil {
+	} else if first, err = c.store.keys.find(c.keys, r.Key, c.forgetKeys); err != nil {
 		return result, false, err
 	}
 	switch {
-	case first == nil && c.store.keys.count+len(c.keyed) >= c.store.cfg.MaxKeys:
+	case first == nil && c.heldKeys+len(c.keyed) >= c.store.cfg.MaxKeys:
 		return broker.AppendResult{Err: protocol.Errorf(protocol.CodeQuota,
-			"%d messages with an id were published in the last minutes, that is the limit", c.store.keys.count)}, true, nil
+			"%d messages with an id were published in the last minutes, that is the limit", c.heldKeys)}, true, nil
 	case first == nil:
 		return result, false, nil
 	case bytes.Equal(first.digest, r.Digest):
@@ -181,15 +181,24 @@ func (c *commit) keep(r *broker.Record, offset uint64) {
 	c.keyPage = append(c.keyPage, r.Digest...)
 }
 
-// putKeys writes the keys of this commit, begins a new generation when it is time, and drops those that are over.
-func (c *commit) putKeys() error {
+// dropKeys drops the generations that are over.
+func (c *commit) dropKeys() error {
 	t := c.store.keys
+	c.heldKeys = t.count
 	for c.forgetKeys < len(t.generations) && t.over(c.forgetKeys, c.now) {
-		if err := c.keys.DeleteBucket(key64(t.generations[c.forgetKeys].first)); err != nil {
-			return err
+		g := t.generations[c.forgetKeys]
+		if err := c.keys.DeleteBucket(key64(g.first)); err != nil {
+			return fmt.Errorf("keys: %w", err)
 		}
+		c.heldKeys -= len(g.table)
 		c.forgetKeys++
 	}
+	return nil
+}
+
+// putKeys writes the keys of this commit, and begins a new generation when it is time.
+func (c *commit) putKeys() error {
+	t := c.store.keys
 	if len(c.keyPage) == 0 {
 		return nil
 	}
