@@ -93,7 +93,7 @@ func (s *Store) commit(group []request) {
 // hasWork reports whether a commit would change something.
 func (s *Store) hasWork(group []request, now int64) bool {
 	return slices.ContainsFunc(group, func(r request) bool { return len(r.batch) > 0 || r.rules != nil }) || s.nextExpiry <= now ||
-		s.keys.due(now) || s.index.hasWork()
+		s.keys.due(now) || s.backups.Load() == 0 && s.index.hasWork()
 }
 
 // raiseDense tells the followers in advance what will be gone, so that they don't take it for damage.

@@ -58,6 +58,9 @@ func loadIndex(tx *bolt.Tx, st state, r *rules) (*index, error) {
 
 // loadGone reads the topics of which the log holds nothing.
 func (x *index) loadGone(gone *bolt.Bucket) error {
+	if gone == nil { // a file of format 1
+		return nil
+	}
 	return gone.ForEach(func(k, v []byte) error {
 		var last uint64
 		if err := unsealNumbers(v, &last); err != nil {

@@ -33,8 +33,8 @@ var errStuck = errors.New("a damaged record is in the way")
 // maintain freezes segments that are full, drops those of which nothing is needed anymore, and merges those of which little is.
 func (c *commit) maintain() error {
 	x := c.store.index
-	if c.rules != nil {
-		return nil // they decide anew what is in a history
+	if c.rules != nil || c.store.backups.Load() > 0 {
+		return nil // the rules decide anew what is in a history; a backup wants to find what it has not copied yet
 	}
 	if err := c.freezeSome(x); err != nil {
 		return fmt.Errorf("freeze a segment: %w", err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -32,9 +33,10 @@ type Store struct {
 	stopping sync.Once
 	ticking  sync.WaitGroup
 
-	clock clock
-	index *index
-	room  room
+	clock   clock
+	index   *index
+	room    room
+	backups atomic.Int32 // that are being made: old segments stay as they are
 
 	// The committer's own.
 	state      state
