@@ -38,6 +38,9 @@ var (
 	prefixOrigin   = []byte("origin")
 )
 
+// ErrInUse is wrapped by errors about a file that another process has open.
+var ErrInUse = errors.New("in use by another process")
+
 // openFile makes the file if there is none, checks it, and opens it for writing. Nothing is written to a file that was
 // there. On errors the file is closed again and its lock is free.
 func openFile(cfg Config) (*bolt.DB, *os.File, error) {
@@ -168,8 +171,8 @@ func boltOpen(path string, opt *bolt.Options) (db *bolt.DB, file *os.File, err e
 	var system syscall.Errno
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, nil, fmt.Errorf("%s is in use by another process (its lock was not free within %v): is another broker running on this folder?",
-			path, lockTimeout)
+		return nil, nil, fmt.Errorf("%s is %w (its lock was not free within %v): is another broker running on this folder?",
+			path, ErrInUse, lockTimeout)
 	case errors.As(err, &system), errors.Is(err, bolterrors.ErrMaxSizeReached):
 		return nil, nil, fmt.Errorf("open %s: %w", path, err)
 	case errors.Is(err, ErrDamaged):
