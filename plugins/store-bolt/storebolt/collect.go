@@ -85,7 +85,7 @@ func (x *index) collectTopic(c *collected, id topicID, q *broker.HistoryQuery) (
 			return offset - 1
 		}
 		c.take(s, i, &size)
-		offset = x.after(s, i, &x.topics[id])
+		offset = x.after(s, i)
 	}
 	return 0
 }
@@ -107,7 +107,7 @@ func (x *index) firstOf(id topicID, offset uint64) uint64 {
 	at := t.first
 	for at != 0 && at < offset {
 		s, i := x.entryAt(at)
-		at = x.after(s, i, t)
+		at = x.after(s, i)
 	}
 	return at
 }
@@ -229,7 +229,7 @@ func (x *index) beginOfTopic(id topicID, q *broker.HistoryQuery) (after uint64, 
 			at = (at + 1) % len(newest)
 		}
 		s, i := x.entryAt(offset)
-		offset = x.after(s, i, &x.topics[id])
+		offset = x.after(s, i)
 	}
 	if len(newest) == 0 {
 		return q.After, true

@@ -203,15 +203,15 @@ func (x *index) pop(t *topic) {
 	x.live--
 	x.liveBytes -= size
 	t.trimmed = t.first
-	t.first = x.after(s, i, t)
+	t.first = x.after(s, i)
 	if !s.victim && s.live*4 <= s.records {
 		s.victim = true
 		x.victims = append(x.victims, s)
 	}
 }
 
-// after returns the offset of the topic's record that follows entry i of s, 0 if it is the last one.
-func (x *index) after(s *segment, i int, t *topic) uint64 {
+// after returns the offset of the record that follows entry i of s in its topic, 0 if it is the last one.
+func (x *index) after(s *segment, i int) uint64 {
 	offset := s.offset(i)
 	switch next := s.entries[i].next; next {
 	case 0:
