@@ -162,6 +162,10 @@ func (x *index) link(id topicID, offset, prev uint64) {
 	if t.held++; t.held == 1 {
 		x.emptied--
 	}
+	if offset <= t.before {
+		t.last = max(t.last, offset)
+		return
+	}
 	if prev != t.last || prev <= t.before { // something between is gone: the history begins here
 		x.clear(t)
 		t.before = max(t.before, prev)
@@ -169,7 +173,7 @@ func (x *index) link(id topicID, offset, prev uint64) {
 	}
 	last := t.last
 	t.last = offset
-	if t.rule < 0 || offset <= t.before {
+	if t.rule < 0 {
 		t.before, t.trimmed = max(t.before, offset), max(t.trimmed, offset)
 		return
 	}

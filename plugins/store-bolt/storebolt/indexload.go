@@ -56,7 +56,7 @@ func loadIndex(tx *bolt.Tx, st state, r *rules) (*index, error) {
 	return x, nil
 }
 
-// loadGone reads the topics of which the log holds nothing.
+// loadGone reads the topics whose newest record the log does not hold.
 func (x *index) loadGone(gone *bolt.Bucket) error {
 	if gone == nil { // a file of format 1
 		return nil

@@ -222,31 +222,21 @@ func (c *commit) survivors(x *index, s *segment, f *freezer, merged *segment) er
 	return nil
 }
 
-// noteGone writes down how far the topics had come of which the log holds nothing from now on.
+// noteGone writes down how far the topics had come whose newest record the log does not hold from now on: nothing that comes
+// after tells of it.
 func (c *commit) noteGone(x *index) error {
-	left := make(map[topicID]uint32)
 	for _, s := range c.upkeep.removed {
 		for i := range s.entries {
-			id := s.entries[i].topic
+			id, offset := s.entries[i].topic, s.offset(i)
 			switch {
 			case id == damagedTopic:
-				c.upkeep.floor = max(c.upkeep.floor, s.offset(i))
+				c.upkeep.floor = max(c.upkeep.floor, offset)
 				c.state.floor = max(c.state.floor, c.upkeep.floor)
-			case id != 0 && !x.inHistory(s, i, true):
-				if _, seen := left[id]; !seen {
-					left[id] = x.topics[id].held
+			case id != 0 && x.topics[id].last == offset && !x.inHistory(s, i, true):
+				if err := c.gone.Put([]byte(x.topics[id].name), sealNumbers(offset)); err != nil {
+					return err
 				}
-				left[id]--
 			}
-		}
-	}
-	for id, held := range left {
-		if held > 0 {
-			continue
-		}
-		t := &x.topics[id]
-		if err := c.gone.Put([]byte(t.name), sealNumbers(t.last)); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -47,8 +47,6 @@ func (r *rules) next(list []broker.RetentionRule, head uint64) *rules {
 	last := len(n.Epochs) - 1
 	switch {
 	case last >= 0 && slices.Equal(n.Epochs[last].Rules, now.Rules):
-	case last >= 0 && n.Epochs[last].From == head: // nothing was committed under those
-		n.Epochs[last] = now
 	default:
 		n.Epochs = append(n.Epochs, now)
 	}
