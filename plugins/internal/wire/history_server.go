@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -104,6 +105,7 @@ func (s *StoreServer) ReadHistory(ctx context.Context, m *storev1pb.ReadHistoryR
 	if n := pageEnd(p.Records, len(p.Records)); n < len(p.Records) { // the wire takes a little more for each than the store counts
 		p.Records = p.Records[:n]
 		p.Through, p.Done = p.Records[n-1].Offset, false
+		p.Damaged = slices.DeleteFunc(p.Damaged, func(offset uint64) bool { return offset > p.Through })
 	}
 	return &storev1pb.ReadHistoryResponse{
 		Records: recordsToWire(p.Records), After: p.After, Through: p.Through, Done: p.Done,

@@ -53,14 +53,36 @@ func (s *Store) commit(group []request) {
 		return
 	}
 	results := make([][]broker.AppendResult, len(group))
-	var c *commit
-	err := guard(func() error {
+	c, err := s.try(group, results, now, s.room.full())
+	if errors.Is(err, bolterrors.ErrMaxSizeReached) && !c.full { // once more, for what makes nothing grow
+		c, err = s.try(group, results, now, true)
+	}
+	switch {
+	case errors.Is(err, bolterrors.ErrMaxSizeReached):
+		refuseAdded(results, s.room.refusal())
+		refuseRules(group, s.room.refusal())
+	case err != nil:
+		s.fail(group, err)
+		return
+	case !c.changesNothing():
+		s.apply(c, time.Since(began))
+		s.publish(c.newest) // first: who has its answer finds its record in the feed
+		if s.nextExpiry <= now || s.index.hasWork() && !c.upkeep.isEmpty() {
+			s.queue.put(request{done: func([]broker.AppendResult, error) {}}) // there is more to be done
+		}
+	}
+	answer(group, results, nil)
+}
+
+// try commits group in one transaction; full: only what makes nothing grow. The commit is never nil when bbolt has refused it.
+func (s *Store) try(group []request, results [][]broker.AppendResult, now int64, full bool) (c *commit, err error) {
+	err = guard(func() error {
 		tx, err := s.db.Begin(true)
 		if err != nil {
 			return err
 		}
 		s.measure(tx)
-		c = newCommit(s, tx, now)
+		c = newCommit(s, tx, now, full)
 		if err = c.dropKeys(); err == nil {
 			err = c.addAll(group, results)
 		}
@@ -76,18 +98,7 @@ func (s *Store) commit(group []request) {
 		s.raiseDense(&c.upkeep)
 		return tx.Commit()
 	})
-	switch {
-	case errors.Is(err, bolterrors.ErrMaxSizeReached):
-		refuseAdded(results, s.room.refusal())
-		s.room.exceeded()
-	case err != nil:
-		s.fail(group, err)
-		return
-	case !c.changesNothing():
-		s.apply(c, time.Since(began))
-		s.publish(c.newest) // first: who has its answer finds its record in the feed
-	}
-	answer(group, results, nil)
+	return c, err
 }
 
 // hasWork reports whether a commit would change something.
@@ -122,7 +133,7 @@ func (s *Store) expireHistory(now int64) {
 // addAll adds the records of every request, and notes the results in the same order.
 func (c *commit) addAll(group []request, results [][]broker.AppendResult) error {
 	for i, r := range group {
-		if r.rules != nil {
+		if r.rules != nil && !slices.Equal(*r.rules, c.store.index.rules.List) {
 			c.rules = c.store.index.rules.next(*r.rules, c.state.head)
 		}
 		results[i] = make([]broker.AppendResult, len(r.batch))
@@ -148,6 +159,16 @@ func refuseAdded(results [][]broker.AppendResult, err *protocol.Error) {
 			if r.Err == nil && !r.Duplicate {
 				batch[i] = broker.AppendResult{Ref: r.Ref, Err: err}
 			}
+		}
+	}
+}
+
+// refuseRules answers the requests of rules with err, for good.
+func refuseRules(group []request, err error) {
+	for i := range group {
+		if group[i].rules != nil {
+			group[i].done(nil, err)
+			group[i].done = func([]broker.AppendResult, error) {}
 		}
 	}
 }

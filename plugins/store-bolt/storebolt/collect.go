@@ -118,7 +118,7 @@ func (x *index) collectSet(c *collected, m *matcher, q *broker.HistoryQuery) (en
 	size, looked := 0, 0
 	for at := max(x.segmentAt(q.After+1), 0); at < len(x.segments); at++ {
 		s := x.segments[at]
-		if s.live == 0 && !s.stuck || s.next <= q.After {
+		if s.live == 0 && !s.damaged || s.next <= q.After {
 			continue
 		}
 		i, _ := s.at(q.After + 1)

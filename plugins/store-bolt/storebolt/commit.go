@@ -54,7 +54,7 @@ type change struct {
 }
 
 // newCommit begins a commit in tx.
-func newCommit(s *Store, tx *bolt.Tx, now int64) *commit {
+func newCommit(s *Store, tx *bolt.Tx, now int64, full bool) *commit {
 	return &commit{
 		store:    s,
 		now:      now,
@@ -70,7 +70,7 @@ func newCommit(s *Store, tx *bolt.Tx, now int64) *commit {
 		arena:    s.arena[:0],
 		newest:   s.newest[:0],
 		added:    s.added[:0],
-		full:     s.room.full(),
+		full:     full,
 	}
 }
 

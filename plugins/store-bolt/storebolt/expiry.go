@@ -12,7 +12,7 @@ import (
 // The bucket expiry has an empty value for every retained record that expires: when (8 bytes, Unix milliseconds) and topic.
 
 // clearsAtOnce is how many retained records one commit clears because they have expired.
-const clearsAtOnce = 256
+const clearsAtOnce = 1024
 
 // never is the time of the next expiry when there is none.
 const never = int64(math.MaxInt64)

@@ -156,6 +156,7 @@ func (x *index) link(id topicID, offset, prev uint64) {
 	s, i := x.entryAt(offset)
 	s.entries[i].topic = id
 	if id == damagedTopic {
+		s.damaged = true
 		return
 	}
 	t := &x.topics[id]

@@ -36,8 +36,10 @@ func (c *commit) maintain() error {
 	if c.rules != nil || c.store.backups.Load() > 0 {
 		return nil // the rules decide anew what is in a history; a backup wants to find what it has not copied yet
 	}
-	if err := c.freezeSome(x); err != nil {
-		return fmt.Errorf("freeze a segment: %w", err)
+	if !c.full {
+		if err := c.freezeSome(x); err != nil {
+			return fmt.Errorf("freeze a segment: %w", err)
+		}
 	}
 	if x.feed >= len(x.segments) {
 		return nil
@@ -51,7 +53,7 @@ func (c *commit) maintain() error {
 		case s.live == 0 && drops > 0:
 			drops--
 			err = c.drop(s)
-		case s.live > 0 && compacts > 0:
+		case s.live > 0 && compacts > 0 && !c.full:
 			compacts--
 			err = c.compact(x, s)
 		}

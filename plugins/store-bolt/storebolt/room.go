@@ -25,9 +25,6 @@ func (r *room) measure(size, free int64) {
 	r.used.Store(size - free)
 }
 
-// exceeded notes that a commit found no page.
-func (r *room) exceeded() { r.used.Store(r.limit) }
-
 func (r *room) full() bool { return r.used.Load() > r.limit-r.reserve() }
 
 func (r *room) refusal() *protocol.Error {

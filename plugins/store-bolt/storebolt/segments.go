@@ -24,6 +24,7 @@ type segment struct {
 	next    uint64
 	bytes   int64 // what its records are charged, see logCost
 	frozen  bool
+	damaged bool // one of its records could not be read when the file was opened
 	victim  bool // it is among index.victims
 	stuck   bool // it can't be rewritten: it holds a damaged record. The committer's own
 	base    int64
