@@ -138,7 +138,10 @@ func (c *copier) run() error {
 }
 
 // copied is a key with its value, and the nested bucket they are in.
-type copied struct{ in, key, value []byte }
+type copied struct {
+	in, key, value []byte
+	sequence       uint64 // of in
+}
 
 // plain copies a bucket without nested ones, in pages.
 func (c *copier) plain(name []byte) error {
@@ -224,13 +227,13 @@ func (c *copier) segment(log *bolt.Bucket, page []copied, size *int) ([]copied, 
 	}
 	in := key64(first)
 	if frozen := seg.Get(keyFrozen); frozen != nil {
-		page = append(page, copied{in, keyFrozen, bytes.Clone(frozen)})
+		page = append(page, copied{in: in, key: keyFrozen, value: bytes.Clone(frozen)})
 		*size += len(frozen)
 		return page, eachRecord(seg, first, c.see)
 	}
 	records := seg.Cursor()
 	for k, v := records.Seek(key64(c.next)); k != nil && *size < copyAtOnce; k, v = records.Next() {
-		page = append(page, copied{in, bytes.Clone(k), bytes.Clone(v)})
+		page = append(page, copied{in, bytes.Clone(k), bytes.Clone(v), seg.Sequence()})
 		*size += len(v)
 		if err := c.see(be64(k), v); err != nil {
 			return nil, err
@@ -266,7 +269,7 @@ func nested(b *bolt.Bucket) []copied {
 	var all []copied
 	_ = b.ForEachBucket(func(in []byte) error {
 		return b.Bucket(in).ForEach(func(k, v []byte) error {
-			all = append(all, copied{bytes.Clone(in), bytes.Clone(k), bytes.Clone(v)})
+			all = append(all, copied{in: bytes.Clone(in), key: bytes.Clone(k), value: bytes.Clone(v)})
 			return nil
 		})
 	})
@@ -278,7 +281,7 @@ func (c *copier) small(tx *bolt.Tx) []copied {
 	var all []copied
 	for _, name := range [][]byte{bucketMeta, bucketTerms, bucketGone} {
 		_ = tx.Bucket(name).ForEach(func(k, v []byte) error {
-			all = append(all, copied{name, bytes.Clone(k), bytes.Clone(v)})
+			all = append(all, copied{in: name, key: bytes.Clone(k), value: bytes.Clone(v)})
 			return nil
 		})
 	}
@@ -299,6 +302,11 @@ func (c *copier) put(top []byte, page []copied) error {
 					return err
 				}
 				b.FillPercent = 1
+			}
+			if e.sequence != 0 && b.Sequence() == 0 {
+				if err := b.SetSequence(e.sequence); err != nil {
+					return err
+				}
 			}
 			if err := b.Put(e.key, e.value); err != nil {
 				return err

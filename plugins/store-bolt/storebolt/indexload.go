@@ -129,8 +129,8 @@ func (x *index) loadHot(s *segment, b *bolt.Bucket) error {
 			x.link(x.intern(string(name)), offset, p.prev)
 		}
 	}
-	if s.records == 0 {
-		return fmt.Errorf("%w: it is empty", ErrDamaged)
+	if end := b.Sequence(); s.records == 0 || end != 0 && end != s.next { // 0: it is the last, or has been copied, or is of format 1
+		return fmt.Errorf("%w: the record at offset %d is missing", ErrDamaged, s.next)
 	}
 	return nil
 }

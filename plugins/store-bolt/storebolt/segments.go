@@ -219,6 +219,9 @@ func (a *logAppender) append(offset uint64, value []byte, stamp int64) error {
 func (a *logAppender) openSegment(offset uint64, stamp int64) error {
 	full := a.records >= a.cfg.segmentRecords || a.bytes >= min(a.cfg.KeepBytes/16, segmentBytes) || stamp-a.base > segmentSpan
 	if a.first == 0 || a.records > 0 && full {
+		if err := a.end(offset); err != nil {
+			return err
+		}
 		b, err := a.log.CreateBucket(key64(offset))
 		if err != nil {
 			return err
@@ -234,6 +237,18 @@ func (a *logAppender) openSegment(offset uint64, stamp int64) error {
 	}
 	a.last.FillPercent = 1 // it is only ever appended to
 	return nil
+}
+
+// end notes where the last segment ends, in its bucket's sequence, so that a record missing from its end is noticed.
+func (a *logAppender) end(next uint64) error {
+	if a.first == 0 {
+		return nil
+	}
+	b := a.log.Bucket(key64(a.first))
+	if b == nil {
+		return fmt.Errorf("%w: the segment of offset %d is gone", ErrDamaged, a.first)
+	}
+	return b.SetSequence(next)
 }
 
 // errMissing is a record that should be there, or one that was dropped on purpose.
