@@ -77,6 +77,11 @@ type Record struct {
 	Headers     map[string]string
 	Time        int64 // Unix milliseconds at which the broker accepted it
 	User        string
+
+	// Expires is when the record ends, in Unix milliseconds; 0 is never. PowerTTL.
+	Expires int64
+	// Key names the publish, 16 to 32 bytes, and Digest stands for its content, 8 to 32. In Append only. PowerKeys.
+	Key, Digest []byte
 }
 
 // AppendResult is the outcome of one appended record: an offset, or a refusal.
@@ -84,6 +89,7 @@ type AppendResult struct {
 	Ref       uint64 // the record's
 	Offset    uint64
 	Duplicate bool            // was committed before, at Offset if still known
+	Repeats   bool            // with Duplicate: another record with its Key and Digest is at Offset; the feed never brings this one
 	Err       *protocol.Error // refused (quota, too_large, …); nothing was committed
 }
 

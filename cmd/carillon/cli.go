@@ -32,6 +32,7 @@ type cli struct {
 	Bench   benchCmd   `cmd:"" help:"Measure a broker."`
 	Token   tokenCmd   `cmd:"" help:"Make and inspect tokens."`
 	Plugin  pluginCmd  `cmd:"" help:"See the plugins of a running broker."`
+	Store   storeCmd   `cmd:"" help:"Look at, copy, compact and check the bundled store's file."`
 	Config  configCmd  `cmd:"" help:"Check, show and start configurations."`
 	Health  healthCmd  `cmd:"" help:"Ask a running broker whether it is ready."`
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -102,13 +102,13 @@ func (p *supervised) unavailable(why error) error {
 	return fmt.Errorf("plugin %s: %w: %s", p.spec.Name, ErrUnavailable, printable(why.Error(), maxText))
 }
 
-// callError is err as a caller gets it. What the core acts on (*protocol.Error, broker.ErrTrimmed) stays what it is; a call that
+// callError is err as a caller gets it. What the core acts on (*protocol.Error, broker.ErrTrimmed, broker.ErrNoPower) stays what it is; a call that
 // ctx ended says so; a lost connection is ErrUnavailable; an answer that breaks the contract is logged, at most once a second.
 func (p *supervised) callError(ctx context.Context, err error) error {
 	if refusal, ok := errors.AsType[*protocol.Error](err); ok {
 		return refusal
 	}
-	if errors.Is(err, broker.ErrTrimmed) || errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, broker.ErrTrimmed) || errors.Is(err, broker.ErrNoPower) || errors.Is(err, ErrUnavailable) {
 		return err
 	}
 	if ctx.Err() != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,7 +64,9 @@ func TestTheSuitesPassWithGoodPlugins(t *testing.T) {
 }
 
 func TestTheStoreSuiteFindsEveryFault(t *testing.T) {
-	for fault := range storeFaults {
+	faults := maps.Clone(storeFaults)
+	maps.Copy(faults, powerFaults)
+	for fault := range faults {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			if out, passed := runSuite(t, "TestStoreSuite", fault); passed || !strings.Contains(out, "--- FAIL: TestStoreSuite/") {
@@ -180,7 +183,8 @@ func eachRecord(change func(*broker.Record)) func(broker.Feed) broker.Feed {
 }
 
 func faultyStorePlugin() kit.Plugin {
-	return kit.Plugin{Name: "store-faulty", Kind: kit.KindStore, Store: func(raw json.RawMessage) (kit.Store, error) {
+	powers := []string{"terms", "history", "ttl", "keys", "statistics", "backup"}
+	return kit.Plugin{Name: "store-faulty", Kind: kit.KindStore, Capabilities: powers, Store: func(raw json.RawMessage) (kit.Store, error) {
 		var c config
 		if err := json.Unmarshal(raw, &c); err != nil {
 			return nil, err
@@ -190,6 +194,9 @@ func faultyStorePlugin() kit.Plugin {
 			return nil, err
 		}
 		if wrap, ok := storeFaults[c.Fault]; ok {
+			return wrap(s), nil
+		}
+		if wrap, ok := powerFaults[c.Fault]; ok {
 			return wrap(s), nil
 		}
 		return s, nil

@@ -16,7 +16,8 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// Store runs the contract of a store plugin (spec/plugin/store/v1/store.proto) as subtests of t.
+// Store runs the contract of a store plugin (spec/plugin/store/v1/store.proto) as subtests of t: what every store does, and the
+// powers that this one announces.
 func Store(t *testing.T, p Plugin) {
 	for _, test := range []struct {
 		name string
@@ -33,10 +34,19 @@ func Store(t *testing.T, p Plugin) {
 		{"one bad record spoils no other", testRefusal},
 		{"loading and then following misses nothing", testLoadThenFollow},
 		{"everything is there after a clean restart", testRestart},
-		{"nothing acknowledged is lost by a kill", testKills},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, startStore(t, p)) })
 	}
+	for _, test := range powerCases {
+		t.Run(test.name, func(t *testing.T) {
+			s := startStore(t, p)
+			if !s.Has(test.power) {
+				t.Skipf("the plugin does not announce %q", test.power)
+			}
+			test.run(t, s)
+		})
+	}
+	t.Run("nothing acknowledged is lost by a kill", func(t *testing.T) { testKills(t, startStore(t, p)) })
 }
 
 // store is a running store plugin with a folder of its own.

@@ -227,14 +227,17 @@ func (a *appender) answered(results []*storev1pb.AppendResult) error {
 
 func (a *appender) resultFromWire(p *storev1pb.AppendResult) (broker.AppendResult, error) {
 	if p.GetRefusal() != nil {
-		if p.GetOffset() != 0 || p.GetDuplicate() {
+		if p.GetOffset() != 0 || p.GetDuplicate() || p.GetRepeats() {
 			return broker.AppendResult{}, malformed("a record both refused and committed")
 		}
 		refusal, err := refusalFromWire(p.GetRefusal(), refusesRecord)
 		return broker.AppendResult{Err: refusal}, err
 	}
 	if p.GetDuplicate() {
-		return broker.AppendResult{Offset: p.GetOffset(), Duplicate: true}, nil
+		return broker.AppendResult{Offset: p.GetOffset(), Duplicate: true, Repeats: p.GetRepeats()}, nil
+	}
+	if p.GetRepeats() {
+		return broker.AppendResult{}, malformed("a record repeats another one and is no duplicate")
 	}
 	if p.GetOffset() <= a.last {
 		return broker.AppendResult{}, malformed("offset %d was given after %d", p.GetOffset(), a.last)
@@ -246,7 +249,7 @@ func (a *appender) resultFromWire(p *storev1pb.AppendResult) (broker.AppendResul
 // resultToWire is the plugin's side. A code that the contract does not have becomes store_unavailable.
 func resultToWire(r *broker.AppendResult) *storev1pb.AppendResult {
 	if r.Err == nil {
-		return &storev1pb.AppendResult{Offset: r.Offset, Duplicate: r.Duplicate}
+		return &storev1pb.AppendResult{Offset: r.Offset, Duplicate: r.Duplicate, Repeats: r.Repeats}
 	}
 	refusal := r.Err
 	if !refusesRecord(refusal.Code) {

@@ -16,6 +16,7 @@ func recordToWire(r *broker.Record) *storev1pb.Record {
 	}
 	p.Topic, p.Retain, p.Payload, p.ContentType = r.Topic, r.Retain, r.Payload, r.ContentType
 	p.Headers, p.TimeMs, p.User = r.Headers, r.Time, r.User
+	p.ExpiresMs, p.Key, p.Digest = r.Expires, r.Key, r.Digest
 	return p
 }
 
@@ -34,12 +35,30 @@ func recordFromWire(p *storev1pb.Record) (broker.Record, error) {
 	}
 	r.Topic, r.Retain, r.Payload, r.ContentType = p.GetTopic(), p.GetRetain(), p.GetPayload(), p.GetContentType()
 	r.Headers, r.Time, r.User = p.GetHeaders(), p.GetTimeMs(), p.GetUser()
+	r.Expires, r.Key, r.Digest = p.GetExpiresMs(), p.GetKey(), p.GetDigest()
+	if err := checkKey(&r); err != nil {
+		return r, err
+	}
 	return r, nil
+}
+
+// checkKey checks the lengths of a record's key and digest, and that it does not end before time began.
+func checkKey(r *broker.Record) error {
+	k, d := len(r.Key), len(r.Digest)
+	switch {
+	case r.Expires < 0:
+		return malformed("record %d expires at %d", r.Offset, r.Expires)
+	case k == 0 && d == 0:
+		return nil
+	case k < 16 || k > 32 || d < 8 || d > 32:
+		return malformed("a key of %d bytes with a digest of %d, wanted 16 to 32 and 8 to 32", k, d)
+	}
+	return nil
 }
 
 // recordSize is about what r takes in a message, never less.
 func recordSize(r *broker.Record) int {
-	n := 96 + len(r.Topic) + len(r.Payload) + len(r.ContentType) + len(r.User)
+	n := 112 + len(r.Topic) + len(r.Payload) + len(r.ContentType) + len(r.User) + len(r.Key) + len(r.Digest)
 	for k, v := range r.Headers {
 		n += 16 + len(k) + len(v)
 	}
@@ -50,6 +69,9 @@ func recordSize(r *broker.Record) int {
 func refuseRecord(r *broker.Record) *protocol.Error {
 	if recordSize(r) > recordBytes {
 		return protocol.Errorf(protocol.CodeTooLarge, "found %d bytes, a plugin takes at most %d", recordSize(r), recordBytes)
+	}
+	if err := checkKey(r); err != nil {
+		return protocol.Errorf(protocol.CodeBadArgs, "%v", err)
 	}
 	valid := utf8.ValidString(r.Topic) && utf8.ValidString(r.ContentType) && utf8.ValidString(r.User)
 	for k, v := range r.Headers {

@@ -48,7 +48,7 @@ func refusesClient(c protocol.Code) bool {
 func refusesRecord(c protocol.Code) bool {
 	switch c {
 	case protocol.CodeQuota, protocol.CodeTooLarge, protocol.CodeBadTopic, protocol.CodeBadArgs, protocol.CodeUnsupported,
-		protocol.CodeStoreUnavailable:
+		protocol.CodeStoreUnavailable, protocol.CodeDuplicateID:
 		return true
 	}
 	return false

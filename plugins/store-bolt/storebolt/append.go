@@ -3,6 +3,10 @@ package storebolt
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	bolterrors "go.etcd.io/bbolt/errors"
 
@@ -15,7 +19,7 @@ import (
 func (s *Store) Append(batch []broker.Record, done func([]broker.AppendResult, error)) {
 	r := request{batch: batch, done: done}
 	for i := range batch {
-		r.bytes += recordSize(&batch[i])
+		r.bytes += recordSize(&batch[i]) + len(batch[i].Key) + len(batch[i].Digest)
 	}
 	if !s.queue.put(r) {
 		done(nil, ErrClosed)
@@ -42,41 +46,96 @@ func (s *Store) commit(group []request) {
 		answer(group, nil, err)
 		return
 	}
+	now, began := s.clock.now(), time.Now()
+	s.expireHistory(now)
+	if !s.hasWork(group, now) {
+		answer(group, make([][]broker.AppendResult, len(group)), nil)
+		return
+	}
 	results := make([][]broker.AppendResult, len(group))
-	var c *commit
-	err := guard(func() error {
+	c, err := s.try(group, results, now, s.room.full())
+	if errors.Is(err, bolterrors.ErrMaxSizeReached) && !c.full { // once more, for what makes nothing grow
+		c, err = s.try(group, results, now, true)
+	}
+	switch {
+	case errors.Is(err, bolterrors.ErrMaxSizeReached):
+		refuseAdded(results, s.room.refusal())
+		refuseRules(group, s.room.refusal())
+	case err != nil:
+		s.fail(group, err)
+		return
+	case !c.changesNothing():
+		s.apply(c, time.Since(began))
+		s.publish(c.newest) // first: who has its answer finds its record in the feed
+		if s.nextExpiry <= now || s.index.hasWork() && !c.upkeep.isEmpty() {
+			s.queue.put(request{done: func([]broker.AppendResult, error) {}}) // there is more to be done
+		}
+	}
+	answer(group, results, nil)
+}
+
+// try commits group in one transaction; full: only what makes nothing grow. The commit is never nil when bbolt has refused it.
+func (s *Store) try(group []request, results [][]broker.AppendResult, now int64, full bool) (c *commit, err error) {
+	err = guard(func() error {
 		tx, err := s.db.Begin(true)
 		if err != nil {
 			return err
 		}
-		c = newCommit(s, tx, s.arena, s.newest)
-		if err := c.addAll(group, results); err != nil {
+		s.measure(tx)
+		c = newCommit(s, tx, now, full)
+		if err = c.dropKeys(); err == nil {
+			err = c.addAll(group, results)
+		}
+		if err == nil {
+			err = c.clearExpired()
+		}
+		if err == nil {
+			err = c.finish()
+		}
+		if err != nil || c.changesNothing() {
 			return errors.Join(err, tx.Rollback())
 		}
-		if len(c.newest) == 0 {
-			return tx.Rollback()
-		}
-		if err := c.finish(); err != nil {
-			return errors.Join(err, tx.Rollback())
-		}
+		s.raiseDense(&c.upkeep)
 		return tx.Commit()
 	})
-	switch {
-	case errors.Is(err, bolterrors.ErrMaxSizeReached):
-		refuseAdded(results, protocol.Errorf(protocol.CodeQuota, "the store's file has reached its limit of %d bytes", s.cfg.MaxFileBytes))
-	case err != nil:
-		s.fail(group, err)
-		return
-	case len(c.newest) > 0:
-		s.apply(c)
+	return c, err
+}
+
+// hasWork reports whether a commit would change something.
+func (s *Store) hasWork(group []request, now int64) bool {
+	return slices.ContainsFunc(group, func(r request) bool { return len(r.batch) > 0 || r.rules != nil }) || s.nextExpiry <= now ||
+		s.keys.due(now) || s.backups.Load() == 0 && s.index.hasWork()
+}
+
+// raiseDense tells the followers in advance what will be gone, so that they don't take it for damage.
+func (s *Store) raiseDense(u *upkeep) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seg := range u.removed {
+		s.dense = max(s.dense, seg.next)
 	}
-	s.publish(c.newest) // first: who has its answer finds its record in the feed
-	answer(group, results, nil)
+}
+
+// measure notes how large the file is, as tx finds it.
+func (s *Store) measure(tx *bolt.Tx) {
+	s.room.measure(tx.Size(), int64(s.db.Stats().FreePageN)*int64(s.db.Info().PageSize))
+}
+
+// expireHistory takes out of the histories what has become too old.
+func (s *Store) expireHistory(now int64) {
+	for done := false; !done; {
+		s.index.mu.Lock()
+		done = s.index.expire(now, 1<<16)
+		s.index.mu.Unlock()
+	}
 }
 
 // addAll adds the records of every request, and notes the results in the same order.
 func (c *commit) addAll(group []request, results [][]broker.AppendResult) error {
 	for i, r := range group {
+		if r.rules != nil && !slices.Equal(*r.rules, c.store.index.rules.List) {
+			c.rules = c.store.index.rules.next(*r.rules, c.state.head)
+		}
 		results[i] = make([]broker.AppendResult, len(r.batch))
 		for j := range r.batch {
 			if r.refused {
@@ -104,6 +163,16 @@ func refuseAdded(results [][]broker.AppendResult, err *protocol.Error) {
 	}
 }
 
+// refuseRules answers the requests of rules with err, for good.
+func refuseRules(group []request, err error) {
+	for i := range group {
+		if group[i].rules != nil {
+			group[i].done(nil, err)
+			group[i].done = func([]broker.AppendResult, error) {}
+		}
+	}
+}
+
 // answer calls every done of group: with its results, or all with err.
 func answer(group []request, results [][]broker.AppendResult, err error) {
 	for i, r := range group {
@@ -116,12 +185,19 @@ func answer(group []request, results [][]broker.AppendResult, err error) {
 }
 
 // apply makes c the store's state. It is durable.
-func (s *Store) apply(c *commit) {
-	s.state, s.segments, s.origins = c.state, c.log.segments, c.origins
-	s.arena, s.newest = c.arena, c.newest
+func (s *Store) apply(c *commit, took time.Duration) {
+	s.index.apply(c)
+	s.keys.apply(c)
+	s.state, s.origins, s.nextExpiry = c.state, c.origins, c.nextExpiry
+	s.arena, s.newest, s.added = c.arena, c.newest, c.added
 	if cap(s.arena) > 2*maxCommitBytes {
 		s.arena = nil
 	}
+	clear(s.added) // topics
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dense, s.heldKeys = s.index.dense, s.keys.count
+	s.commits.add(took, len(c.newest))
 }
 
 // publish shows newest to the followers.

@@ -1,6 +1,7 @@
 package storebolt
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"testing"
@@ -22,9 +23,33 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
+// BenchmarkCommitHistory is the same for stored messages with an id: a history by count, and keys.
+func BenchmarkCommitHistory(b *testing.B) {
+	for _, inFlight := range []int{1, 16} {
+		for _, keep := range []uint64{10, 1 << 40} {
+			b.Run(fmt.Sprintf("publishers=64/inflight=%d/count=%d", inFlight, keep), func(b *testing.B) {
+				benchmarkHistory(b, 64, inFlight, keep)
+			})
+		}
+	}
+}
+
 func benchmarkCommit(b *testing.B, publishers, inFlight int, retain bool) {
 	s := open(b, Config{Dir: b.TempDir()})
 	defer s.Close()
+	benchmarkAppend(b, s, publishers, inFlight, func(r *broker.Record) { r.Retain = retain })
+}
+
+func benchmarkHistory(b *testing.B, publishers, inFlight int, keep uint64) {
+	s := open(b, Config{Dir: b.TempDir()})
+	defer s.Close()
+	setRules(b, s, broker.RetentionRule{Match: ">", Count: keep})
+	benchmarkAppend(b, s, publishers, inFlight, func(r *broker.Record) {
+		r.Key, r.Digest = binary.BigEndian.AppendUint64(make([]byte, 8, 16), r.Ref), make([]byte, 16)
+	})
+}
+
+func benchmarkAppend(b *testing.B, s *Store, publishers, inFlight int, change func(*broker.Record)) {
 	payload := make([]byte, 200)
 	answered := make(chan struct{}, publishers*inFlight)
 	latency := make([]time.Duration, b.N)
@@ -34,7 +59,8 @@ func benchmarkCommit(b *testing.B, publishers, inFlight int, retain bool) {
 			<-answered
 		}
 		start := time.Now()
-		r := broker.Record{Origin: protocol.RunID{1}, Ref: uint64(i + 1), Topic: fmt.Sprintf("orders.%d", i%1000), Payload: payload, Retain: retain}
+		r := broker.Record{Origin: protocol.RunID{1}, Ref: uint64(i + 1), Topic: fmt.Sprintf("orders.%d", i%1000), Payload: payload}
+		change(&r)
 		s.Append([]broker.Record{r}, func(_ []broker.AppendResult, err error) {
 			if err != nil {
 				b.Error(err)

@@ -53,6 +53,7 @@ type checker struct {
 	pageSize int64
 	pages    uint64 // number of pages in use or free: all ids are below
 	seen     []bool // by page id
+	spare    [][]byte
 	warning  string
 }
 
@@ -149,7 +150,9 @@ func (c *checker) tree(id uint64, low, high []byte, depth int) error {
 	case pageBranch:
 		return c.branch(p, low, high, depth)
 	case pageLeaf:
-		return c.leaf(p, low, high, depth)
+		err := c.leaf(p, low, high, depth)
+		c.done(p)
+		return err
 	}
 	return damaged("page %d: neither branch nor leaf", id)
 }
@@ -242,11 +245,11 @@ func (c *checker) page(id uint64) (page, error) {
 	if id < 2 || id >= c.pages {
 		return page{}, damaged("a page %d does not exist", id)
 	}
-	header := make([]byte, pageHeader)
-	if _, err := c.file.ReadAt(header, int64(id)*c.pageSize); err != nil {
+	data := c.buffer()
+	if _, err := io.ReadFull(io.NewSectionReader(c.file, int64(id)*c.pageSize, c.pageSize), data); err != nil {
 		return page{}, fmt.Errorf("page %d: %w", id, err)
 	}
-	p := pageIn(header, id)
+	p := pageIn(data, id)
 	if p.id != id || uint64(p.overflow) >= c.pages-id {
 		return page{}, damaged("page %d: its header is wrong", id)
 	}
@@ -256,15 +259,35 @@ func (c *checker) page(id uint64) (page, error) {
 		}
 		c.seen[i] = true
 	}
-	data := make([]byte, c.pageSize*(int64(p.overflow)+1))
-	if _, err := io.ReadFull(io.NewSectionReader(c.file, int64(id)*c.pageSize, int64(len(data))), data); err != nil {
-		return page{}, fmt.Errorf("page %d: %w", id, err)
+	p.size = int(c.pageSize) * (int(p.overflow) + 1)
+	if p.overflow > 0 && (p.flags != pageLeaf || p.count > 1) { // of a single large value only the beginning is looked at
+		whole := make([]byte, p.size)
+		if _, err := io.ReadFull(io.NewSectionReader(c.file, int64(id)*c.pageSize, int64(len(whole))), whole); err != nil {
+			return page{}, fmt.Errorf("page %d: %w", id, err)
+		}
+		p.data = whole
 	}
-	p = pageIn(data, id)
-	if p.flags != pageFree && pageHeader+int(p.count)*elementSize > len(data) {
+	if p.flags != pageFree && pageHeader+int(p.count)*elementSize > len(p.data) {
 		return page{}, damaged("page %d: %d entries don't fit", id, p.count)
 	}
 	return p, nil
+}
+
+// buffer returns room for a page, used again if there is some.
+func (c *checker) buffer() []byte {
+	if n := len(c.spare); n > 0 {
+		b := c.spare[n-1]
+		c.spare = c.spare[:n-1]
+		return b
+	}
+	return make([]byte, c.pageSize)
+}
+
+// done gives the room of p back, of which nothing is used anymore.
+func (c *checker) done(p page) {
+	if int64(len(p.data)) == c.pageSize {
+		c.spare = append(c.spare, p.data)
+	}
 }
 
 // page is one page and its overflow.
@@ -273,7 +296,8 @@ type page struct {
 	flags    uint16
 	count    uint16
 	overflow uint32
-	data     []byte
+	size     int    // with its overflow
+	data     []byte // all of it, or its first page
 }
 
 // pageIn reads b's header. The page of a small bucket has no id of its own, and is given the one it is on.
@@ -281,7 +305,7 @@ func pageIn(b []byte, on uint64) page {
 	if len(b) < pageHeader {
 		return page{}
 	}
-	p := page{id: order.Uint64(b), flags: order.Uint16(b[8:]), count: order.Uint16(b[10:]), overflow: order.Uint32(b[12:]), data: b}
+	p := page{id: order.Uint64(b), flags: order.Uint16(b[8:]), count: order.Uint16(b[10:]), overflow: order.Uint32(b[12:]), size: len(b), data: b}
 	if p.id == 0 {
 		p.id = on
 	}
@@ -292,15 +316,15 @@ func (p page) element(i int) []byte {
 	return p.data[pageHeader+i*elementSize:][:elementSize]
 }
 
-// slice returns the ksize+vsize bytes that begin pos bytes after element i. They have to lie within the page, behind the
-// elements.
+// slice returns the ksize+vsize bytes that begin pos bytes after element i, or what of them has been read: at least ksize.
+// They have to lie within the page, behind the elements.
 func (p page) slice(i int, pos, ksize, vsize uint32) ([]byte, bool) {
 	from := uint64(pageHeader) + uint64(i)*elementSize + uint64(pos)
 	to := from + uint64(ksize) + uint64(vsize)
-	if from < uint64(pageHeader)+uint64(p.count)*elementSize || to > uint64(len(p.data)) {
+	if from < uint64(pageHeader)+uint64(p.count)*elementSize || to > uint64(p.size) || from+uint64(ksize) > uint64(len(p.data)) {
 		return nil, false
 	}
-	return p.data[from:to], true
+	return p.data[from:min(to, uint64(len(p.data)))], true
 }
 
 // inOrder reports whether key may stand at place i after keys[:i], at or above low and below high.

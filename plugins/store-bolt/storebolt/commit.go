@@ -14,37 +14,63 @@ import (
 // commit is one transaction of the committer. Its fields are what the store's will be once it is durable.
 type commit struct {
 	store    *Store
+	now      int64 // by the store's clock
 	state    state
 	log      *logAppender
 	meta     *bolt.Bucket
 	retained *bolt.Bucket
+	gone     *bolt.Bucket
+	expiry   *bolt.Bucket
+	keys     *bolt.Bucket
 
 	origins  map[protocol.RunID]origin // those that this commit changes
 	lookback map[protocol.RunID]*lookback
 	changes  map[string]change // by topic; only the last one of each is written
 	arena    []byte            // encoded records; bbolt needs them until the transaction ends
 	newest   []recordID        // what was added, in order
+	added    []added           // the same, for the index
+	lastOf   map[string]uint64 // newest record of each topic with a history that this commit adds to
+	fresh    int               // topics among them that the index does not know
+	full     bool              // there is room only for what makes nothing grow
+	rules    *rules            // set by this commit
+	upkeep   upkeep
+
+	keyed      map[string]keyed
+	keyPage    []byte
+	firstKey   uint64
+	newKeys    *generation
+	forgetKeys int // generations that are over
+	heldKeys   int // keys of the others
+	nextExpiry int64
 }
 
 // change is a new retained value of a topic.
 type change struct {
-	value []byte
-	cost  int64 // what value is charged; 0 if the change clears the topic
-	had   bool  // the topic has a value in the file
+	value   []byte
+	cost    int64 // what value is charged; 0 if the change clears the topic
+	expires int64 // when value does; 0: never
+	had     bool  // the topic has a value in the file
+	expired int64 // when that one expires
 }
 
-// newCommit begins a commit in tx. arena and newest are room to be used again.
-func newCommit(s *Store, tx *bolt.Tx, arena []byte, newest []recordID) *commit {
+// newCommit begins a commit in tx.
+func newCommit(s *Store, tx *bolt.Tx, now int64, full bool) *commit {
 	return &commit{
 		store:    s,
+		now:      now,
 		state:    s.state,
-		log:      newLogAppender(&s.cfg, tx.Bucket(bucketLog), s.segments),
+		log:      newLogAppender(&s.cfg, tx.Bucket(bucketLog), s.index.lastSegment()),
 		meta:     tx.Bucket(bucketMeta),
 		retained: tx.Bucket(bucketRetained),
+		gone:     tx.Bucket(bucketGone),
+		expiry:   tx.Bucket(bucketExpiry),
+		keys:     tx.Bucket(bucketKeys),
 		origins:  make(map[protocol.RunID]origin),
 		changes:  make(map[string]change),
-		arena:    arena[:0],
-		newest:   newest[:0],
+		arena:    s.arena[:0],
+		newest:   s.newest[:0],
+		added:    s.added[:0],
+		full:     full,
 	}
 }
 
@@ -57,9 +83,18 @@ func (c *commit) add(r *broker.Record) (broker.AppendResult, error) {
 	if result, seen, err := c.seen(r); seen || err != nil {
 		return result, err
 	}
-	offset := c.state.head + 1
+	if result, known, err := c.repeated(r); known || err != nil {
+		return result, err
+	}
+	if c.full && !c.clears(r) {
+		return broker.AppendResult{Err: c.store.room.refusal()}, nil
+	}
+	p := place{offset: c.state.head + 1, stamp: c.now}
+	if refusal := c.history(r.Topic, &p); refusal != nil {
+		return broker.AppendResult{Err: refusal}, nil
+	}
 	start := len(c.arena)
-	c.arena = appendRecord(c.arena, r, offset)
+	c.arena = appendRecord(c.arena, r, p)
 	value := c.arena[start:len(c.arena):len(c.arena)]
 	if r.Retain {
 		if refusal := c.retain(r, value); refusal != nil {
@@ -67,16 +102,85 @@ func (c *commit) add(r *broker.Record) (broker.AppendResult, error) {
 			return broker.AppendResult{Err: refusal}, nil
 		}
 	}
-	if err := c.log.append(offset, value); err != nil {
-		return broker.AppendResult{}, fmt.Errorf("append offset %d: %w", offset, err)
+	if err := c.log.append(p.offset, value, p.stamp); err != nil {
+		return broker.AppendResult{}, fmt.Errorf("append offset %d: %w", p.offset, err)
 	}
-	c.state.head = offset
+	c.state.head, c.state.stamp = p.offset, p.stamp
 	if !r.Origin.IsZero() {
-		c.origins[r.Origin] = origin{ref: r.Ref, offset: offset}
-		c.lookback[r.Origin].add(r.Ref, offset)
+		c.origins[r.Origin] = origin{ref: r.Ref, offset: p.offset}
+		c.lookback[r.Origin].add(r.Ref, p.offset)
 	}
-	c.newest = append(c.newest, recordID{offset: offset, origin: r.Origin, ref: r.Ref})
-	return broker.AppendResult{Offset: offset}, nil
+	c.keep(r, p.offset)
+	c.newest = append(c.newest, recordID{offset: p.offset, origin: r.Origin, ref: r.Ref})
+	c.note(r.Topic, len(value), p)
+	return broker.AppendResult{Offset: p.offset}, nil
+}
+
+// clears reports whether r only takes something away.
+func (c *commit) clears(r *broker.Record) bool {
+	return r.Retain && len(r.Payload) == 0 && c.retainedCost(r.Topic) > 0
+}
+
+// history decides whether a record of topic at p belongs to a history, and links it to the one before.
+func (c *commit) history(name string, p *place) *protocol.Error {
+	x := c.store.index
+	if last, here := c.lastOf[name]; here {
+		p.history, p.prev = true, last
+		return nil
+	}
+	if id, known := x.ids[name]; known {
+		t := &x.topics[id]
+		p.history, p.prev = t.rule >= 0, t.last
+		return nil
+	}
+	if x.rules.of(name) < 0 {
+		return nil
+	}
+	p.history = true
+	limit := c.store.cfg.MaxHistoryTopics
+	if len(x.ids)-len(c.upkeep.forgot)+c.fresh < limit || c.forgetSome(x) {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeQuota, "%d topics have a history, that is the limit", limit)
+}
+
+// note remembers what was added, for the index and for the next record of the topic.
+func (c *commit) note(name string, size int, p place) {
+	a := added{place: p, size: size}
+	if p.history {
+		a.topic = name
+		if c.lastOf == nil {
+			c.lastOf = make(map[string]uint64)
+		}
+		if _, here := c.lastOf[name]; !here {
+			if _, known := c.store.index.ids[name]; !known {
+				c.fresh++
+			}
+		}
+		c.lastOf[name] = p.offset
+	}
+	c.added = append(c.added, a)
+}
+
+// forgetSome makes room for topics: those of which nothing is held are forgotten, and the floor tells of them. It reports
+// whether there were some.
+func (c *commit) forgetSome(x *index) bool {
+	if x.emptied <= len(c.upkeep.forgot) {
+		return false
+	}
+	before := len(c.upkeep.forgot)
+	for id := 1; id < len(x.topics) && len(c.upkeep.forgot) < before+forgetsAtOnce; id++ {
+		t := &x.topics[id]
+		if _, here := c.lastOf[t.name]; t.name == "" || t.held > 0 || here || slices.Contains(c.upkeep.forgot, topicID(id)) {
+			continue
+		}
+		if err := c.gone.Delete([]byte(t.name)); err != nil {
+			return false
+		}
+		c.upkeep.forgot = append(c.upkeep.forgot, topicID(id))
+		c.state.floor = max(c.state.floor, t.last, t.trimmed)
+	}
+	return len(c.upkeep.forgot) > before
 }
 
 // refuse returns why r can never be stored, or nil.
@@ -93,7 +197,7 @@ func refuse(r *broker.Record) *protocol.Error {
 // retain notes that value, the encoding of r, is the topic's retained record from now on; with an empty payload, that it has
 // none. It returns the limit that would be exceeded, if there is one; what makes nothing grow is always admitted.
 func (c *commit) retain(r *broker.Record, value []byte) *protocol.Error {
-	old := c.retainedCost(r.Topic)
+	old, expires := c.retainedNow(r.Topic)
 	var cost int64
 	if len(r.Payload) > 0 {
 		cost = retainedCost(r.Topic, len(value))
@@ -108,9 +212,12 @@ func (c *commit) retain(r *broker.Record, value []byte) *protocol.Error {
 	}
 	ch, changed := c.changes[r.Topic]
 	if !changed {
-		ch.had = old > 0
+		ch.had, ch.expired = old > 0, expires
 	}
-	ch.value, ch.cost = value, cost
+	ch.value, ch.cost, ch.expires = value, cost, 0
+	if cost > 0 {
+		ch.expires = r.Expires
+	}
 	c.changes[r.Topic] = ch
 	c.state.retainedBytes += uint64(cost - old)
 	switch {
@@ -124,13 +231,23 @@ func (c *commit) retain(r *broker.Record, value []byte) *protocol.Error {
 
 // retainedCost is what topic's retained record is charged at present, with the changes of this commit; 0 if it has none.
 func (c *commit) retainedCost(topic string) int64 {
+	cost, _ := c.retainedNow(topic)
+	return cost
+}
+
+// retainedNow is retainedCost, and when the record expires.
+func (c *commit) retainedNow(topic string) (cost, expires int64) {
 	if ch, ok := c.changes[topic]; ok {
-		return ch.cost
+		return ch.cost, ch.expires
 	}
-	if v := c.retained.Get([]byte(topic)); v != nil {
-		return retainedCost(topic, len(v))
+	v := c.retained.Get([]byte(topic))
+	if v == nil {
+		return 0, 0
 	}
-	return 0
+	if p, err := peek(v); err == nil { // else it is damaged, and about to be replaced
+		expires = p.expires
+	}
+	return retainedCost(topic, len(v)), expires
 }
 
 func retainedCost(topic string, value int) int64 {
@@ -151,12 +268,33 @@ func (c *commit) finish() error {
 		if err != nil {
 			return fmt.Errorf("retain %q: %w", topic, err)
 		}
+		if err := c.putExpiry(topic, &ch); err != nil {
+			return fmt.Errorf("expiry of %q: %w", topic, err)
+		}
 	}
 	if err := c.putOrigins(); err != nil {
 		return err
 	}
-	if err := c.log.trim(); err != nil {
-		return fmt.Errorf("trim the log: %w", err)
+	if err := c.putKeys(); err != nil {
+		return fmt.Errorf("keys: %w", err)
 	}
+	if err := c.maintain(); err != nil {
+		return fmt.Errorf("log: %w", err)
+	}
+	if c.rules != nil {
+		v, err := c.rules.seal()
+		if err != nil {
+			return err
+		}
+		if err := c.meta.Put(keyRules, v); err != nil {
+			return err
+		}
+	}
+	c.nextExpiry = c.firstExpiry()
 	return c.meta.Put(keyState, c.state.seal())
+}
+
+// changesNothing reports whether there is nothing to be written.
+func (c *commit) changesNothing() bool {
+	return len(c.newest) == 0 && c.rules == nil && c.forgetKeys == 0 && c.upkeep.isEmpty()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 )
 
 // Config says where a Store keeps its file and how large things may get. 0 means the default.
@@ -23,13 +24,19 @@ type Config struct {
 	KeepRecords int   // 100,000
 	KeepBytes   int64 // 64 MiB
 
+	MaxHistoryTopics int // topics with a history: 1,000,000, about 150 bytes of memory each
+	MaxKeys          int // keys of the last minutes: 4,000,000, about 25 bytes of memory each
+
 	// OnFailure is called once, from the committer, when the store has failed for good. The process should end: only a
 	// new one may trust the file again.
 	OnFailure func(error)
 
 	Logger *slog.Logger // slog.Default()
 
-	segmentRecords int // 4,096; smaller in tests
+	hotSegments    int           // newest segments that are not frozen: 64
+	segmentRecords int           // 4,096; smaller in tests
+	tick           time.Duration // how often it is looked for what has expired: 1 s
+	now            func() int64  // the wall clock in Unix milliseconds, and the one that goes on by itself: nil outside tests
 }
 
 // Limits of one record and of what is gathered into one transaction.
@@ -59,7 +66,11 @@ const ConfigSchema = `{
     "keep_records": {"type": "integer", "minimum": 1, "default": 100000,
       "description": "Newest records kept in the log, from which a broker catches up."},
     "keep_bytes": {"type": "integer", "minimum": 1048576, "default": 67108864,
-      "description": "The same in bytes; the smaller of the two decides."}
+      "description": "The same in bytes; the smaller of the two decides."},
+    "max_history_topics": {"type": "integer", "minimum": 1, "default": 1000000,
+      "description": "Topics with a history."},
+    "max_keys": {"type": "integer", "minimum": 1, "default": 4000000,
+      "description": "Messages published with an id in the last two to three minutes; more are refused."}
   }
 }`
 
@@ -73,6 +84,8 @@ func ParseConfig(b []byte) (Config, error) {
 		MaxFileBytes      *int64 `json:"max_file_bytes"`
 		KeepRecords       *int64 `json:"keep_records"`
 		KeepBytes         *int64 `json:"keep_bytes"`
+		MaxHistoryTopics  *int64 `json:"max_history_topics"`
+		MaxKeys           *int64 `json:"max_keys"`
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -97,6 +110,8 @@ func ParseConfig(b []byte) (Config, error) {
 		{"max_file_bytes", c.MaxFileBytes, 64 << 20, 1 << 50, func(n int64) { out.MaxFileBytes = n }},
 		{"keep_records", c.KeepRecords, 1, 1 << 30, func(n int64) { out.KeepRecords = int(n) }},
 		{"keep_bytes", c.KeepBytes, 1 << 20, 1 << 50, func(n int64) { out.KeepBytes = n }},
+		{"max_history_topics", c.MaxHistoryTopics, 1, 1 << 30, func(n int64) { out.MaxHistoryTopics = int(n) }},
+		{"max_keys", c.MaxKeys, 1, 1 << 30, func(n int64) { out.MaxKeys = int(n) }},
 	} {
 		if n.from == nil {
 			continue
@@ -115,6 +130,12 @@ func (c Config) withDefaults() Config {
 	c.KeepRecords = orDefault(c.KeepRecords, 100_000)
 	c.KeepBytes = orDefault(c.KeepBytes, 64<<20)
 	c.MaxFileBytes = orDefault(c.MaxFileBytes, 1<<30+4*(c.MaxRetainedBytes+c.KeepBytes))
+	c.MaxHistoryTopics = orDefault(c.MaxHistoryTopics, 1_000_000)
+	c.MaxKeys = orDefault(c.MaxKeys, 4_000_000)
+	if c.tick == 0 {
+		c.tick = time.Second
+	}
+	c.hotSegments = orDefault(c.hotSegments, 64)
 	c.segmentRecords = orDefault(c.segmentRecords, 4096)
 	if c.OnFailure == nil {
 		c.OnFailure = func(error) {}

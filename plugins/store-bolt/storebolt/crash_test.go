@@ -2,6 +2,8 @@ package storebolt
 
 import (
 	"bufio"
+	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,12 +20,23 @@ import (
 // crashDir names the folder in the environment of a child that is crashWriter.
 const crashDir = "STOREBOLT_CRASH_DIR"
 
+// crashHistory is how many records of a topic its history has.
+const crashHistory = 40
+
+func crashKey(topic string, n uint64) (key, digest []byte) {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", topic, n))
+	return sum[:16], sum[16:]
+}
+
 // crashWriter appends from 8 publishers for ever and prints a line for each acknowledgement: publisher, number, offset. It
 // is killed, or ends when nobody reads the lines any more.
 func crashWriter(dir string) {
-	s, err := Open(Config{Dir: dir, KeepRecords: 1 << 20, KeepBytes: 1 << 30})
+	s, err := Open(Config{Dir: dir, KeepRecords: 1 << 20, KeepBytes: 1 << 30, segmentRecords: 100, hotSegments: 2})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if err := s.SetRetention(context.Background(), []broker.RetentionRule{{Match: ">", Count: crashHistory}}); err != nil {
 		os.Exit(1)
 	}
 	run := protocol.NewRunID()
@@ -40,6 +53,7 @@ func crashWriter(dir string) {
 					Origin: run, Ref: ref, Topic: fmt.Sprintf("run.%s.p%d", run, p), Retain: true,
 					Payload: fmt.Appendf(nil, "%d %s", n, strings.Repeat("x", rand.IntN(2000))),
 				}
+				r.Key, r.Digest = crashKey(r.Topic, n)
 				s.Append([]broker.Record{r}, func(got []broker.AppendResult, err error) {
 					if err != nil || got[0].Err != nil {
 						os.Exit(1)
@@ -142,7 +156,13 @@ func verifyAcknowledged(t *testing.T, dir string, acks map[string]acknowledged) 
 			t.Errorf("%s: %d was acknowledged at offset %d and is at %d", r.Topic, n, a.offset, r.Offset)
 		}
 	}
+	verifyHistory(t, s, last)
 	for topic, a := range acks {
+		r := record(topic, "")
+		r.Key, r.Digest = crashKey(topic, a.n)
+		if got := appendAll(t, s, r)[0]; !got.Repeats || got.Offset != a.offset {
+			t.Errorf("%s: %d again is answered with %+v, it is at offset %d", topic, a.n, got, a.offset)
+		}
 		if last[topic] < a.n {
 			t.Errorf("%s: %d is acknowledged, the log ends with %d", topic, a.n, last[topic])
 		}
@@ -151,4 +171,20 @@ func verifyAcknowledged(t *testing.T, dir string, acks map[string]acknowledged) 
 		}
 	}
 	closeStore(t, s)
+}
+
+// verifyHistory holds each topic's history against its newest record in the feed.
+func verifyHistory(t *testing.T, s *Store, last map[string]uint64) {
+	t.Helper()
+	for topic, newest := range last {
+		p := readHistory(t, s, broker.HistoryQuery{Filters: []string{topic}})
+		if len(p.Records) != int(min(newest, crashHistory)) || newest > crashHistory && p.TrimmedThrough == 0 {
+			t.Fatalf("%s has %d records, its history %d, trimmed through %d", topic, newest, len(p.Records), p.TrimmedThrough)
+		}
+		for i, r := range p.Records {
+			if want := newest - uint64(len(p.Records)) + uint64(i) + 1; !strings.HasPrefix(string(r.Payload), fmt.Sprintf("%d ", want)) {
+				t.Fatalf("%s: place %d of the history is not %d", topic, i, want)
+			}
+		}
+	}
 }

@@ -13,14 +13,25 @@
 // after a crash, and a commit costs two fsyncs and not four. Two files (the log first, the retained records derived from
 // it) would need a repair at every start, and a log that always reaches back to the oldest record not yet derived.
 //
-//	meta      format, state (head, count and bytes of retained), origin ‖ id -> highest ref and its offset
+//	meta      format, state (head, count and bytes of retained, floor, time), rules, origin ‖ id -> highest ref and its offset
 //	terms     number -> id, first offset, time
-//	log       first offset of the segment -> bucket: offset -> record
+//	log       first offset of the segment -> bucket: offset -> record, or all of them as one frozen value
 //	retained  topic -> record
+//	expiry    time ‖ topic of each retained record that expires
+//	gone      topic -> its newest record, which the log does not hold anymore
+//	keys      first offset of the generation -> bucket: offset -> keys of a commit
 //
-// Numbers in keys are big endian. A segment ends after 4,096 records or a sixteenth of Config.KeepBytes; the log is
-// trimmed by dropping whole old segments. Offsets are 1, 2, 3, … without gaps, so a record missing from the middle is
-// noticed. A record's layout is described in record.go; each one carries a CRC32C that is checked whenever it is read.
+// Numbers in keys are big endian. A segment ends after 4,096 records or 1 MiB. Offsets are 1, 2, 3, … without gaps, so a
+// record missing from the part of the log that Follow needs is noticed. A record's layout is described in record.go, that
+// of a frozen segment in frozen.go; each record carries a CRC32C that is checked whenever it is read.
+//
+// # History
+//
+// Which topics have a history, and how much of it, is said by rules (Store.SetRetention). The index (index.go) knows of every
+// record in the log its topic and where the topic's next one is, so that a history is a chain through the log; trimming it
+// moves its beginning. The committer puts old segments in order beside its own work (maintain.go): it freezes them, drops those
+// of which neither a history nor the feed needs anything, and merges those of which little is needed. Readers collect the
+// places of a page under index.mu and read them from the file afterwards. docs/adr/0013-history-in-one-log.md has the reasons.
 //
 // # Failure
 //
@@ -29,5 +40,6 @@
 // that the process ends and is started anew. Opening checks every page that can be reached (check.go) before bbolt maps
 // the file for writing: bbolt itself reads a damaged file in a goroutine of its own, where a panic cannot be caught.
 //
-// Lock order: queue.mu and Store.mu are never held together, and neither while calling out or while a transaction is open.
+// Lock order: matcher.mu, then index.mu. queue.mu, Store.mu and index.mu are never held together, and none while calling out or
+// while a transaction is open, but for the short looks of the committer, who alone changes what they guard.
 package storebolt

@@ -19,7 +19,7 @@ import (
 const (
 	fileName    = "store.db"
 	tempPattern = fileName + ".new-*"
-	fileFormat  = 1
+	fileFormat  = 2
 
 	// lockTimeout bounds the wait for a plugin that is about to end. bbolt's 0 would wait for ever.
 	lockTimeout = 2 * time.Second
@@ -30,10 +30,16 @@ var (
 	bucketTerms    = []byte("terms")
 	bucketLog      = []byte("log")
 	bucketRetained = []byte("retained")
+	bucketGone     = []byte("gone")
+	bucketExpiry   = []byte("expiry")
+	bucketKeys     = []byte("keys")
 	keyFormat      = []byte("format")
 	keyState       = []byte("state")
 	prefixOrigin   = []byte("origin")
 )
+
+// ErrInUse is wrapped by errors about a file that another process has open.
+var ErrInUse = errors.New("in use by another process")
 
 // openFile makes the file if there is none, checks it, and opens it for writing. Nothing is written to a file that was
 // there. On errors the file is closed again and its lock is free.
@@ -67,7 +73,6 @@ func openFile(cfg Config) (*bolt.DB, *os.File, error) {
 		Timeout:         lockTimeout,
 		FreelistType:    bolt.FreelistMapType,
 		NoFreelistSync:  true,
-		NoStatistics:    true,
 		InitialMmapSize: initialMmap(),
 		MaxSize:         int(min(cfg.MaxFileBytes, math.MaxInt)),
 	})
@@ -125,7 +130,7 @@ func createFile(dir, path string) error {
 }
 
 func initBuckets(tx *bolt.Tx) error {
-	for _, name := range [][]byte{bucketMeta, bucketTerms, bucketLog, bucketRetained} {
+	for _, name := range [][]byte{bucketMeta, bucketTerms, bucketLog, bucketRetained, bucketGone, bucketExpiry, bucketKeys} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
 		}
@@ -166,8 +171,8 @@ func boltOpen(path string, opt *bolt.Options) (db *bolt.DB, file *os.File, err e
 	var system syscall.Errno
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, nil, fmt.Errorf("%s is in use by another process (its lock was not free within %v): is another broker running on this folder?",
-			path, lockTimeout)
+		return nil, nil, fmt.Errorf("%s is %w (its lock was not free within %v): is another broker running on this folder?",
+			path, ErrInUse, lockTimeout)
 	case errors.As(err, &system), errors.Is(err, bolterrors.ErrMaxSizeReached):
 		return nil, nil, fmt.Errorf("open %s: %w", path, err)
 	case errors.Is(err, ErrDamaged):

@@ -3,6 +3,7 @@ package storebolt
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
@@ -63,9 +64,13 @@ func (s *Store) Follow(ctx context.Context, from broker.FollowFrom, on func(brok
 }
 
 // settle waits until everything that Append has taken so far is answered.
-func (s *Store) settle(ctx context.Context) error {
+func (s *Store) settle(ctx context.Context) error { return s.ask(ctx, request{}) }
+
+// ask has the committer do r, in its turn.
+func (s *Store) ask(ctx context.Context, r request) error {
 	done := make(chan error, 1)
-	if !s.queue.put(request{done: func(_ []broker.AppendResult, err error) { done <- err }}) {
+	r.done = func(_ []broker.AppendResult, err error) { done <- err }
+	if !s.queue.put(r) {
 		return ErrClosed
 	}
 	select {
@@ -96,6 +101,14 @@ func (s *Store) page(after, head uint64, from broker.FollowFrom) ([]broker.Recor
 		page, err = readLog(tx.Bucket(bucketLog), after, head, from)
 		return err
 	})
+	if errors.Is(err, errMissing) {
+		s.mu.Lock()
+		dropped := after+1 < s.dense
+		s.mu.Unlock()
+		if dropped {
+			return nil, broker.ErrTrimmed
+		}
+	}
 	return page, err
 }
 

@@ -146,7 +146,7 @@ func TestTheLogIsTrimmedInWholeSegmentsAndSaysSo(t *testing.T) {
 		if _, _, err := readFeed(s, broker.FollowFrom{After: 300}); !errors.Is(err, broker.ErrTrimmed) {
 			t.Errorf("far below the floor: %v", err)
 		}
-		first := s.segments[0].first
+		first := s.index.segments[0].first
 		if kept := 500 - first + 1; kept < 100 || kept > 110 {
 			t.Errorf("%d records are kept, want 100 to 110", kept)
 		}
@@ -170,7 +170,7 @@ func TestTheLogIsTrimmedByBytes(t *testing.T) {
 	for range 100 {
 		appendAll(t, s, record("a", string(make([]byte, 4<<10))))
 	}
-	if n := int(101 - s.segments[0].first); n < 15 || n > 18 {
+	if n := int(101 - s.index.segments[0].first); n < 15 || n > 18 {
 		t.Errorf("%d records of 4 KiB are kept, want about 16", n)
 	}
 }

@@ -31,13 +31,16 @@ func (c *commit) seen(r *broker.Record) (broker.AppendResult, bool, error) {
 		}
 		c.lookback[r.Origin] = back
 	}
-	if err := back.until(c.log.log, r.Origin, r.Ref); err != nil {
+	if err := back.until(c.log.log, c.store.index.dense, r.Origin, r.Ref); err != nil {
 		return broker.AppendResult{}, false, err
 	}
 	switch offset, found := back.refs[r.Ref]; {
 	case found:
 		return broker.AppendResult{Offset: offset, Duplicate: true}, true, nil
 	case back.passed(r.Ref):
+		if result, known, err := c.repeated(r); known || err != nil { // it was answered with its key's first record
+			return result, true, err
+		}
 		// Refs only grow, so it came before, and was refused: it would be out of order now.
 		return broker.AppendResult{Err: protocol.Errorf(protocol.CodeStoreUnavailable,
 			"the message was not stored when it was first sent; publish it again")}, true, nil
@@ -64,27 +67,32 @@ func (l *lookback) add(ref, offset uint64) {
 func (l *lookback) passed(ref uint64) bool { return l.lowest != 0 && l.lowest <= ref }
 
 // until goes back until it has passed ref or has reached the floor of the log.
-func (l *lookback) until(log *bolt.Bucket, id protocol.RunID, ref uint64) error {
-	var seg *bolt.Bucket
-	for ; !l.passed(ref) && l.next > 0; l.next-- {
-		key := key64(l.next)
-		var v []byte
-		if seg != nil {
-			v = seg.Get(key)
+func (l *lookback) until(log *bolt.Bucket, floor uint64, id protocol.RunID, ref uint64) error {
+	for !l.passed(ref) && l.next >= max(floor, 1) {
+		seg, first := segmentOf(log, l.next)
+		if seg == nil {
+			return nil
 		}
-		if v == nil {
-			if seg = segmentOf(log, l.next); seg == nil {
+		err := eachRecord(seg, first, func(offset uint64, v []byte) error {
+			if offset > l.next {
 				return nil
 			}
-			v = seg.Get(key)
-		}
-		r, err := checkRecord(v)
+			r, err := checkRecord(v)
+			if err != nil {
+				return fmt.Errorf("log: record at offset %d: %w", offset, err)
+			}
+			if r.origin == id {
+				l.refs[r.ref] = offset
+				if l.lowest == 0 || r.ref < l.lowest {
+					l.lowest = r.ref
+				}
+			}
+			return nil
+		})
 		if err != nil {
-			return fmt.Errorf("log: record at offset %d: %w", l.next, err)
+			return err
 		}
-		if r.origin == id {
-			l.refs[r.ref], l.lowest = l.next, r.ref
-		}
+		l.next = first - 1
 	}
 	return nil
 }

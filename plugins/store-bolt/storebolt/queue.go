@@ -10,7 +10,8 @@ import (
 type request struct {
 	batch   []broker.Record
 	bytes   int
-	refused bool // there was no room for it in the queue: batch is answered and not committed
+	refused bool                    // there was no room for it in the queue: batch is answered and not committed
+	rules   *[]broker.RetentionRule // to be set in front of batch; nil: they stay
 	done    func([]broker.AppendResult, error)
 }
 

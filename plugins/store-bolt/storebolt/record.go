@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math/bits"
 	"slices"
 
 	"github.com/carillon-mq/carillon/broker"
@@ -15,44 +16,81 @@ import (
 //
 //	0   version, 1
 //	1   CRC32C of everything from byte 5 on, 4 bytes
-//	5   flags: bit 0 retain; the others are 0
+//	5   flags: what follows the fixed part; bit 0 is retain, which nothing follows
 //	6   offset, 8 bytes
 //	14  origin, 8 bytes
 //	22  ref, 8 bytes
 //	30  time, 8 bytes, Unix milliseconds
 //	38  length of the text, 4 bytes
-//	42  text: topic, user, content type, then the headers' keys and values in increasing order of keys; each string is
+//	42  flag stamped: when it was committed by the store's clock, 8 bytes, Unix milliseconds
+//	    flag history: it belongs to its topic's history; offset of the topic's record before, 8 bytes, 0 for none
+//	    flag expires: when it expires, 8 bytes, Unix milliseconds
+//	    text: topic, user, content type, then the headers' keys and values in increasing order of keys; each string is
 //	    a uvarint length and that many bytes
 //	    payload: the rest
+//
+// Records of format 1 of the file have no flag but retain.
 const (
 	recordVersion = 1
 	recordFixed   = 42
-	flagRetain    = 1
+
+	flagRetain  = 1
+	flagStamped = 2
+	flagHistory = 4
+	flagExpires = 8
+	flagsKnown  = 15
 
 	// recordOverhead is what a record is charged beside its topic and value: keys, page elements, half-filled pages.
 	recordOverhead = 64
 )
+
+// place is what the store itself knows of a record that it commits.
+type place struct {
+	offset  uint64
+	stamp   int64 // by the store's clock; 0: not known
+	history bool
+	prev    uint64 // with history: offset of the topic's record before; 0: there is none
+}
 
 // ErrDamaged is wrapped by every error about a record, a page or a number in the file that is not what was written.
 var ErrDamaged = errors.New("damaged")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// appendRecord appends r's encoding to b, as the record at offset.
-func appendRecord(b []byte, r *broker.Record, offset uint64) []byte {
+// appendRecord appends r's encoding to b, as the record at p.
+func appendRecord(b []byte, r *broker.Record, p place) []byte {
 	start := len(b)
 	var flags byte
 	if r.Retain {
 		flags |= flagRetain
 	}
+	if p.stamp != 0 {
+		flags |= flagStamped
+	}
+	if p.history {
+		flags |= flagHistory
+	}
+	if r.Expires != 0 {
+		flags |= flagExpires
+	}
 	b = append(b, recordVersion, 0, 0, 0, 0, flags)
-	b = binary.BigEndian.AppendUint64(b, offset)
+	b = binary.BigEndian.AppendUint64(b, p.offset)
 	b = append(b, r.Origin[:]...)
 	b = binary.BigEndian.AppendUint64(b, r.Ref)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Time))
 	b = append(b, 0, 0, 0, 0)
+	if p.stamp != 0 {
+		b = binary.BigEndian.AppendUint64(b, uint64(p.stamp))
+	}
+	if p.history {
+		b = binary.BigEndian.AppendUint64(b, p.prev)
+	}
+	if r.Expires != 0 {
+		b = binary.BigEndian.AppendUint64(b, uint64(r.Expires))
+	}
+	text := len(b)
 	b = appendText(b, r)
-	binary.BigEndian.PutUint32(b[start+38:], uint32(len(b)-start-recordFixed))
+	binary.BigEndian.PutUint32(b[start+38:], uint32(len(b)-text))
 	b = append(b, r.Payload...)
 	putChecksum(b[start:])
 	return b
@@ -88,7 +126,7 @@ func appendString(b []byte, s string) []byte {
 
 // recordSize is at least the length of r's encoding.
 func recordSize(r *broker.Record) int {
-	n := recordFixed + 3*binary.MaxVarintLen32 + len(r.Topic) + len(r.User) + len(r.ContentType) + len(r.Payload)
+	n := recordFixed + 24 + 3*binary.MaxVarintLen32 + len(r.Topic) + len(r.User) + len(r.ContentType) + len(r.Payload)
 	for k, v := range r.Headers {
 		n += 2*binary.MaxVarintLen32 + len(k) + len(v)
 	}
@@ -119,6 +157,54 @@ func checkRecord(v []byte) (recordID, error) {
 	}, nil
 }
 
+// peeked is what is read of a record without its checksum being looked at.
+type peeked struct {
+	place
+	flags   byte
+	expires int64
+	rest    []byte // text and payload
+	text    int    // length of the text
+}
+
+// peek reads what stands in front of v's text. It is for records that are known to be good, or are verified later.
+func peek(v []byte) (peeked, error) {
+	if len(v) < recordFixed || v[0] != recordVersion {
+		return peeked{}, fmt.Errorf("%w: %d bytes are no record", ErrDamaged, len(v))
+	}
+	p := peeked{flags: v[5], rest: v[recordFixed:], text: int(binary.BigEndian.Uint32(v[38:]))}
+	p.offset = binary.BigEndian.Uint64(v[6:])
+	p.history = p.flags&flagHistory != 0
+	if need := 8 * bits.OnesCount8(p.flags&(flagStamped|flagHistory|flagExpires)); len(p.rest) < need {
+		return peeked{}, errMalformed
+	}
+	p.stamp = int64(p.number(flagStamped))
+	p.prev = p.number(flagHistory)
+	p.expires = int64(p.number(flagExpires))
+	if p.flags&^flagsKnown != 0 || p.text < 0 || p.text > len(p.rest) || (p.history && p.prev >= p.offset) {
+		return peeked{}, errMalformed
+	}
+	return p, nil
+}
+
+// number takes the 8 bytes that flag stands for, 0 if it is not set.
+func (p *peeked) number(flag byte) uint64 {
+	if p.flags&flag == 0 {
+		return 0
+	}
+	n := binary.BigEndian.Uint64(p.rest)
+	p.rest = p.rest[8:]
+	return n
+}
+
+// topic is the record's topic, pointing into it.
+func (p *peeked) topic() ([]byte, error) {
+	n, size := binary.Uvarint(p.rest[:p.text])
+	if size <= 0 || n > uint64(p.text-size) {
+		return nil, errMalformed
+	}
+	return p.rest[size : size+int(n)], nil
+}
+
 // decodeRecord verifies and decodes v. Nothing of the record points into v: its strings share one allocation, its payload
 // is another.
 func decodeRecord(v []byte) (broker.Record, error) {
@@ -126,18 +212,18 @@ func decodeRecord(v []byte) (broker.Record, error) {
 	if err != nil {
 		return broker.Record{}, err
 	}
-	text := uint64(binary.BigEndian.Uint32(v[38:]))
-	if text > uint64(len(v)-recordFixed) || v[5]&^flagRetain != 0 {
-		return broker.Record{}, errMalformed
+	p, err := peek(v)
+	if err != nil {
+		return broker.Record{}, err
 	}
-	raw := v[recordFixed : recordFixed+int(text)]
+	raw := p.rest[:p.text]
 	t := textReader{raw: raw, text: string(raw)}
 	r := broker.Record{
 		Offset: id.offset, Origin: id.origin, Ref: id.ref,
-		Retain: v[5]&flagRetain != 0,
-		Time:   int64(binary.BigEndian.Uint64(v[30:])),
-		Topic:  t.next(), User: t.next(), ContentType: t.next(),
-		Payload: slices.Clone(v[recordFixed+int(text):]),
+		Retain: p.flags&flagRetain != 0, Expires: p.expires,
+		Time:  int64(binary.BigEndian.Uint64(v[30:])),
+		Topic: t.next(), User: t.next(), ContentType: t.next(),
+		Payload: slices.Clone(p.rest[p.text:]),
 	}
 	for t.more() {
 		if r.Headers == nil {

@@ -18,6 +18,9 @@ func anyRecord(t *rapid.T) broker.Record {
 		Payload: rapid.SliceOf(rapid.Byte()).Draw(t, "payload"), ContentType: text.Draw(t, "type"), User: text.Draw(t, "user"),
 		Headers: rapid.MapOfN(text, text, 0, 4).Draw(t, "headers"), Time: rapid.Int64().Draw(t, "time"),
 	}
+	if rapid.Bool().Draw(t, "has an end") {
+		r.Expires = rapid.Int64().Draw(t, "expires")
+	}
 	copy(r.Origin[:], rapid.SliceOfN(rapid.Byte(), 8, 8).Draw(t, "origin"))
 	return r
 }
@@ -26,7 +29,14 @@ func TestRecordsAreReadAsTheyWereWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := anyRecord(t)
 		want.Offset = rapid.Uint64().Draw(t, "offset")
-		v := appendRecord(nil, &want, want.Offset)
+		at := place{offset: want.Offset}
+		if rapid.Bool().Draw(t, "stamped") {
+			at.stamp = rapid.Int64().Draw(t, "stamp")
+		}
+		if rapid.Bool().Draw(t, "in a history") && at.offset > 0 {
+			at.history, at.prev = true, rapid.Uint64Range(0, at.offset-1).Draw(t, "prev")
+		}
+		v := appendRecord(nil, &want, at)
 		if len(v) > recordSize(&want) {
 			t.Errorf("%d bytes, recordSize says %d", len(v), recordSize(&want))
 		}
@@ -37,13 +47,18 @@ func TestRecordsAreReadAsTheyWereWritten(t *testing.T) {
 		if d := cmp.Diff(want, got, ignoreEmpty); d != "" {
 			t.Error(d)
 		}
+		p, err := peek(v)
+		topic, topicErr := p.topic()
+		if err != nil || topicErr != nil || p.place != at || string(topic) != want.Topic || p.expires != want.Expires {
+			t.Errorf("peeked %+v, %q, %v, %v; want %+v", p.place, topic, err, topicErr, at)
+		}
 	})
 }
 
 func TestEveryFlippedBitOfARecordIsFound(t *testing.T) {
 	r := retained("orders.42", `{"total":5}`)
-	r.Headers = map[string]string{"traceparent": "00-1-2-03"}
-	v := appendRecord(nil, &r, 9)
+	r.Headers, r.Expires = map[string]string{"traceparent": "00-1-2-03"}, 1_800_000_000_000
+	v := appendRecord(nil, &r, place{offset: 9, stamp: 1_700_000_000_000, history: true, prev: 8})
 	for bit := range 8 * len(v) {
 		broken := bytes.Clone(v)
 		broken[bit/8] ^= 1 << (bit % 8)
@@ -61,7 +76,8 @@ func TestEveryFlippedBitOfARecordIsFound(t *testing.T) {
 func FuzzDecodeRecord(f *testing.F) {
 	r := retained("orders.42", "x")
 	r.Headers = map[string]string{"a": "b"}
-	f.Add(appendRecord(nil, &r, 9))
+	f.Add(appendRecord(nil, &r, place{offset: 9}))
+	f.Add(appendRecord(nil, &r, place{offset: 9, stamp: 5, history: true, prev: 3}))
 	f.Fuzz(func(t *testing.T, v []byte) {
 		if len(v) >= recordFixed { // the checksum would keep the fuzzer out
 			v[0] = recordVersion
@@ -71,7 +87,11 @@ func FuzzDecodeRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := decodeRecord(appendRecord(nil, &got, got.Offset))
+		p, err := peek(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := decodeRecord(appendRecord(nil, &got, p.place))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,3 +42,5 @@ func unsealNumbers(v []byte, n ...*uint64) error {
 }
 
 func key64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func be64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }

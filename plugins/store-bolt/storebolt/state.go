@@ -9,6 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -22,27 +23,54 @@ type state struct {
 	head          uint64 // highest committed offset
 	retained      uint64 // topics with a retained record
 	retainedBytes uint64 // what they are charged, see retainedCost
+	floor         uint64 // highest record of any topic with a history that was forgotten
+	stamp         int64  // of the last record, by the store's clock
 }
 
-func (s state) seal() []byte { return sealNumbers(s.head, s.retained, s.retainedBytes) }
+func (s state) seal() []byte {
+	return sealNumbers(s.head, s.retained, s.retainedBytes, s.floor, uint64(s.stamp))
+}
 
+// readState reads the state of a file of the present format, or of format 1.
 func readState(meta *bolt.Bucket) (state, error) {
 	var s state
-	if err := unsealNumbers(meta.Get(keyState), &s.head, &s.retained, &s.retainedBytes); err != nil {
+	var stamp uint64
+	v := meta.Get(keyState)
+	err := unsealNumbers(v, &s.head, &s.retained, &s.retainedBytes)
+	if err != nil {
+		err = unsealNumbers(v, &s.head, &s.retained, &s.retainedBytes, &s.floor, &stamp)
+	}
+	if err != nil {
 		return state{}, fmt.Errorf("state: %w", err)
 	}
+	s.stamp = int64(stamp)
 	return s, nil
 }
 
-func checkFormat(meta *bolt.Bucket) error {
-	var format uint64
+// readFormat returns the file's format, which is one that this version can read.
+func readFormat(meta *bolt.Bucket) (format uint64, err error) {
 	if err := unsealNumbers(meta.Get(keyFormat), &format); err != nil {
-		return fmt.Errorf("format: %w", err)
+		return 0, fmt.Errorf("format: %w", err)
 	}
-	if format != fileFormat {
-		return fmt.Errorf("it has format %d and this version knows %d: it was written by a newer version", format, fileFormat)
+	if format == 0 || format > fileFormat {
+		return 0, fmt.Errorf("it has format %d and this version knows %d: it was written by a newer version", format, fileFormat)
 	}
-	return nil
+	return format, nil
+}
+
+// migrate brings a file of format 1 to the present one: buckets are added, records stay as they are. An older version does
+// not open it anymore.
+func migrate(tx *bolt.Tx, st state) error {
+	for _, name := range [][]byte{bucketGone, bucketExpiry, bucketKeys} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	if err := meta.Put(keyState, st.seal()); err != nil {
+		return err
+	}
+	return meta.Put(keyFormat, sealNumbers(fileFormat))
 }
 
 // origin is how far one broker run has come: the highest ref that was committed for it, and where.
@@ -71,11 +99,7 @@ func readOrigins(meta *bolt.Bucket) (map[protocol.RunID]origin, error) {
 
 // Term is one time that the file was open for writing (log.md P2). Offsets from First on, up to the next term's First,
 // were assigned in it.
-type Term struct {
-	ID      protocol.RunID
-	First   uint64
-	Started time.Time
-}
+type Term = broker.Term
 
 // startTerm appends a term to the list, of which it keeps the newest 4,096.
 func startTerm(terms *bolt.Bucket, first uint64, now time.Time) (Term, error) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -26,17 +27,30 @@ type Store struct {
 	file *os.File // db's
 	term Term
 
-	queue queue
-	done  chan struct{} // closed when the committer has ended
+	queue    queue
+	done     chan struct{} // closed when the committer has ended
+	stop     chan struct{} // closed by Close, for the ticker
+	stopping sync.Once
+	ticking  sync.WaitGroup
+
+	clock   clock
+	index   *index
+	room    room
+	backups atomic.Int32 // that are being made: old segments stay as they are
 
 	// The committer's own.
-	state    state
-	segments []segment
-	origins  map[protocol.RunID]origin
-	arena    []byte
-	newest   []recordID
+	state      state
+	origins    map[protocol.RunID]origin
+	keys       *keyTable
+	nextExpiry int64
+	arena      []byte
+	newest     []recordID
+	added      []added
 
 	mu       sync.Mutex
+	dense    uint64 // lowest offset from which on every record is held
+	heldKeys int
+	commits  commitFigures
 	head     uint64        // highest committed offset; mirrors state for everybody else
 	retained state         // as of the last commit, for Stats
 	tail     tail          // names of the newest records
@@ -60,39 +74,37 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, db: db, file: file, done: make(chan struct{}), changed: make(chan struct{})}
+	s := &Store{cfg: cfg, db: db, file: file, done: make(chan struct{}), stop: make(chan struct{}), changed: make(chan struct{})}
 	s.queue.init()
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	sweep(cfg.Dir)
 	go s.run()
+	s.ticking.Go(s.tick)
 	return s, nil
 }
 
-// load reads what the committer keeps in memory, and begins the term.
+// load reads what is kept in memory, brings an older file to the present format, and begins the term.
 func (s *Store) load() error {
 	path := s.file.Name()
+	format := uint64(0)
 	err := guard(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
-			meta, log := tx.Bucket(bucketMeta), tx.Bucket(bucketLog)
-			if meta == nil || log == nil || tx.Bucket(bucketTerms) == nil || tx.Bucket(bucketRetained) == nil {
-				return fmt.Errorf("%w: it is a bbolt file, but no store", ErrDamaged)
+			var err error
+			format, err = checkBuckets(tx)
+			if err == nil {
+				s.state, err = readState(tx.Bucket(bucketMeta))
 			}
-			err := checkFormat(meta)
-			if err != nil {
-				return err
-			}
-			if s.state, err = readState(meta); err != nil {
-				return err
-			}
-			if s.origins, err = readOrigins(meta); err != nil {
-				return err
-			}
-			s.segments, err = readSegments(log, s.state.head)
 			return err
 		})
 	})
+	if err == nil && format < fileFormat {
+		err = guard(func() error { return s.db.Update(func(tx *bolt.Tx) error { return migrate(tx, s.state) }) })
+	}
+	if err == nil {
+		err = guard(func() error { return s.db.View(s.loadMemory) })
+	}
 	if err != nil {
 		return repairHint(path, err)
 	}
@@ -106,13 +118,63 @@ func (s *Store) load() error {
 	if err != nil {
 		return fmt.Errorf("begin a term in %s: %w", path, err)
 	}
-	s.head, s.retained = s.state.head, s.state
+	s.head, s.retained, s.dense, s.heldKeys = s.state.head, s.state, s.index.dense, s.keys.count
+	s.room.limit = s.cfg.MaxFileBytes
+	return s.view(func(tx *bolt.Tx) error {
+		s.measure(tx)
+		return nil
+	})
+}
+
+// checkBuckets returns the format of the file.
+func checkBuckets(tx *bolt.Tx) (uint64, error) {
+	meta := tx.Bucket(bucketMeta)
+	for _, name := range [][]byte{bucketMeta, bucketLog, bucketTerms, bucketRetained} {
+		if tx.Bucket(name) == nil {
+			return 0, fmt.Errorf("%w: it is a bbolt file, but no store", ErrDamaged)
+		}
+	}
+	format, err := readFormat(meta)
+	if err != nil || format < fileFormat {
+		return format, err
+	}
+	for _, name := range [][]byte{bucketGone, bucketExpiry, bucketKeys} {
+		if tx.Bucket(name) == nil {
+			return 0, fmt.Errorf("%w: it has no bucket %s", ErrDamaged, name)
+		}
+	}
+	return format, nil
+}
+
+// loadMemory reads what the committer and the readers of the history keep in memory.
+func (s *Store) loadMemory(tx *bolt.Tx) error {
+	meta := tx.Bucket(bucketMeta)
+	s.clock = newClock(s.cfg.now, s.state.stamp)
+	r, err := unsealRules(meta.Get(keyRules))
+	if err != nil {
+		return err
+	}
+	if s.origins, err = readOrigins(meta); err != nil {
+		return err
+	}
+	if s.index, err = loadIndex(tx, s.state, r); err != nil {
+		return err
+	}
+	s.index.hot = s.cfg.hotSegments
+	s.index.slide(s.cfg.KeepRecords, s.cfg.KeepBytes)
+	if s.keys, err = loadKeys(tx.Bucket(bucketKeys), s.clock.now()); err != nil {
+		return err
+	}
+	c := commit{expiry: tx.Bucket(bucketExpiry)}
+	s.nextExpiry = c.firstExpiry()
 	return nil
 }
 
 // Close commits what Append has taken, ends the feeds, and closes the file. After a failure the file's lock is kept until
 // the process ends, if bbolt was left in the middle of something.
 func (s *Store) Close() error {
+	s.stopping.Do(func() { close(s.stop) })
+	s.ticking.Wait()
 	s.queue.close()
 	<-s.done
 	failure := s.end(ErrClosed)
@@ -140,40 +202,6 @@ func (s *Store) end(err error) (earlier error) {
 
 // CheckHealth returns why the store has ended, or nil. It is kit.HealthChecker.
 func (s *Store) CheckHealth() error { return s.failure() }
-
-// Term is the term that this opening has begun (log.md P2).
-func (s *Store) Term() Term { return s.term }
-
-// Terms is the list of terms, oldest first: at most the newest 4,096.
-func (s *Store) Terms() ([]Term, error) {
-	var all []Term
-	err := s.view(func(tx *bolt.Tx) error {
-		var err error
-		all, err = readTerms(tx.Bucket(bucketTerms))
-		return err
-	})
-	return all, err
-}
-
-// Stats are figures of a Store.
-type Stats struct {
-	Head           uint64 // highest committed offset
-	RetainedTopics int
-	RetainedBytes  int64 // as they are charged
-	FileBytes      int64
-}
-
-// Stats returns the present figures.
-func (s *Store) Stats() Stats {
-	s.mu.Lock()
-	st := s.retained
-	s.mu.Unlock()
-	out := Stats{Head: st.head, RetainedTopics: int(st.retained), RetainedBytes: int64(st.retainedBytes)}
-	if info, err := s.file.Stat(); err == nil {
-		out.FileBytes = info.Size()
-	}
-	return out
-}
 
 // view runs fn in a read transaction, which must be short: its pages can't be used again meanwhile.
 func (s *Store) view(fn func(tx *bolt.Tx) error) error {

@@ -44,7 +44,18 @@ type Record struct {
 	// When the broker accepted it, in Unix milliseconds.
 	TimeMs int64 `protobuf:"varint,10,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
 	// Id of the user who published it; may be empty.
-	User          string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,11,opt,name=user,proto3" json:"user,omitempty"`
+	// Power "ttl": when the record ends, in Unix milliseconds; 0 is never. The history leaves an expired record out, which is
+	// no gap. A retained record that has expired is cleared by the store: it commits a record of the topic with retain, without
+	// payload, origin and ref, which Follow brings like any other. That takes 5 s at most while the store is up.
+	ExpiresMs int64 `protobuf:"varint,12,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`
+	// Power "keys", in AppendRequest only: 16 to 32 bytes that name this publish, and 8 to 32 that stand for its content. A
+	// record with the key of one committed less than 2 minutes ago is not committed: with the same digest it is answered with
+	// duplicate and repeats and the first one's offset, with another one it is refused as duplicate_id. The 2 minutes hold
+	// across restarts and kills, and are counted anew from a start. A store that cannot hold more keys refuses records with
+	// a key as quota.
+	Key           []byte `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`
+	Digest        []byte `protobuf:"bytes,14,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -154,6 +165,27 @@ func (x *Record) GetUser() string {
 		return x.User
 	}
 	return ""
+}
+
+func (x *Record) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+func (x *Record) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Record) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
 }
 
 type LoadRetainedRequest struct {
@@ -533,8 +565,11 @@ type AppendResult struct {
 	// The record had been committed before and was not committed again.
 	Duplicate bool `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	// The record was refused and not committed; the others of its batch stand. Codes: quota, too_large, bad_topic, bad_args,
-	// unsupported, store_unavailable.
-	Refusal       *commonv1pb.Refusal `protobuf:"bytes,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// unsupported, store_unavailable, duplicate_id.
+	Refusal *commonv1pb.Refusal `protobuf:"bytes,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// With duplicate: it is another record, at offset, that has this one's key. This one is not committed and Follow will
+	// never bring it.
+	Repeats       bool `protobuf:"varint,4,opt,name=repeats,proto3" json:"repeats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -590,11 +625,847 @@ func (x *AppendResult) GetRefusal() *commonv1pb.Refusal {
 	return nil
 }
 
+func (x *AppendResult) GetRepeats() bool {
+	if x != nil {
+		return x.Repeats
+	}
+	return false
+}
+
+type ListTermsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTermsRequest) Reset() {
+	*x = ListTermsRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTermsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTermsRequest) ProtoMessage() {}
+
+func (x *ListTermsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTermsRequest.ProtoReflect.Descriptor instead.
+func (*ListTermsRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{9}
+}
+
+type ListTermsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Terms         []*Term                `protobuf:"bytes,1,rep,name=terms,proto3" json:"terms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTermsResponse) Reset() {
+	*x = ListTermsResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTermsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTermsResponse) ProtoMessage() {}
+
+func (x *ListTermsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTermsResponse.ProtoReflect.Descriptor instead.
+func (*ListTermsResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListTermsResponse) GetTerms() []*Term {
+	if x != nil {
+		return x.Terms
+	}
+	return nil
+}
+
+// Term is one time that the store was open for writing. Offsets from first on, up to the next term's first, are of it.
+type Term struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 8 bytes.
+	Id    []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	First uint64 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	// When it began, in Unix milliseconds.
+	StartedMs     int64 `protobuf:"varint,3,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Term) Reset() {
+	*x = Term{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Term) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Term) ProtoMessage() {}
+
+func (x *Term) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Term.ProtoReflect.Descriptor instead.
+func (*Term) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Term) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Term) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *Term) GetStartedMs() int64 {
+	if x != nil {
+		return x.StartedMs
+	}
+	return 0
+}
+
+// SetRetentionRequest has at most 1,000 rules. The first one that matches a topic decides; a topic that none matches has
+// no history.
+type SetRetentionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         []*RetentionRule       `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionRequest) Reset() {
+	*x = SetRetentionRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionRequest) ProtoMessage() {}
+
+func (x *SetRetentionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionRequest.ProtoReflect.Descriptor instead.
+func (*SetRetentionRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SetRetentionRequest) GetRules() []*RetentionRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+// RetentionRule says what is kept of each topic that match matches. A record goes when it is beyond any of the bounds. 0 is
+// no bound; a rule without any gives its topics no history.
+type RetentionRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A filter.
+	Match string `protobuf:"bytes,1,opt,name=match,proto3" json:"match,omitempty"`
+	// Newest records of the topic.
+	Count uint64 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Newest bytes of the topic: payload, topic, content type, user and headers, as the store counts them.
+	Bytes uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Milliseconds since the commit.
+	AgeMs         int64 `protobuf:"varint,4,opt,name=age_ms,json=ageMs,proto3" json:"age_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetentionRule) Reset() {
+	*x = RetentionRule{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetentionRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetentionRule) ProtoMessage() {}
+
+func (x *RetentionRule) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetentionRule.ProtoReflect.Descriptor instead.
+func (*RetentionRule) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RetentionRule) GetMatch() string {
+	if x != nil {
+		return x.Match
+	}
+	return ""
+}
+
+func (x *RetentionRule) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *RetentionRule) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *RetentionRule) GetAgeMs() int64 {
+	if x != nil {
+		return x.AgeMs
+	}
+	return 0
+}
+
+type SetRetentionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRetentionResponse) Reset() {
+	*x = SetRetentionResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRetentionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRetentionResponse) ProtoMessage() {}
+
+func (x *SetRetentionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRetentionResponse.ProtoReflect.Descriptor instead.
+func (*SetRetentionResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{14}
+}
+
+type ReadHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 128 filters. A topic belongs to the answer if any of them matches it.
+	Filters []string `protobuf:"bytes,1,rep,name=filters,proto3" json:"filters,omitempty"`
+	// Records above this offset.
+	After uint64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	// And up to this one; 0 is the head.
+	Through uint64 `protobuf:"varint,3,opt,name=through,proto3" json:"through,omitempty"`
+	// If it is not 0: only the newest last of what the other fields ask for. The answer's after tells where they begin, for
+	// the next page.
+	Last uint32 `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`
+	// Most records of the answer: 1 to 1,024; 0 is 1,024. It also ends at 1 MiB of records, but has at least one if there is
+	// one.
+	Limit         uint32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadHistoryRequest) Reset() {
+	*x = ReadHistoryRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadHistoryRequest) ProtoMessage() {}
+
+func (x *ReadHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadHistoryRequest.ProtoReflect.Descriptor instead.
+func (*ReadHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ReadHistoryRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+func (x *ReadHistoryRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ReadHistoryRequest) GetThrough() uint64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *ReadHistoryRequest) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *ReadHistoryRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ReadHistoryResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*Record              `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// The position that the records come after: the request's, unless it had last.
+	After uint64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	// Everything up to here has been looked at; the next page begins after it. It may be far beyond the last record, and with
+	// no record at all, because a page also ends when it has looked at much.
+	Through uint64 `protobuf:"varint,3,opt,name=through,proto3" json:"through,omitempty"`
+	// through is what was asked for: there is no next page.
+	Done bool `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	// Highest offset of any record of a matching topic that is no longer held, or was committed before its topic had a
+	// history: below it, the history is not complete. Records that have expired do not count.
+	TrimmedThrough uint64 `protobuf:"varint,5,opt,name=trimmed_through,json=trimmedThrough,proto3" json:"trimmed_through,omitempty"`
+	// The same for topics that the store has forgotten altogether, whatever the filters.
+	Floor uint64 `protobuf:"varint,6,opt,name=floor,proto3" json:"floor,omitempty"`
+	// Highest committed offset.
+	Head uint64 `protobuf:"varint,7,opt,name=head,proto3" json:"head,omitempty"`
+	// Offsets between after and through of records that are damaged and can't be read, at most 1,024.
+	Damaged       []uint64 `protobuf:"varint,8,rep,packed,name=damaged,proto3" json:"damaged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadHistoryResponse) Reset() {
+	*x = ReadHistoryResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadHistoryResponse) ProtoMessage() {}
+
+func (x *ReadHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadHistoryResponse.ProtoReflect.Descriptor instead.
+func (*ReadHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ReadHistoryResponse) GetRecords() []*Record {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *ReadHistoryResponse) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ReadHistoryResponse) GetThrough() uint64 {
+	if x != nil {
+		return x.Through
+	}
+	return 0
+}
+
+func (x *ReadHistoryResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *ReadHistoryResponse) GetTrimmedThrough() uint64 {
+	if x != nil {
+		return x.TrimmedThrough
+	}
+	return 0
+}
+
+func (x *ReadHistoryResponse) GetFloor() uint64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *ReadHistoryResponse) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *ReadHistoryResponse) GetDamaged() []uint64 {
+	if x != nil {
+		return x.Damaged
+	}
+	return nil
+}
+
+type ReadStatisticsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadStatisticsRequest) Reset() {
+	*x = ReadStatisticsRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadStatisticsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadStatisticsRequest) ProtoMessage() {}
+
+func (x *ReadStatisticsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadStatisticsRequest.ProtoReflect.Descriptor instead.
+func (*ReadStatisticsRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{17}
+}
+
+// ReadStatisticsResponse are figures; one that the store does not have is 0.
+type ReadStatisticsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Head  uint64                 `protobuf:"varint,1,opt,name=head,proto3" json:"head,omitempty"`
+	// Lowest offset that Follow can begin at.
+	Oldest uint64 `protobuf:"varint,2,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	Floor  uint64 `protobuf:"varint,3,opt,name=floor,proto3" json:"floor,omitempty"`
+	// Records held, and their bytes.
+	Records     uint64 `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
+	RecordBytes uint64 `protobuf:"varint,5,opt,name=record_bytes,json=recordBytes,proto3" json:"record_bytes,omitempty"`
+	// Of these, records that a history has.
+	HistoryRecords uint64 `protobuf:"varint,6,opt,name=history_records,json=historyRecords,proto3" json:"history_records,omitempty"`
+	HistoryBytes   uint64 `protobuf:"varint,7,opt,name=history_bytes,json=historyBytes,proto3" json:"history_bytes,omitempty"`
+	HistoryTopics  uint64 `protobuf:"varint,8,opt,name=history_topics,json=historyTopics,proto3" json:"history_topics,omitempty"`
+	RetainedTopics uint64 `protobuf:"varint,9,opt,name=retained_topics,json=retainedTopics,proto3" json:"retained_topics,omitempty"`
+	RetainedBytes  uint64 `protobuf:"varint,10,opt,name=retained_bytes,json=retainedBytes,proto3" json:"retained_bytes,omitempty"`
+	// Keys that are held.
+	Keys      uint64 `protobuf:"varint,11,opt,name=keys,proto3" json:"keys,omitempty"`
+	Terms     uint64 `protobuf:"varint,12,opt,name=terms,proto3" json:"terms,omitempty"`
+	FileBytes uint64 `protobuf:"varint,13,opt,name=file_bytes,json=fileBytes,proto3" json:"file_bytes,omitempty"`
+	// Bytes of the file that are free to be used again.
+	FreeBytes    uint64 `protobuf:"varint,14,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
+	MaxFileBytes uint64 `protobuf:"varint,15,opt,name=max_file_bytes,json=maxFileBytes,proto3" json:"max_file_bytes,omitempty"`
+	// Commits of this process, the records in them, and the time they took.
+	Commits          uint64 `protobuf:"varint,16,opt,name=commits,proto3" json:"commits,omitempty"`
+	CommittedRecords uint64 `protobuf:"varint,17,opt,name=committed_records,json=committedRecords,proto3" json:"committed_records,omitempty"`
+	CommitNanos      uint64 `protobuf:"varint,18,opt,name=commit_nanos,json=commitNanos,proto3" json:"commit_nanos,omitempty"`
+	// Commits by the time they took: at most 1, 2, 4, … ms; the last one: longer than all the others.
+	CommitBuckets []uint64 `protobuf:"varint,19,rep,packed,name=commit_buckets,json=commitBuckets,proto3" json:"commit_buckets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadStatisticsResponse) Reset() {
+	*x = ReadStatisticsResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadStatisticsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadStatisticsResponse) ProtoMessage() {}
+
+func (x *ReadStatisticsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadStatisticsResponse.ProtoReflect.Descriptor instead.
+func (*ReadStatisticsResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ReadStatisticsResponse) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetOldest() uint64 {
+	if x != nil {
+		return x.Oldest
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetFloor() uint64 {
+	if x != nil {
+		return x.Floor
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetRecords() uint64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetRecordBytes() uint64 {
+	if x != nil {
+		return x.RecordBytes
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetHistoryRecords() uint64 {
+	if x != nil {
+		return x.HistoryRecords
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetHistoryBytes() uint64 {
+	if x != nil {
+		return x.HistoryBytes
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetHistoryTopics() uint64 {
+	if x != nil {
+		return x.HistoryTopics
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetRetainedTopics() uint64 {
+	if x != nil {
+		return x.RetainedTopics
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetRetainedBytes() uint64 {
+	if x != nil {
+		return x.RetainedBytes
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetTerms() uint64 {
+	if x != nil {
+		return x.Terms
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetFileBytes() uint64 {
+	if x != nil {
+		return x.FileBytes
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetFreeBytes() uint64 {
+	if x != nil {
+		return x.FreeBytes
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetMaxFileBytes() uint64 {
+	if x != nil {
+		return x.MaxFileBytes
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetCommits() uint64 {
+	if x != nil {
+		return x.Commits
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetCommittedRecords() uint64 {
+	if x != nil {
+		return x.CommittedRecords
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetCommitNanos() uint64 {
+	if x != nil {
+		return x.CommitNanos
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetCommitBuckets() []uint64 {
+	if x != nil {
+		return x.CommitBuckets
+	}
+	return nil
+}
+
+type BackupRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes a second, about; 0 is as fast as possible.
+	BytesPerSecond uint64 `protobuf:"varint,1,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *BackupRequest) Reset() {
+	*x = BackupRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupRequest) ProtoMessage() {}
+
+func (x *BackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupRequest.ProtoReflect.Descriptor instead.
+func (*BackupRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *BackupRequest) GetBytesPerSecond() uint64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+type BackupResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Data  []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// Set with last: everything up to this offset is in it.
+	Head          uint64 `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
+	Last          bool   `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupResponse) Reset() {
+	*x = BackupResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupResponse) ProtoMessage() {}
+
+func (x *BackupResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupResponse.ProtoReflect.Descriptor instead.
+func (*BackupResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *BackupResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *BackupResponse) GetHead() uint64 {
+	if x != nil {
+		return x.Head
+	}
+	return 0
+}
+
+func (x *BackupResponse) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
 var File_plugin_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_plugin_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1bplugin/store/v1/store.proto\x12\x18carillon.plugin.store.v1\x1a\x1dplugin/common/v1/common.proto\"\xff\x02\n" +
+	"\x1bplugin/store/v1/store.proto\x12\x18carillon.plugin.store.v1\x1a\x1dplugin/common/v1/common.proto\"\xc8\x03\n" +
 	"\x06Record\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\fR\x06origin\x12\x10\n" +
@@ -607,7 +1478,11 @@ const file_plugin_store_v1_store_proto_rawDesc = "" +
 	"\aheaders\x18\t \x03(\v2-.carillon.plugin.store.v1.Record.HeadersEntryR\aheaders\x12\x17\n" +
 	"\atime_ms\x18\n" +
 	" \x01(\x03R\x06timeMs\x12\x12\n" +
-	"\x04user\x18\v \x01(\tR\x04user\x1a:\n" +
+	"\x04user\x18\v \x01(\tR\x04user\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\f \x01(\x03R\texpiresMs\x12\x10\n" +
+	"\x03key\x18\r \x01(\fR\x03key\x12\x16\n" +
+	"\x06digest\x18\x0e \x01(\fR\x06digest\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x15\n" +
@@ -630,15 +1505,82 @@ const file_plugin_store_v1_store_proto_rawDesc = "" +
 	"\arecords\x18\x02 \x03(\v2 .carillon.plugin.store.v1.RecordR\arecords\"h\n" +
 	"\x0eAppendResponse\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12@\n" +
-	"\aresults\x18\x02 \x03(\v2&.carillon.plugin.store.v1.AppendResultR\aresults\"\x82\x01\n" +
+	"\aresults\x18\x02 \x03(\v2&.carillon.plugin.store.v1.AppendResultR\aresults\"\x9c\x01\n" +
 	"\fAppendResult\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\bR\tduplicate\x12<\n" +
-	"\arefusal\x18\x03 \x01(\v2\".carillon.plugin.common.v1.RefusalR\arefusal2\xbf\x02\n" +
+	"\arefusal\x18\x03 \x01(\v2\".carillon.plugin.common.v1.RefusalR\arefusal\x12\x18\n" +
+	"\arepeats\x18\x04 \x01(\bR\arepeats\"\x12\n" +
+	"\x10ListTermsRequest\"I\n" +
+	"\x11ListTermsResponse\x124\n" +
+	"\x05terms\x18\x01 \x03(\v2\x1e.carillon.plugin.store.v1.TermR\x05terms\"K\n" +
+	"\x04Term\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\x04R\x05first\x12\x1d\n" +
+	"\n" +
+	"started_ms\x18\x03 \x01(\x03R\tstartedMs\"T\n" +
+	"\x13SetRetentionRequest\x12=\n" +
+	"\x05rules\x18\x01 \x03(\v2'.carillon.plugin.store.v1.RetentionRuleR\x05rules\"h\n" +
+	"\rRetentionRule\x12\x14\n" +
+	"\x05match\x18\x01 \x01(\tR\x05match\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x15\n" +
+	"\x06age_ms\x18\x04 \x01(\x03R\x05ageMs\"\x16\n" +
+	"\x14SetRetentionResponse\"\x88\x01\n" +
+	"\x12ReadHistoryRequest\x12\x18\n" +
+	"\afilters\x18\x01 \x03(\tR\afilters\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x18\n" +
+	"\athrough\x18\x03 \x01(\x04R\athrough\x12\x12\n" +
+	"\x04last\x18\x04 \x01(\rR\x04last\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\rR\x05limit\"\x82\x02\n" +
+	"\x13ReadHistoryResponse\x12:\n" +
+	"\arecords\x18\x01 \x03(\v2 .carillon.plugin.store.v1.RecordR\arecords\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x18\n" +
+	"\athrough\x18\x03 \x01(\x04R\athrough\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\bR\x04done\x12'\n" +
+	"\x0ftrimmed_through\x18\x05 \x01(\x04R\x0etrimmedThrough\x12\x14\n" +
+	"\x05floor\x18\x06 \x01(\x04R\x05floor\x12\x12\n" +
+	"\x04head\x18\a \x01(\x04R\x04head\x12\x18\n" +
+	"\adamaged\x18\b \x03(\x04R\adamaged\"\x17\n" +
+	"\x15ReadStatisticsRequest\"\xfb\x04\n" +
+	"\x16ReadStatisticsResponse\x12\x12\n" +
+	"\x04head\x18\x01 \x01(\x04R\x04head\x12\x16\n" +
+	"\x06oldest\x18\x02 \x01(\x04R\x06oldest\x12\x14\n" +
+	"\x05floor\x18\x03 \x01(\x04R\x05floor\x12\x18\n" +
+	"\arecords\x18\x04 \x01(\x04R\arecords\x12!\n" +
+	"\frecord_bytes\x18\x05 \x01(\x04R\vrecordBytes\x12'\n" +
+	"\x0fhistory_records\x18\x06 \x01(\x04R\x0ehistoryRecords\x12#\n" +
+	"\rhistory_bytes\x18\a \x01(\x04R\fhistoryBytes\x12%\n" +
+	"\x0ehistory_topics\x18\b \x01(\x04R\rhistoryTopics\x12'\n" +
+	"\x0fretained_topics\x18\t \x01(\x04R\x0eretainedTopics\x12%\n" +
+	"\x0eretained_bytes\x18\n" +
+	" \x01(\x04R\rretainedBytes\x12\x12\n" +
+	"\x04keys\x18\v \x01(\x04R\x04keys\x12\x14\n" +
+	"\x05terms\x18\f \x01(\x04R\x05terms\x12\x1d\n" +
+	"\n" +
+	"file_bytes\x18\r \x01(\x04R\tfileBytes\x12\x1d\n" +
+	"\n" +
+	"free_bytes\x18\x0e \x01(\x04R\tfreeBytes\x12$\n" +
+	"\x0emax_file_bytes\x18\x0f \x01(\x04R\fmaxFileBytes\x12\x18\n" +
+	"\acommits\x18\x10 \x01(\x04R\acommits\x12+\n" +
+	"\x11committed_records\x18\x11 \x01(\x04R\x10committedRecords\x12!\n" +
+	"\fcommit_nanos\x18\x12 \x01(\x04R\vcommitNanos\x12%\n" +
+	"\x0ecommit_buckets\x18\x13 \x03(\x04R\rcommitBuckets\"9\n" +
+	"\rBackupRequest\x12(\n" +
+	"\x10bytes_per_second\x18\x01 \x01(\x04R\x0ebytesPerSecond\"L\n" +
+	"\x0eBackupResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
+	"\x04head\x18\x02 \x01(\x04R\x04head\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last2\xd4\x06\n" +
 	"\fStoreService\x12o\n" +
 	"\fLoadRetained\x12-.carillon.plugin.store.v1.LoadRetainedRequest\x1a..carillon.plugin.store.v1.LoadRetainedResponse0\x01\x12]\n" +
 	"\x06Follow\x12'.carillon.plugin.store.v1.FollowRequest\x1a(.carillon.plugin.store.v1.FollowResponse0\x01\x12_\n" +
-	"\x06Append\x12'.carillon.plugin.store.v1.AppendRequest\x1a(.carillon.plugin.store.v1.AppendResponse(\x010\x01BAZ?github.com/carillon-mq/carillon/plugins/internal/wire/storev1pbb\x06proto3"
+	"\x06Append\x12'.carillon.plugin.store.v1.AppendRequest\x1a(.carillon.plugin.store.v1.AppendResponse(\x010\x01\x12d\n" +
+	"\tListTerms\x12*.carillon.plugin.store.v1.ListTermsRequest\x1a+.carillon.plugin.store.v1.ListTermsResponse\x12m\n" +
+	"\fSetRetention\x12-.carillon.plugin.store.v1.SetRetentionRequest\x1a..carillon.plugin.store.v1.SetRetentionResponse\x12j\n" +
+	"\vReadHistory\x12,.carillon.plugin.store.v1.ReadHistoryRequest\x1a-.carillon.plugin.store.v1.ReadHistoryResponse\x12s\n" +
+	"\x0eReadStatistics\x12/.carillon.plugin.store.v1.ReadStatisticsRequest\x1a0.carillon.plugin.store.v1.ReadStatisticsResponse\x12]\n" +
+	"\x06Backup\x12'.carillon.plugin.store.v1.BackupRequest\x1a(.carillon.plugin.store.v1.BackupResponse0\x01BAZ?github.com/carillon-mq/carillon/plugins/internal/wire/storev1pbb\x06proto3"
 
 var (
 	file_plugin_store_v1_store_proto_rawDescOnce sync.Once
@@ -652,39 +1594,64 @@ func file_plugin_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_plugin_store_v1_store_proto_rawDescData
 }
 
-var file_plugin_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_plugin_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_plugin_store_v1_store_proto_goTypes = []any{
-	(*Record)(nil),               // 0: carillon.plugin.store.v1.Record
-	(*LoadRetainedRequest)(nil),  // 1: carillon.plugin.store.v1.LoadRetainedRequest
-	(*LoadRetainedResponse)(nil), // 2: carillon.plugin.store.v1.LoadRetainedResponse
-	(*FollowRequest)(nil),        // 3: carillon.plugin.store.v1.FollowRequest
-	(*FollowResponse)(nil),       // 4: carillon.plugin.store.v1.FollowResponse
-	(*CaughtUp)(nil),             // 5: carillon.plugin.store.v1.CaughtUp
-	(*AppendRequest)(nil),        // 6: carillon.plugin.store.v1.AppendRequest
-	(*AppendResponse)(nil),       // 7: carillon.plugin.store.v1.AppendResponse
-	(*AppendResult)(nil),         // 8: carillon.plugin.store.v1.AppendResult
-	nil,                          // 9: carillon.plugin.store.v1.Record.HeadersEntry
-	(*commonv1pb.Refusal)(nil),   // 10: carillon.plugin.common.v1.Refusal
+	(*Record)(nil),                 // 0: carillon.plugin.store.v1.Record
+	(*LoadRetainedRequest)(nil),    // 1: carillon.plugin.store.v1.LoadRetainedRequest
+	(*LoadRetainedResponse)(nil),   // 2: carillon.plugin.store.v1.LoadRetainedResponse
+	(*FollowRequest)(nil),          // 3: carillon.plugin.store.v1.FollowRequest
+	(*FollowResponse)(nil),         // 4: carillon.plugin.store.v1.FollowResponse
+	(*CaughtUp)(nil),               // 5: carillon.plugin.store.v1.CaughtUp
+	(*AppendRequest)(nil),          // 6: carillon.plugin.store.v1.AppendRequest
+	(*AppendResponse)(nil),         // 7: carillon.plugin.store.v1.AppendResponse
+	(*AppendResult)(nil),           // 8: carillon.plugin.store.v1.AppendResult
+	(*ListTermsRequest)(nil),       // 9: carillon.plugin.store.v1.ListTermsRequest
+	(*ListTermsResponse)(nil),      // 10: carillon.plugin.store.v1.ListTermsResponse
+	(*Term)(nil),                   // 11: carillon.plugin.store.v1.Term
+	(*SetRetentionRequest)(nil),    // 12: carillon.plugin.store.v1.SetRetentionRequest
+	(*RetentionRule)(nil),          // 13: carillon.plugin.store.v1.RetentionRule
+	(*SetRetentionResponse)(nil),   // 14: carillon.plugin.store.v1.SetRetentionResponse
+	(*ReadHistoryRequest)(nil),     // 15: carillon.plugin.store.v1.ReadHistoryRequest
+	(*ReadHistoryResponse)(nil),    // 16: carillon.plugin.store.v1.ReadHistoryResponse
+	(*ReadStatisticsRequest)(nil),  // 17: carillon.plugin.store.v1.ReadStatisticsRequest
+	(*ReadStatisticsResponse)(nil), // 18: carillon.plugin.store.v1.ReadStatisticsResponse
+	(*BackupRequest)(nil),          // 19: carillon.plugin.store.v1.BackupRequest
+	(*BackupResponse)(nil),         // 20: carillon.plugin.store.v1.BackupResponse
+	nil,                            // 21: carillon.plugin.store.v1.Record.HeadersEntry
+	(*commonv1pb.Refusal)(nil),     // 22: carillon.plugin.common.v1.Refusal
 }
 var file_plugin_store_v1_store_proto_depIdxs = []int32{
-	9,  // 0: carillon.plugin.store.v1.Record.headers:type_name -> carillon.plugin.store.v1.Record.HeadersEntry
+	21, // 0: carillon.plugin.store.v1.Record.headers:type_name -> carillon.plugin.store.v1.Record.HeadersEntry
 	0,  // 1: carillon.plugin.store.v1.LoadRetainedResponse.records:type_name -> carillon.plugin.store.v1.Record
 	0,  // 2: carillon.plugin.store.v1.FollowResponse.records:type_name -> carillon.plugin.store.v1.Record
 	5,  // 3: carillon.plugin.store.v1.FollowResponse.caught_up:type_name -> carillon.plugin.store.v1.CaughtUp
 	0,  // 4: carillon.plugin.store.v1.AppendRequest.records:type_name -> carillon.plugin.store.v1.Record
 	8,  // 5: carillon.plugin.store.v1.AppendResponse.results:type_name -> carillon.plugin.store.v1.AppendResult
-	10, // 6: carillon.plugin.store.v1.AppendResult.refusal:type_name -> carillon.plugin.common.v1.Refusal
-	1,  // 7: carillon.plugin.store.v1.StoreService.LoadRetained:input_type -> carillon.plugin.store.v1.LoadRetainedRequest
-	3,  // 8: carillon.plugin.store.v1.StoreService.Follow:input_type -> carillon.plugin.store.v1.FollowRequest
-	6,  // 9: carillon.plugin.store.v1.StoreService.Append:input_type -> carillon.plugin.store.v1.AppendRequest
-	2,  // 10: carillon.plugin.store.v1.StoreService.LoadRetained:output_type -> carillon.plugin.store.v1.LoadRetainedResponse
-	4,  // 11: carillon.plugin.store.v1.StoreService.Follow:output_type -> carillon.plugin.store.v1.FollowResponse
-	7,  // 12: carillon.plugin.store.v1.StoreService.Append:output_type -> carillon.plugin.store.v1.AppendResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	22, // 6: carillon.plugin.store.v1.AppendResult.refusal:type_name -> carillon.plugin.common.v1.Refusal
+	11, // 7: carillon.plugin.store.v1.ListTermsResponse.terms:type_name -> carillon.plugin.store.v1.Term
+	13, // 8: carillon.plugin.store.v1.SetRetentionRequest.rules:type_name -> carillon.plugin.store.v1.RetentionRule
+	0,  // 9: carillon.plugin.store.v1.ReadHistoryResponse.records:type_name -> carillon.plugin.store.v1.Record
+	1,  // 10: carillon.plugin.store.v1.StoreService.LoadRetained:input_type -> carillon.plugin.store.v1.LoadRetainedRequest
+	3,  // 11: carillon.plugin.store.v1.StoreService.Follow:input_type -> carillon.plugin.store.v1.FollowRequest
+	6,  // 12: carillon.plugin.store.v1.StoreService.Append:input_type -> carillon.plugin.store.v1.AppendRequest
+	9,  // 13: carillon.plugin.store.v1.StoreService.ListTerms:input_type -> carillon.plugin.store.v1.ListTermsRequest
+	12, // 14: carillon.plugin.store.v1.StoreService.SetRetention:input_type -> carillon.plugin.store.v1.SetRetentionRequest
+	15, // 15: carillon.plugin.store.v1.StoreService.ReadHistory:input_type -> carillon.plugin.store.v1.ReadHistoryRequest
+	17, // 16: carillon.plugin.store.v1.StoreService.ReadStatistics:input_type -> carillon.plugin.store.v1.ReadStatisticsRequest
+	19, // 17: carillon.plugin.store.v1.StoreService.Backup:input_type -> carillon.plugin.store.v1.BackupRequest
+	2,  // 18: carillon.plugin.store.v1.StoreService.LoadRetained:output_type -> carillon.plugin.store.v1.LoadRetainedResponse
+	4,  // 19: carillon.plugin.store.v1.StoreService.Follow:output_type -> carillon.plugin.store.v1.FollowResponse
+	7,  // 20: carillon.plugin.store.v1.StoreService.Append:output_type -> carillon.plugin.store.v1.AppendResponse
+	10, // 21: carillon.plugin.store.v1.StoreService.ListTerms:output_type -> carillon.plugin.store.v1.ListTermsResponse
+	14, // 22: carillon.plugin.store.v1.StoreService.SetRetention:output_type -> carillon.plugin.store.v1.SetRetentionResponse
+	16, // 23: carillon.plugin.store.v1.StoreService.ReadHistory:output_type -> carillon.plugin.store.v1.ReadHistoryResponse
+	18, // 24: carillon.plugin.store.v1.StoreService.ReadStatistics:output_type -> carillon.plugin.store.v1.ReadStatisticsResponse
+	20, // 25: carillon.plugin.store.v1.StoreService.Backup:output_type -> carillon.plugin.store.v1.BackupResponse
+	18, // [18:26] is the sub-list for method output_type
+	10, // [10:18] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_plugin_store_v1_store_proto_init() }
@@ -698,7 +1665,7 @@ func file_plugin_store_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_store_v1_store_proto_rawDesc), len(file_plugin_store_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,9 +21,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	StoreService_LoadRetained_FullMethodName = "/carillon.plugin.store.v1.StoreService/LoadRetained"
-	StoreService_Follow_FullMethodName       = "/carillon.plugin.store.v1.StoreService/Follow"
-	StoreService_Append_FullMethodName       = "/carillon.plugin.store.v1.StoreService/Append"
+	StoreService_LoadRetained_FullMethodName   = "/carillon.plugin.store.v1.StoreService/LoadRetained"
+	StoreService_Follow_FullMethodName         = "/carillon.plugin.store.v1.StoreService/Follow"
+	StoreService_Append_FullMethodName         = "/carillon.plugin.store.v1.StoreService/Append"
+	StoreService_ListTerms_FullMethodName      = "/carillon.plugin.store.v1.StoreService/ListTerms"
+	StoreService_SetRetention_FullMethodName   = "/carillon.plugin.store.v1.StoreService/SetRetention"
+	StoreService_ReadHistory_FullMethodName    = "/carillon.plugin.store.v1.StoreService/ReadHistory"
+	StoreService_ReadStatistics_FullMethodName = "/carillon.plugin.store.v1.StoreService/ReadStatistics"
+	StoreService_Backup_FullMethodName         = "/carillon.plugin.store.v1.StoreService/Backup"
 )
 
 // StoreServiceClient is the client API for StoreService service.
@@ -37,7 +42,15 @@ const (
 // fsync) ends its streams with an error and exits; it is started again.
 //
 // Capabilities of Describe: "durability:fsync" (committed records survive the loss of power), "durability:process" (they
-// survive the end of the plugin only).
+// survive the end of the plugin only). The optional powers, each with its calls and fields:
+//   - "terms": ListTerms.
+//   - "history": SetRetention, ReadHistory.
+//   - "ttl": Record.expires_ms.
+//   - "keys": Record.key and digest, AppendResult.repeats.
+//   - "statistics": ReadStatistics.
+//   - "backup": Backup.
+//
+// The calls of a power that is not announced are answered with UNIMPLEMENTED; its fields are never sent.
 type StoreServiceClient interface {
 	// LoadRetained sends every current retained record, in any order, in messages of at most 256 records or 1 MiB, then one
 	// message with last set. Its head is an offset such that these records and a Follow after it miss nothing.
@@ -65,6 +78,33 @@ type StoreServiceClient interface {
 	// origin and ref have been committed is not committed again, and is answered with duplicate. Refs of one origin arrive in
 	// increasing order except for such repeats.
 	Append(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AppendRequest, AppendResponse], error)
+	// ListTerms is every term that the store still knows, oldest first, the present one last. An offset of a term is valid
+	// if it is below the first offset of the next one: a broker tells by that when a position belongs to records that this
+	// store has never had, because it was restored from an older copy or has lost its end.
+	//
+	// Deadline: 5 s. Power "terms".
+	ListTerms(ctx context.Context, in *ListTermsRequest, opts ...grpc.CallOption) (*ListTermsResponse, error)
+	// SetRetention says which topics have a history, and how much of it is kept. The rules replace those set before and are
+	// durable when the call is answered. The broker calls it each time it has connected, before it appends; until then the
+	// rules of last time hold. A record belongs to a history if a rule gave its topic one when it was committed; what was
+	// committed before that is not found by ReadHistory, and trimmed_through says so.
+	//
+	// Records without a history are kept as long as Follow needs them.
+	//
+	// Deadline: 5 s. Error INVALID_ARGUMENT: a rule makes no sense. Power "history".
+	SetRetention(ctx context.Context, in *SetRetentionRequest, opts ...grpc.CallOption) (*SetRetentionResponse, error)
+	// ReadHistory is one page of the history of the topics that filters match, in increasing order of offsets, each record
+	// once. A record beyond its topic's count, bytes or age is never in it, and neither is one that has expired.
+	//
+	// Deadline: 5 s. Error INVALID_ARGUMENT: a filter makes no sense. Power "history".
+	ReadHistory(ctx context.Context, in *ReadHistoryRequest, opts ...grpc.CallOption) (*ReadHistoryResponse, error)
+	// ReadStatistics is the store's present figures. Deadline: 5 s. Power "statistics".
+	ReadStatistics(ctx context.Context, in *ReadStatisticsRequest, opts ...grpc.CallOption) (*ReadStatisticsResponse, error)
+	// Backup is a copy of everything committed up to some offset at or after the call, as the bytes of a file that the
+	// plugin can be started with, while appends go on. Messages have at most 1 MiB; the last one has last set.
+	//
+	// Deadline: none. A stream that ends without last is no backup. Power "backup".
+	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
 }
 
 type storeServiceClient struct {
@@ -126,6 +166,65 @@ func (c *storeServiceClient) Append(ctx context.Context, opts ...grpc.CallOption
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StoreService_AppendClient = grpc.BidiStreamingClient[AppendRequest, AppendResponse]
 
+func (c *storeServiceClient) ListTerms(ctx context.Context, in *ListTermsRequest, opts ...grpc.CallOption) (*ListTermsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTermsResponse)
+	err := c.cc.Invoke(ctx, StoreService_ListTerms_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) SetRetention(ctx context.Context, in *SetRetentionRequest, opts ...grpc.CallOption) (*SetRetentionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetRetentionResponse)
+	err := c.cc.Invoke(ctx, StoreService_SetRetention_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) ReadHistory(ctx context.Context, in *ReadHistoryRequest, opts ...grpc.CallOption) (*ReadHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadHistoryResponse)
+	err := c.cc.Invoke(ctx, StoreService_ReadHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) ReadStatistics(ctx context.Context, in *ReadStatisticsRequest, opts ...grpc.CallOption) (*ReadStatisticsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadStatisticsResponse)
+	err := c.cc.Invoke(ctx, StoreService_ReadStatistics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StoreService_ServiceDesc.Streams[3], StoreService_Backup_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BackupRequest, BackupResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StoreService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
+
 // StoreServiceServer is the server API for StoreService service.
 // All implementations must embed UnimplementedStoreServiceServer
 // for forward compatibility.
@@ -137,7 +236,15 @@ type StoreService_AppendClient = grpc.BidiStreamingClient[AppendRequest, AppendR
 // fsync) ends its streams with an error and exits; it is started again.
 //
 // Capabilities of Describe: "durability:fsync" (committed records survive the loss of power), "durability:process" (they
-// survive the end of the plugin only).
+// survive the end of the plugin only). The optional powers, each with its calls and fields:
+//   - "terms": ListTerms.
+//   - "history": SetRetention, ReadHistory.
+//   - "ttl": Record.expires_ms.
+//   - "keys": Record.key and digest, AppendResult.repeats.
+//   - "statistics": ReadStatistics.
+//   - "backup": Backup.
+//
+// The calls of a power that is not announced are answered with UNIMPLEMENTED; its fields are never sent.
 type StoreServiceServer interface {
 	// LoadRetained sends every current retained record, in any order, in messages of at most 256 records or 1 MiB, then one
 	// message with last set. Its head is an offset such that these records and a Follow after it miss nothing.
@@ -165,6 +272,33 @@ type StoreServiceServer interface {
 	// origin and ref have been committed is not committed again, and is answered with duplicate. Refs of one origin arrive in
 	// increasing order except for such repeats.
 	Append(grpc.BidiStreamingServer[AppendRequest, AppendResponse]) error
+	// ListTerms is every term that the store still knows, oldest first, the present one last. An offset of a term is valid
+	// if it is below the first offset of the next one: a broker tells by that when a position belongs to records that this
+	// store has never had, because it was restored from an older copy or has lost its end.
+	//
+	// Deadline: 5 s. Power "terms".
+	ListTerms(context.Context, *ListTermsRequest) (*ListTermsResponse, error)
+	// SetRetention says which topics have a history, and how much of it is kept. The rules replace those set before and are
+	// durable when the call is answered. The broker calls it each time it has connected, before it appends; until then the
+	// rules of last time hold. A record belongs to a history if a rule gave its topic one when it was committed; what was
+	// committed before that is not found by ReadHistory, and trimmed_through says so.
+	//
+	// Records without a history are kept as long as Follow needs them.
+	//
+	// Deadline: 5 s. Error INVALID_ARGUMENT: a rule makes no sense. Power "history".
+	SetRetention(context.Context, *SetRetentionRequest) (*SetRetentionResponse, error)
+	// ReadHistory is one page of the history of the topics that filters match, in increasing order of offsets, each record
+	// once. A record beyond its topic's count, bytes or age is never in it, and neither is one that has expired.
+	//
+	// Deadline: 5 s. Error INVALID_ARGUMENT: a filter makes no sense. Power "history".
+	ReadHistory(context.Context, *ReadHistoryRequest) (*ReadHistoryResponse, error)
+	// ReadStatistics is the store's present figures. Deadline: 5 s. Power "statistics".
+	ReadStatistics(context.Context, *ReadStatisticsRequest) (*ReadStatisticsResponse, error)
+	// Backup is a copy of everything committed up to some offset at or after the call, as the bytes of a file that the
+	// plugin can be started with, while appends go on. Messages have at most 1 MiB; the last one has last set.
+	//
+	// Deadline: none. A stream that ends without last is no backup. Power "backup".
+	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
 	mustEmbedUnimplementedStoreServiceServer()
 }
 
@@ -183,6 +317,21 @@ func (UnimplementedStoreServiceServer) Follow(*FollowRequest, grpc.ServerStreami
 }
 func (UnimplementedStoreServiceServer) Append(grpc.BidiStreamingServer[AppendRequest, AppendResponse]) error {
 	return status.Error(codes.Unimplemented, "method Append not implemented")
+}
+func (UnimplementedStoreServiceServer) ListTerms(context.Context, *ListTermsRequest) (*ListTermsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTerms not implemented")
+}
+func (UnimplementedStoreServiceServer) SetRetention(context.Context, *SetRetentionRequest) (*SetRetentionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetRetention not implemented")
+}
+func (UnimplementedStoreServiceServer) ReadHistory(context.Context, *ReadHistoryRequest) (*ReadHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadHistory not implemented")
+}
+func (UnimplementedStoreServiceServer) ReadStatistics(context.Context, *ReadStatisticsRequest) (*ReadStatisticsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadStatistics not implemented")
+}
+func (UnimplementedStoreServiceServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
+	return status.Error(codes.Unimplemented, "method Backup not implemented")
 }
 func (UnimplementedStoreServiceServer) mustEmbedUnimplementedStoreServiceServer() {}
 func (UnimplementedStoreServiceServer) testEmbeddedByValue()                      {}
@@ -234,13 +383,113 @@ func _StoreService_Append_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StoreService_AppendServer = grpc.BidiStreamingServer[AppendRequest, AppendResponse]
 
+func _StoreService_ListTerms_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTermsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).ListTerms(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_ListTerms_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).ListTerms(ctx, req.(*ListTermsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_SetRetention_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRetentionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).SetRetention(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_SetRetention_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).SetRetention(ctx, req.(*SetRetentionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_ReadHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).ReadHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_ReadHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).ReadHistory(ctx, req.(*ReadHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_ReadStatistics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadStatisticsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).ReadStatistics(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_ReadStatistics_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).ReadStatistics(ctx, req.(*ReadStatisticsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_Backup_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BackupRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StoreServiceServer).Backup(m, &grpc.GenericServerStream[BackupRequest, BackupResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StoreService_BackupServer = grpc.ServerStreamingServer[BackupResponse]
+
 // StoreService_ServiceDesc is the grpc.ServiceDesc for StoreService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
 var StoreService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "carillon.plugin.store.v1.StoreService",
 	HandlerType: (*StoreServiceServer)(nil),
-	Methods:     []grpc.MethodDesc{},
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ListTerms",
+			Handler:    _StoreService_ListTerms_Handler,
+		},
+		{
+			MethodName: "SetRetention",
+			Handler:    _StoreService_SetRetention_Handler,
+		},
+		{
+			MethodName: "ReadHistory",
+			Handler:    _StoreService_ReadHistory_Handler,
+		},
+		{
+			MethodName: "ReadStatistics",
+			Handler:    _StoreService_ReadStatistics_Handler,
+		},
+	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "LoadRetained",
@@ -257,6 +506,11 @@ var StoreService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _StoreService_Append_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Backup",
+			Handler:       _StoreService_Backup_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "plugin/store/v1/store.proto",

@@ -1,0 +1,76 @@
+package host
+
+import (
+	"context"
+	"io"
+	"slices"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/internal/wire"
+)
+
+var (
+	_ broker.PoweredStore     = (*Store)(nil)
+	_ broker.HistoryStore     = (*Store)(nil)
+	_ broker.TermLister       = (*Store)(nil)
+	_ broker.StatisticsReader = (*Store)(nil)
+	_ broker.BackupMaker      = (*Store)(nil)
+)
+
+// Has implements broker.PoweredStore: whether the process that is ready now has announced p.
+func (s *Store) Has(p broker.Power) bool {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	return s.p.present != nil && slices.Contains(s.p.status.Capabilities, string(p))
+}
+
+// ask is one call of the optional power p.
+func ask[A any](ctx context.Context, s *Store, p broker.Power, call func(context.Context, *wire.StoreClient) (A, error)) (answer A, err error) {
+	in, err := s.p.ready()
+	if err != nil {
+		return answer, err
+	}
+	if !s.Has(p) {
+		return answer, broker.ErrNoPower
+	}
+	ctx, cancel := in.while(ctx)
+	defer cancel(nil)
+	if answer, err = call(ctx, in.store); err != nil {
+		return answer, s.p.callError(ctx, err)
+	}
+	return answer, nil
+}
+
+// ListTerms implements broker.TermLister.
+func (s *Store) ListTerms(ctx context.Context) ([]broker.Term, error) {
+	return ask(ctx, s, broker.PowerTerms, func(ctx context.Context, c *wire.StoreClient) ([]broker.Term, error) { return c.ListTerms(ctx) })
+}
+
+// SetRetention implements broker.HistoryStore.
+func (s *Store) SetRetention(ctx context.Context, rules []broker.RetentionRule) error {
+	_, err := ask(ctx, s, broker.PowerHistory, func(ctx context.Context, c *wire.StoreClient) (struct{}, error) {
+		return struct{}{}, c.SetRetention(ctx, rules)
+	})
+	return err
+}
+
+// ReadHistory implements broker.HistoryStore.
+func (s *Store) ReadHistory(ctx context.Context, q broker.HistoryQuery) (broker.HistoryPage, error) {
+	return ask(ctx, s, broker.PowerHistory, func(ctx context.Context, c *wire.StoreClient) (broker.HistoryPage, error) {
+		return c.ReadHistory(ctx, q)
+	})
+}
+
+// ReadStatistics implements broker.StatisticsReader.
+func (s *Store) ReadStatistics(ctx context.Context) (broker.StoreStatistics, error) {
+	return ask(ctx, s, broker.PowerStatistics, func(ctx context.Context, c *wire.StoreClient) (broker.StoreStatistics, error) {
+		return c.ReadStatistics(ctx)
+	})
+}
+
+// Backup implements broker.BackupMaker.
+func (s *Store) Backup(ctx context.Context, w io.Writer, bytesPerSecond int64) (uint64, error) {
+	return ask(ctx, s, broker.PowerBackup, func(ctx context.Context, c *wire.StoreClient) (uint64, error) {
+		return c.Backup(ctx, w, bytesPerSecond)
+	})
+}
