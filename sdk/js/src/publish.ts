@@ -3,7 +3,7 @@ import { CarillonError } from './errors.js'
 import type { PublishOptions } from './options.js'
 import { encode, type Published, Type } from './packets.js'
 import { cursorOf, type Position } from './position.js'
-import { validateTopic } from './topic.js'
+import { text } from './topic.js'
 
 /** The broker's acknowledgement of a publish. */
 export interface Ack {
@@ -38,7 +38,7 @@ export class Publishing {
     value: unknown,
     readonly _options: PublishOptions,
   ) {
-    validateTopic(_topic)
+    text(_topic)
     ;[this._payload, this._contentType] = encodePayload(value, _options.contentType)
     // sorted ([ENC-10]), and text whatever was given: anything else would end the session
     const headers = Object.entries(_options.headers ?? {}).map(([k, v]) => [k, String(v)] as const)

@@ -6,7 +6,7 @@ import type { Event, Gap, Live, Message, Snapshot } from './message.js'
 import type { SubscribeOptions } from './options.js'
 import { parseCursor, type Position } from './position.js'
 import { Stream } from './stream.js'
-import { validateFilter } from './topic.js'
+import { text } from './topic.js'
 
 /** What a subscription tells its listeners, in the order of the stream. */
 export interface SubscriptionEvents {
@@ -76,7 +76,7 @@ export class Sub extends Stream implements Subscription {
     this._in = new Inbox(buffer?.messages ?? 4096, buffer?.bytes ?? 4 << 20, _client._clock)
     ;[this.ready, this._confirm] = promise()
     try {
-      validateFilter(filter)
+      text(filter)
       if (options.from) this._own = parseCursor(options.from)
     } catch (error) {
       this._end(error)

@@ -56,8 +56,7 @@ test('clear publishes nothing, retained', async () => {
 test('what cannot be published is refused before it is sent', async () => {
   const b = new FakeBroker()
   const { c, socket } = await b.connected()
-  await assert.rejects(c.publish('a..b', 1), code('bad_topic'))
-  await assert.rejects(c.publish('a.*', 1), code('bad_topic'))
+  await assert.rejects(c.publish(undefined as never, 1), TypeError)
   await assert.rejects(c.publish('a', 'text', { contentType: 'image/png' }), TypeError)
   await assert.rejects(c.publish('a', () => {}), TypeError)
   await assert.rejects(c.publish('a', 1n), TypeError)

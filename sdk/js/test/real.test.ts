@@ -231,6 +231,8 @@ for (const [name, transport, connect] of ways) {
     await within('the other subscription', good.ready)
     await assert.rejects(c.publish('b', 1), code('forbidden'))
     await assert.rejects(c.publish('a', new Uint8Array(70_000)), code('too_large'))
+    await assert.rejects(c.publish('a.*', 1), code('bad_topic'))
+    await assert.rejects(within('a refusal', c.subscribe('a..b').ready), code('bad_filter'))
     assert.equal((await c.publish('a', 1)).durability, 'appended')
   })
 }
