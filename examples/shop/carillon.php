@@ -7,7 +7,7 @@ declare(strict_types=1);
  * request more than a quarter of a second, and names that are safe inside topics. One file, no Composer, no extension beyond
  * what php-cli has. Copy it; change what you like.
  *
- *   $carillon = new Carillon('http://127.0.0.1:8080', file_get_contents('carillon.key'), 'shop.example');
+ *   $carillon = new Carillon('http://127.0.0.1:8080', file_get_contents('carillon.key'), 'https://shop.example');
  *   $token = $carillon->token('42');                                        // for the page of user 42
  *   $carillon->pushToUser('42', 'orders', ['order' => 1001, 'status' => 'shipped']); // from any request
  */

@@ -61,7 +61,7 @@ test.describe('an order that changes in the back office is on the page of its cu
       const asked = proxy.seen.length
 
       await change(office, 1002, 'shipped')
-      await expect(office.locator('.flash')).toContainText('knows it')
+      await expect(office.locator('.flash')).toContainText('pushed')
       await expect(order(ada, 1002)).toHaveText('shipped')
       await expect(ada.locator('#news')).toContainText('Order 1002, Tuning fork, 440 Hz: now shipped.')
       await change(office, 1003, 'packed')

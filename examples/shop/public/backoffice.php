@@ -31,7 +31,7 @@ pageHead('Back office');
 ?>
 <h1>Back office</h1>
 <?php if (isset($_GET['saved'])) { ?>
-<p class="flash<?= isset($_GET['quiet']) ? ' warn' : '' ?>" role="status">Order <?= (int) $_GET['saved'] ?> is saved<?= isset($_GET['quiet']) ? '. The customer’s page could not be told: the broker is away.' : ', and the customer’s page knows it.' ?></p>
+<p class="flash<?= isset($_GET['quiet']) ? ' warn' : '' ?>" role="status">Order <?= (int) $_GET['saved'] ?> is saved<?= isset($_GET['quiet']) ? '. The customer’s page could not be told: the broker is away.' : ' and pushed: the customer’s page, if it is open, shows it.' ?></p>
 <?php } ?>
 <table class="all">
 <thead><tr><th>No.</th><th>Order</th><th>Customer</th><th class="price">Price</th><th>Status</th></tr></thead>

@@ -15,7 +15,7 @@ curl -H 'Content-Type: ${type}' -d ${shell(payload)} \\
 curl -N ${shell(`${base}/v1/subscribe?filter=${encodeURIComponent(around(topic))}`)}`,
 
   JS: ({ base, endpoint, topic, payload, json }) => `import { connect } from '${base}/sdk.js'
-// with a bundler: npm install @carillon/client
+// with a bundler: npm install @carillon/client, and import from '@carillon/client/http'
 
 const client = connect('${endpoint}')
 
@@ -45,8 +45,9 @@ for m, err := range c.Subscribe(${JSON.stringify(around(topic))}).Messages(ctx) 
     'header' => 'Content-Type: ${type}',
     'content' => ${php(payload)},
     'timeout' => 0.25,
+    'ignore_errors' => true, // a refusal says why
 ]]);
-file_get_contents(${php(`${base}/v1/topics/`)} . rawurlencode(${php(topic)}), false, $context);
+echo file_get_contents(${php(`${base}/v1/topics/`)} . rawurlencode(${php(topic)}), false, $context);
 
 // examples/shop has a helper with tokens in it`,
 }
