@@ -1,5 +1,6 @@
 import type { ClientImpl } from './client.js'
 import { CarillonError, lost, Refusal } from './errors.js'
+import type { WebSocketLike } from './options.js'
 import { encode, subprotocol, Type } from './packets.js'
 import { errorOf, Session } from './session.js'
 
@@ -12,7 +13,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
   const { now, setTimeout, clearTimeout } = c._clock
   return new Promise((_, reject) => {
     if (!WebSocket) throw new Refusal(lost('no WebSocket here: give one as option'), false)
-    const ws: WebSocket & { terminate?: () => void } = new WebSocket(c._url.href.replace(/^http/, 'ws'), subprotocol)
+    const ws: WebSocketLike = new WebSocket(c._url.href.replace(/^http/, 'ws'), subprotocol)
     // what has come and is not handled yet; the last one may be the end
     const frames: (Uint8Array | { _error: unknown })[] = []
     let handling = false
@@ -37,7 +38,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
       writing = true
       queueMicrotask(() => {
         writing = false
-        for (let b; !over && (b = session._fill()); ) ws.send(b as Uint8Array<ArrayBuffer>)
+        for (let b; !over && (b = session._fill()); ) ws.send(b)
       })
     }
     /** listen takes the connection for dead when nothing has come for so long ([PNG-4]). */
@@ -72,15 +73,15 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     c._cut = end
     ws.binaryType = 'arraybuffer'
     ws.onopen = () => {
-      if (ws.protocol === subprotocol) ws.send(encode([Type.Connect, 1, token || null], { client: name.slice(0, 64) || undefined }) as Uint8Array<ArrayBuffer>)
+      if (ws.protocol === subprotocol) ws.send(encode([Type.Connect, 1, token || null], { client: name.slice(0, 64) || undefined }))
       else end(new CarillonError('protocol', `the server speaks no ${subprotocol}`))
     }
-    ws.onmessage = ({ data }) => {
+    ws.onmessage = ({ data }: { data: string | ArrayBuffer }) => {
       heard = now()
       void handle(typeof data === 'string' ? { _error: new CarillonError('protocol', 'found text') } : new Uint8Array(data))
     }
     ws.onerror = () => {} // the close event follows
-    ws.onclose = ({ code, reason }) => {
+    ws.onclose = ({ code, reason }: { code: number; reason: string }) => {
       const known = code > 3999 && code < 5000
       void handle({ _error: known ? new Refusal(errorOf(code, reason || `code_${code}`)) : lost(`closed with ${code} ${reason}`) })
     }

@@ -1,5 +1,6 @@
 import type { ClientImpl } from './client.js'
 import { CarillonError, lost, needsToken, Refusal } from './errors.js'
+import type { FetchAnswer, FetchInit } from './options.js'
 import type { Publishing } from './publish.js'
 
 /** A message as the HTTP API writes it. */
@@ -38,7 +39,7 @@ export interface Problem {
 }
 
 /** request makes one to a path of the HTTP API. It throws a Refusal, or that there is no connection. */
-export async function request(c: ClientImpl, token: string, path: string, init: RequestInit): Promise<Response> {
+export async function request(c: ClientImpl, token: string, path: string, init: FetchInit): Promise<FetchAnswer> {
   const { fetch = globalThis.fetch, credentials = 'same-origin' } = c._options
   const headers = { ...init.headers, ...(token && { authorization: `Bearer ${token}` }) }
   let r

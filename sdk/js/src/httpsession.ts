@@ -2,7 +2,7 @@ import { type ClientImpl, type Link, remove } from './client.js'
 import { type CarillonError, lost, Refusal } from './errors.js'
 import { type Answer, post, type Problem, refusalOf, request, type Wire, type WireGap } from './httpapi.js'
 import { deliverable } from './message.js'
-import type { Transport } from './options.js'
+import type { FetchAnswer, FetchInit, Transport } from './options.js'
 import { bytes, cursorOf, parseCursor, type Position } from './position.js'
 import { readEvents } from './sse.js'
 import { Phase } from './stream.js'
@@ -332,14 +332,14 @@ export class HttpSession implements Link {
     if (!found) c._refuse(subs.at(-1) as Sub, why)
   }
 
-  private _subscribe(query: Record<string, string>, subs: Sub[]): Promise<Response> {
+  private _subscribe(query: Record<string, string>, subs: Sub[]): Promise<FetchAnswer> {
     const q = new URLSearchParams(query)
     for (const filter of new Set(subs.map((s) => s.filter))) q.append('filter', filter)
     if (!subs.some((s) => s._wantsRetained)) q.set('retained', 'false')
     return this._fetch(`v1/subscribe?${q}`, {}, this._request.signal)
   }
 
-  private _fetch(path: string, init: RequestInit, signal: AbortSignal): Promise<Response> {
+  private _fetch(path: string, init: FetchInit, signal: AbortSignal): Promise<FetchAnswer> {
     return request(this._c, this._token, path, { ...init, signal })
   }
 

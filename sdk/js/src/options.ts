@@ -9,6 +9,45 @@ export interface TokenRequest {
 /** How to reach the server. */
 export type Transport = 'websocket' | 'sse' | 'poll'
 
+/** What is used of a WebSocket: that of browsers, of Node, of the package `ws`. */
+export interface WebSocketLike {
+  binaryType: string
+  readonly protocol: string
+  onopen: ((event: any) => any) | null
+  onmessage: ((event: any) => any) | null
+  onerror: ((event: any) => any) | null
+  onclose: ((event: any) => any) | null
+  send(data: Uint8Array): void
+  close(): void
+  /** That of `ws` ends a connection at once. */
+  terminate?(): void
+}
+
+/** What is used of fetch. */
+export type Fetch = (url: URL, init: FetchInit) => Promise<FetchAnswer>
+
+export interface FetchInit {
+  method?: string
+  headers?: Record<string, string>
+  body?: string
+  credentials?: 'include' | 'omit' | 'same-origin'
+  cache?: 'no-store'
+  signal?: AbortSignal
+}
+
+export interface FetchAnswer {
+  readonly ok: boolean
+  readonly status: number
+  readonly headers: { get(name: string): string | null }
+  readonly body: Body | null
+  json(): Promise<any>
+}
+
+/** What is used of a stream of bytes. */
+export interface Body {
+  getReader(): { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }> }
+}
+
 /** Options of connect. */
 export interface Options {
   /**
@@ -17,11 +56,11 @@ export interface Options {
    */
   token?: string | ((request: TokenRequest) => string | Promise<string>) | undefined
   /** The constructor of WebSockets; needed where there is no global one, as in Node 20. */
-  WebSocket?: (new (url: string, protocols?: string | string[]) => WebSocket) | undefined
+  WebSocket?: (new (url: string, protocol: string) => WebSocketLike) | undefined
   /** What makes HTTP requests. Default: the global fetch. */
-  fetch?: typeof fetch | undefined
+  fetch?: Fetch | undefined
   /** `include` sends cookies to another origin over HTTP. Default: `same-origin`. */
-  credentials?: RequestCredentials | undefined
+  credentials?: FetchInit['credentials'] | undefined
   /** Whether to go over HTTP where WebSocket is blocked. Default true, where that is loaded: see `@carillon/client/http`. */
   fallback?: boolean | 'auto' | undefined
   /** Use this transport alone. */

@@ -1,3 +1,5 @@
+import type { Body } from './options.js'
+
 /** One event of a stream of server-sent events. */
 export interface ServerEvent {
   _event: string
@@ -6,7 +8,7 @@ export interface ServerEvent {
 }
 
 /** readEvents reads a stream of server-sent events, of the fields event, data and id. It calls heard whenever something has come. */
-export async function* readEvents(body: ReadableStream<Uint8Array>, heard: () => void): AsyncGenerator<ServerEvent> {
+export async function* readEvents(body: Body, heard: () => void): AsyncGenerator<ServerEvent> {
   const reader = body.getReader()
   const utf8 = new TextDecoder()
   for (let rest = ''; ; ) {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -41,6 +41,39 @@ test('its types are right for whoever imports or requires it', async () => {
   const result = await checkPackage(createPackageFromTarballData(new Uint8Array(readFileSync(tarball))), { excludeEntrypoints: ['./carillon.js'] })
   assert.ok(result.types)
   assert.deepEqual(result.problems.filter((p) => !('resolutionKind' in p && p.resolutionKind === 'node10')), []) // it knows no exports
+})
+
+test('its types need neither those of browsers nor skipLibCheck, and take what ws and Node have', () => {
+  symlinkSync(join(process.cwd(), 'node_modules/@types'), join(dir, 'node_modules/@types'))
+  writeFileSync(
+    join(dir, 'service.mts'),
+    `import { connect } from '@carillon/client'
+    import * as http from '@carillon/client/http'
+    import WebSocket from 'ws'
+    const token = async ({ reason, signal }: { reason: string; signal: AbortSignal }): Promise<string> => reason + signal.aborted
+    connect('ws://a', { WebSocket, token })
+    const c: http.Client = http.connect(new URL('ws://a'), { WebSocket, fetch, credentials: 'include' })
+    for await (const m of c.subscribe('a')) console.log(m.topic satisfies string)
+    // @ts-expect-error it is no WebSocket
+    connect('ws://a', { WebSocket: Date })
+    // @ts-expect-error there is no such credentials
+    connect('ws://a', { credentials: 'all' })`,
+  )
+  const tsc = (lib: string, types: string[], file: string) => {
+    const args = ['--module', 'nodenext', '--target', 'es2022', '--strict', '--exactOptionalPropertyTypes', '--noEmit', '--lib', lib, ...types, file]
+    const { status, stdout } = spawnSync(process.execPath, [join(process.cwd(), 'node_modules/typescript/bin/tsc'), ...args], { cwd: dir, encoding: 'utf8' })
+    assert.equal(stdout, '')
+    assert.equal(status, 0)
+  }
+  tsc('es2022', ['--types', 'node'], 'service.mts')
+  mkdirSync(join(dir, 'empty'))
+  writeFileSync(
+    join(dir, 'page.mts'),
+    `import { connect } from '@carillon/client/http'
+    connect('/ws', { WebSocket, fetch, credentials: 'include' })
+    connect('/ws', { fetch: (url, init) => fetch(url, { ...init, keepalive: true }) })`,
+  )
+  tsc('es2022,dom', ['--typeRoots', 'empty'], 'page.mts')
 })
 
 test('it is imported and required', () => {
