@@ -1,5 +1,6 @@
 import type { ClientImpl } from './client.js'
 import { CarillonError, lost, needsToken, Refusal } from './errors.js'
+import { inTime } from './intime.js'
 import type { FetchAnswer, FetchInit } from './options.js'
 import type { Publishing } from './publish.js'
 
@@ -61,6 +62,9 @@ export function refusalOf({ code = '', detail, hint, retry_after_ms }: Problem, 
   return new Refusal(new CarillonError(code, detail, { hint, retryAfter: retry_after_ms ?? after, number: code.endsWith('_expired') ? 4100 : number }))
 }
 
+/** How long a publish waits for its acknowledgement, and before that for a free connection, in milliseconds. */
+const patience = 15_000
+
 /** post publishes p. Without an answer the session ends, and where a fresh token is needed, p waits for it. */
 export async function post(c: ClientImpl, token: string, p: Publishing, signal: AbortSignal): Promise<void> {
   const { retain, receivers, headers, id } = p._options
@@ -71,8 +75,9 @@ export async function post(c: ClientImpl, token: string, p: Publishing, signal: 
   const type = p._contentType || 'application/msgpack'
   const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id })
   try {
-    const r = await request(c, token, 'v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' }, signal })
-    p._settle({ receivers: undefined, duplicate: false, cursor: '', ...(await r.json()) })
+    const r = request(c, token, 'v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' }, signal })
+    const ack = await inTime(c._clock, patience, r.then((r) => r.json()))
+    p._settle({ receivers: undefined, duplicate: false, cursor: '', ...ack })
   } catch (error) {
     if (!(error instanceof Refusal)) {
       p._lost(error)

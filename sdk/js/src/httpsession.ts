@@ -1,6 +1,7 @@
 import { type ClientImpl, type Link, remove } from './client.js'
 import { type CarillonError, lost, Refusal } from './errors.js'
 import { type Answer, post, type Problem, refusalOf, request, type Wire, type WireGap } from './httpapi.js'
+import { inTime } from './intime.js'
 import { deliverable } from './message.js'
 import type { FetchAnswer, FetchInit, Transport } from './options.js'
 import { bytes, cursorOf, parseCursor, type Position } from './position.js'
@@ -11,9 +12,13 @@ import { match } from './topic.js'
 
 /** How long the first byte of a stream may take before it is taken to be held back on its way, in milliseconds. */
 const patience = 4_000
-/** How long nothing may come of a stream, in which something comes every 15 s, and of any other answer beyond its wait. */
+/** How long nothing may come of a stream, in which something comes every 15 s. */
 const silence = 25_000
+/** How long the whole of any other answer may take. */
+const whole = 50_000
 const wait = 25
+/** How long the beginning of any answer may take beyond its wait: all connections to the host may be in use. */
+const answer = 10_000
 
 /** Why a request is given up that is to be made again. */
 const poked = {}
@@ -48,16 +53,16 @@ export class HttpSession implements Link {
   ) {}
 
   /** _run serves until something fails, or the session is stopped. */
-  async _run(): Promise<never> {
+  async _run(): Promise<void> {
     const c = this._c
-    for (;;) {
+    while (!this._over.signal.aborted) {
       this._changed = this._live = false
       this._request = new AbortController()
       const subs = c._subs.filter((s) => s._phase === Phase.Idle && !s._in._parked)
       try {
         if (subs.length) await this._serve(subs)
         else {
-          if (c._link !== this) await this._fetch('v1/publish', { method: 'OPTIONS' }, this._request.signal)
+          if (c._link !== this) await this._fetch('v1/publish', { method: 'OPTIONS' })
           this._attach()
           await new Promise<void>((resolve) => (this._poked = resolve))
         }
@@ -168,21 +173,15 @@ export class HttpSession implements Link {
   private async _poll(behind: Sub[]): Promise<void> {
     this._live = true
     while (!this._changed) {
-      const a = await this._ask({ after: cursorOf(this._c._pos), wait: behind.length ? '1s' : `${wait}s` }, this._members)
+      const a = await this._ask({ after: cursorOf(this._c._pos), wait: behind.length ? '1s' : `${wait}s` }, this._members, wait)
       this._attach()
       await this._answer(a)
       if (JSON.stringify(a.messages).length < 1e5) await this._caughtUp(behind.splice(0))
     }
   }
 
-  private async _ask(query: Record<string, string>, subs: Sub[]): Promise<Answer> {
-    const { _clock: clock } = this._c
-    const timer = clock.setTimeout(() => this._request.abort(lost('no answer came')), silence + wait * 1000)
-    try {
-      return (await (await this._subscribe({ mode: 'poll', ...query }, subs)).json()) as Answer
-    } finally {
-      clock.clearTimeout(timer)
-    }
+  private _ask(query: Record<string, string>, subs: Sub[], wait = 0): Promise<Answer> {
+    return inTime(this._c._clock, whole, this._subscribe({ mode: 'poll', ...query }, subs, wait).then((r) => r.json()))
   }
 
   /** _answer takes the answer to a poll: what came before the gap, the gap, and what is sent again after it. */
@@ -332,15 +331,16 @@ export class HttpSession implements Link {
     if (!found) c._refuse(subs.at(-1) as Sub, why)
   }
 
-  private _subscribe(query: Record<string, string>, subs: Sub[]): Promise<FetchAnswer> {
+  private _subscribe(query: Record<string, string>, subs: Sub[], wait = 0): Promise<FetchAnswer> {
     const q = new URLSearchParams(query)
     for (const filter of new Set(subs.map((s) => s.filter))) q.append('filter', filter)
     if (!subs.some((s) => s._wantsRetained)) q.set('retained', 'false')
-    return this._fetch(`v1/subscribe?${q}`, {}, this._request.signal)
+    return this._fetch(`v1/subscribe?${q}`, {}, answer + wait * 1000)
   }
 
-  private _fetch(path: string, init: FetchInit, signal: AbortSignal): Promise<FetchAnswer> {
-    return request(this._c, this._token, path, { ...init, signal })
+  private _fetch(path: string, init: FetchInit, ms = answer): Promise<FetchAnswer> {
+    const c = this._c
+    return inTime(c._clock, ms, request(c, this._token, path, { ...init, signal: this._request.signal }))
   }
 
   /** _post publishes what is in the queue, one after the other, so that the order is kept. */
