@@ -1,4 +1,4 @@
-// A reporter for node --test that writes JUnit XML to CARILLON_JUNIT, whole after every test: a run that is made to end (see test.mjs)
+// A reporter for node --test that writes JUnit XML to CARILLON_JUNIT, whole after every test: a run that is made to end
 // leaves nothing behind that the file lacks.
 import { writeFileSync } from 'node:fs'
 

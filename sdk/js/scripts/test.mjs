@@ -33,11 +33,10 @@ try {
     env.CARILLON_BIN = join(temp, 'carillon')
     execFileSync('go', ['build', '-o', env.CARILLON_BIN, './cmd/carillon'], { cwd: '../..', stdio: 'inherit' })
   }
-  // a socket of a broker that was killed may keep a process for minutes, hence --test-force-exit
   const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout']
   if (env.CARILLON_JUNIT) reporters.push('--test-reporter=./scripts/junit.mjs', '--test-reporter-destination=stdout')
   const files = readdirSync('.test').filter((f) => f.endsWith('.mjs'))
-  const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-force-exit', ...reporters, ...flags, ...files.map((f) => join('.test', basename(f)))], { stdio: 'inherit', env })
+  const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', ...reporters, ...flags, ...files.map((f) => join('.test', basename(f)))], { stdio: 'inherit', env })
   process.exitCode = run.status ?? 1
 } finally {
   rmSync(temp, { recursive: true })
