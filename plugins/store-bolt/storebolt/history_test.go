@@ -79,7 +79,7 @@ func TestARareTopicOutlivesTheSegmentsOfABusyOne(t *testing.T) {
 		if err != nil || f.HistoryRecords != 50 || f.Records > 350 {
 			t.Errorf("%d records are held for %d, %v", f.Records, f.HistoryRecords, err)
 		}
-		if n := len(s.index.segments); n > 10 {
+		if _, n := segmentsOf(s); n > 10 {
 			t.Errorf("%d segments", n)
 		}
 		closeStore(t, s)
