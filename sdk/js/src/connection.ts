@@ -1,5 +1,5 @@
 import type { ClientImpl } from './client.js'
-import { CarillonError, lost, Refusal } from './errors.js'
+import { CarillonError, guess, lost, Refusal } from './errors.js'
 import type { WebSocketLike } from './options.js'
 import { encode, subprotocol, Type } from './packets.js'
 import { errorOf, Session } from './session.js'
@@ -12,7 +12,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
   const { WebSocket = globalThis.WebSocket, connectTimeout = timeout, name = 'carillon-js', maxSilence } = c._options
   const { now, setTimeout, clearTimeout } = c._clock
   return new Promise((_, reject) => {
-    if (!WebSocket) throw new Refusal(lost('no WebSocket here: give one as option'), false)
+    if (!WebSocket) throw new Refusal(new CarillonError('connection', 'give option WebSocket (package ws)', { number: 4400 }))
     const ws: WebSocketLike = new WebSocket(c._url.href.replace(/^http/, 'ws'), subprotocol)
     // what has come and is not handled yet; the last one may be the end
     const frames: (Uint8Array | { _error: unknown })[] = []
@@ -20,6 +20,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     let writing = false
     let over = false
     let greeted = false
+    let said = '' // by the event before the last one
     let heard = now()
     let watch = setTimeout(() => end(lost(`no session after ${connectTimeout} ms`), true), connectTimeout)
 
@@ -80,10 +81,10 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
       heard = now()
       void handle(typeof data === 'string' ? { _error: new CarillonError('protocol', 'found text') } : new Uint8Array(data))
     }
-    ws.onerror = () => {} // the close event follows
+    ws.onerror = ({ message }: { message?: string } = {}) => void (said = message ?? '') // the close event follows
     ws.onclose = ({ code, reason }: { code: number; reason: string }) => {
       const known = code > 3999 && code < 5000
-      void handle({ _error: known ? new Refusal(errorOf(code, reason || `code_${code}`)) : lost(`closed with ${code} ${reason}`) })
+      void handle({ _error: known ? new Refusal(errorOf(code, reason || `code_${code}`)) : lost(`closed with ${code}${(said = reason || said) && `: ${said}`}`, undefined, greeted ? '' : guess) })
     }
   })
 }

@@ -66,9 +66,12 @@ function isOf(number: number, hundred: number): boolean {
 }
 
 /** lost says that there is no connection. */
-export function lost(detail: string, cause?: unknown): CarillonError {
-  return new CarillonError('connection', detail, { cause })
+export function lost(detail: string, cause?: unknown, hint?: string): CarillonError {
+  return new CarillonError('connection', detail, { cause, hint })
 }
+
+/** What may be the matter when nothing is known. */
+export const guess = "is the URL right, this page in the broker's origins?"
 
 /** Refusal ends a connection, or the attempt to make one, with an answer of the broker. */
 export class Refusal {

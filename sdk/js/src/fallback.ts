@@ -1,6 +1,6 @@
 import type { ClientImpl, Serve } from './client.js'
 import { serveWebSocket } from './connection.js'
-import { lost, Refusal } from './errors.js'
+import { Refusal } from './errors.js'
 import { HttpSession } from './httpsession.js'
 import type { Transport } from './options.js'
 
@@ -42,7 +42,7 @@ export function withFallback(only: Transport | undefined): Serve {
       const session = new HttpSession(c, token, way === 'poll' ? way : 'sse', !only, works)
       const end = (error: unknown) => {
         session._stop()
-        reject(error ?? lost('the session has ended'))
+        reject(error)
       }
       c._cut = end
       session._run().catch(end)

@@ -1,5 +1,5 @@
 import type { ClientImpl } from './client.js'
-import { CarillonError, lost, needsToken, Refusal } from './errors.js'
+import { CarillonError, guess, lost, needsToken, Refusal } from './errors.js'
 import { inTime } from './intime.js'
 import type { FetchAnswer, FetchInit } from './options.js'
 import type { Publishing } from './publish.js'
@@ -47,7 +47,8 @@ export async function request(c: ClientImpl, token: string, path: string, init: 
   try {
     r = await fetch(new URL(path, new URL('.', c._url)), { ...init, headers, credentials, cache: 'no-store' })
   } catch (cause) {
-    throw lost(String(cause), cause)
+    const { message, cause: why } = cause as { message: string; cause?: Error }
+    throw lost(why?.message || message, cause, guess)
   }
   if (r.ok) return r
   const after = Number(r.headers.get('retry-after')) * 1000 || undefined

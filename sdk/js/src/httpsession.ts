@@ -221,7 +221,7 @@ export class HttpSession implements Link {
       clock.clearTimeout(timer)
     }
     if (this._changed || this._over.signal.aborted) return
-    if (!this._mayPoll) throw lost('nothing came of the stream')
+    if (!this._mayPoll) throw lost('nothing came for too long')
     this._way = 'poll'
     this._attach()
   }

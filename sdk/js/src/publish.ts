@@ -77,6 +77,6 @@ export class Publishing {
 
   /** _lost says that it was sent, and that no answer came. */
   _lost(cause?: unknown): void {
-    this._fail(new CarillonError('unknown_outcome', `no acknowledgement of the publish to "${this._topic}"`, { cause }))
+    this._fail(new CarillonError('unknown_outcome', 'no answer came', { cause }))
   }
 }

@@ -1,5 +1,7 @@
 import { lost } from './errors.js'
+import { inTime } from './intime.js'
 import type { Clock, Options } from './options.js'
+import { text } from './topic.js'
 
 /** Tokens keeps the token of the last connection and asks for a new one when it is needed. */
 export interface Tokens {
@@ -21,9 +23,10 @@ export function newTokens(source: Options['token'], clock: Clock): Tokens {
       const reason = why || (clock.date() >= expires && 'expired')
       if (reason) {
         try {
-          current = await source({ reason, signal })
+          current = await inTime(clock, 10_000, (async () => source({ reason, signal }))())
+          text(current)
         } catch (cause) {
-          throw lost('no token could be had', cause)
+          throw lost(`no token: ${cause}`, cause)
         }
         expires = Infinity
         why = ''

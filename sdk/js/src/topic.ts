@@ -4,9 +4,9 @@ import { CarillonError } from './errors.js'
 const excluded = '\\p{White_Space}\\p{Cc}\\p{Cf}\\p{Cs}'
 const utf8 = new TextEncoder()
 
-/** text throws unless a topic or a filter is text. Whether it is a valid one is for the broker to say, which knows why not. */
+/** text throws unless a topic, a filter or a token is text. Whether it is a valid one is for the broker to say, which knows why not. */
 export function text(name: unknown): void {
-  if (typeof name !== 'string') throw new TypeError(`carillon: found a topic of type ${typeof name}, wanted text`)
+  if (typeof name !== 'string') throw new TypeError(`carillon: found ${typeof name}, wanted text`)
 }
 
 /** match says whether filter, which is valid, matches topic, which is valid ([FIL-4], [FIL-5]). */

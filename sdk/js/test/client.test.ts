@@ -3,6 +3,7 @@ import { test } from 'node:test'
 
 import { CarillonError } from '../src/errors.js'
 import type { Status } from '../src/client.js'
+import { connect } from '../src/index.js'
 import { msgpack } from '../src/writer.js'
 import { epoch2, FakeBroker, message, record, settled, token } from './fake.js'
 
@@ -312,5 +313,42 @@ test('without a WebSocket the client says so and stops', async (t) => {
   t.after(() => (g.WebSocket = had))
   const b = new FakeBroker()
   const c = b.client({ WebSocket: undefined })
-  await assert.rejects(c.ready, /give one as option/)
+  await assert.rejects(c.ready, /option WebSocket .package ws/)
+})
+
+test('an address that no broker is at is refused at once', () => {
+  for (const url of ['ftp://broker', 'ws://broker/#a', 'ws://broker/?token=x', 'ws://broker/?t=eyJhbGciOiJIUzI1NiJ9.e30.x']) {
+    assert.throws(() => connect(url), TypeError, url)
+  }
+})
+
+test('a lost connection says why, and what may be the matter with one that never was', async () => {
+  const b = new FakeBroker()
+  b.client()
+  await settled()
+  const socket = b.sockets.shift()!
+  ;(socket.onerror as unknown as (e: object) => void)({ message: 'connect ECONNREFUSED' })
+  await socket.drop()
+  const { error } = b.statuses.at(-1) as Status
+  assert.equal(error!.message, 'connection: closed with 1006: connect ECONNREFUSED')
+  assert.match(error!.hint, /URL.*origins/)
+  await b.clock.advance(250)
+  await (await b.accept()).drop()
+  const later = (b.statuses.at(-1) as Status).error!
+  assert.deepEqual([later.message, later.hint], ['connection: closed with 1006', ''])
+})
+
+test('a token that cannot be had, does not come or is no text is not sent, and the error says so', async () => {
+  for (const [source, want] of [
+    [() => Promise.reject(new Error('login first')), /no token: .*login first/],
+    [() => new Promise<string>(() => {}), /no token: .*no answer within 10 s/],
+    [() => ({ token: 'x' }) as never, /no token: .*found object, wanted text/],
+  ] as const) {
+    const b = new FakeBroker()
+    const c = b.client({ token: source })
+    await b.clock.advance(10_000)
+    assert.match(String((b.statuses[0] as Status).error?.message), want)
+    assert.equal(b.sockets.length, 0)
+    await c.close()
+  }
 })
