@@ -20,7 +20,7 @@ execFileSync('tar', ['xzf', tarball, '--strip-components=1', '-C', home])
 
 test('the package has what it needs and nothing else', () => {
   const folders = new Set(packed.files.map(({ path }) => (path.startsWith('dist/') ? path.replace(/[^/]*$/, '') : path)))
-  assert.deepEqual([...folders].sort(), ['README.md', 'dist/', 'dist/cjs/', 'dist/esm/', 'package.json'])
+  assert.deepEqual([...folders].sort(), ['LICENSE', 'README.md', 'dist/', 'dist/cjs/', 'dist/esm/', 'package.json'])
   for (const file of ['dist/carillon.js', 'dist/esm/index.js', 'dist/esm/http.d.ts', 'dist/cjs/package.json']) {
     assert.ok(packed.files.some(({ path }) => path === file), file)
   }
