@@ -82,10 +82,12 @@ for (const [name, transport, connect] of ways) {
     const publisher = client(t, sources.connect, b.address, { transport: 'websocket' })
     const c = client(t, connect, b.address, { transport })
     const s = c.subscribe('n')
-    let half!: () => void
+    let half!: () => void, resumed!: () => void
     const come = new Promise<void>((resolve) => (half = resolve))
+    const gap = new Promise<void>((resolve) => (resumed = resolve)) // then the subscription is there again: what is published now is not in the gap
     const told = collect(s, (e) => {
       if (e === 100) half()
+      if (typeof e === 'object') resumed()
       return e === 200
     })
     await within('ready', s.ready)
@@ -95,6 +97,7 @@ for (const [name, transport, connect] of ways) {
     await b.kill()
     await b.start()
     await within('the clients to be back', both)
+    await within('the gap', gap)
     await numbers(publisher, 'n', 101, 200)
     const seen = await within('the last message', told)
     const gaps = seen.filter((e) => typeof e === 'object' && e !== null && 'gap' in e)
