@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,10 +89,11 @@ func TestARareTopicOutlivesTheSegmentsOfABusyOne(t *testing.T) {
 }
 
 func TestATopicThatHasNothingLeftIsRememberedUntilThereIsNoRoom(t *testing.T) {
-	now := int64(1_700_000_000_000)
+	var now atomic.Int64
+	now.Store(1_700_000_000_000)
 	cfg := Config{
 		Dir: t.TempDir(), KeepRecords: 4, segmentRecords: 4, hotSegments: 1, MaxHistoryTopics: 3, tick: time.Hour,
-		now: func() int64 { return now },
+		now: now.Load,
 	}
 	s := open(t, cfg)
 	setRules(t, s, broker.RetentionRule{Match: ">", Age: time.Minute})
@@ -99,7 +101,7 @@ func TestATopicThatHasNothingLeftIsRememberedUntilThereIsNoRoom(t *testing.T) {
 	if r := appendAll(t, s, record("d", "5"))[0]; r.Err == nil || r.Err.Code != protocol.CodeQuota {
 		t.Errorf("a fourth topic: %+v", r)
 	}
-	now += 120_000
+	now.Add(120_000)
 	appendAll(t, s, record("c", "5"), record("c", "6"), record("c", "7"), record("c", "8"), record("c", "9"))
 	settleAll(t, s)
 	closeStore(t, s)
@@ -300,8 +302,9 @@ func hurt(t *testing.T, path, text string) {
 }
 
 func TestATooFullTableOfKeysRefusesAndDoesNotForget(t *testing.T) {
-	now := int64(1_700_000_000_000)
-	s := open(t, Config{Dir: t.TempDir(), MaxKeys: 3, tick: time.Hour, now: func() int64 { return now }})
+	var now atomic.Int64
+	now.Store(1_700_000_000_000)
+	s := open(t, Config{Dir: t.TempDir(), MaxKeys: 3, tick: time.Hour, now: now.Load})
 	keyed := func(key string) broker.AppendResult {
 		r := record("a", "x")
 		r.Key, r.Digest = fmt.Appendf(nil, "key %20s", key), []byte("12345678")
@@ -318,7 +321,7 @@ func TestATooFullTableOfKeysRefusesAndDoesNotForget(t *testing.T) {
 	if r := keyed("1"); !r.Repeats || r.Offset != 1 {
 		t.Errorf("the first one again: %+v", r)
 	}
-	now += keyWindow + 2*keyGeneration
+	now.Add(keyWindow + 2*keyGeneration)
 	if r := keyed("4"); r.Err != nil {
 		t.Errorf("later: %+v", r)
 	}

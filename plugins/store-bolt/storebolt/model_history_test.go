@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ type past struct {
 	cfg   Config
 	store *Store
 	now   int64
+	clock atomic.Int64 // now, for the store's goroutines
 
 	log      []pastRecord // all of it, at offset-1
 	rules    []broker.RetentionRule
@@ -61,8 +63,9 @@ func TestTheHistoryIsWhatItsRulesSay(t *testing.T) {
 		m := &past{t: t, now: 1_700_000_000_000, keys: make(map[string]pastKey), retained: make(map[string]broker.Record), dropped: make(map[string]uint64), softly: make(map[string]uint64)}
 		m.cfg = Config{
 			Dir: fmt.Sprintf("%s/%d", dir, runs), KeepRecords: 12, segmentRecords: 4, hotSegments: rapid.IntRange(1, 3).Draw(rt, "hot"),
-			Logger: discard, tick: time.Hour, now: func() int64 { return m.now },
+			Logger: discard, tick: time.Hour, now: m.clock.Load,
 		}
+		m.clock.Store(m.now)
 		m.reopen(rt)
 		m.setRules(rt)
 		defer func() { closeStore(t, m.store) }()
@@ -136,7 +139,7 @@ func (m *past) setRules(t *rapid.T) {
 }
 
 func (m *past) append(t *rapid.T) {
-	m.now += int64(rapid.IntRange(0, 5000).Draw(t, "later"))
+	m.later(rapid.IntRange(0, 5000).Draw(t, "later"))
 	batch := make([]broker.Record, rapid.IntRange(1, 6).Draw(t, "records"))
 	for i := range batch {
 		r := record(rapid.SampledFrom(pastTopics).Draw(t, "topic"), rapid.SampledFrom([]string{"", "x", "yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"}).Draw(t, "payload"))
@@ -216,8 +219,14 @@ func (m *past) expire() {
 	}
 }
 
+// later moves the time of the model and of the store on.
+func (m *past) later(milliseconds int) {
+	m.now += int64(milliseconds)
+	m.clock.Store(m.now)
+}
+
 func (m *past) wait(t *rapid.T) {
-	m.now += int64(rapid.IntRange(0, 90_000).Draw(t, "later"))
+	m.later(rapid.IntRange(0, 90_000).Draw(t, "later"))
 	m.trim()
 	m.expire()
 	m.absorb(t)
