@@ -228,6 +228,9 @@ func TestOnlyTheMostRecentOriginsAreKnown(t *testing.T) {
 	for i := range keepOrigins + 1 {
 		appendAll(t, s, from(protocol.RunID{1, byte(i)}, 1, record("a", "x")))
 	}
+	if err := s.settle(t.Context()); err != nil { // the committer is done with them
+		t.Fatal(err)
+	}
 	if len(s.origins) != keepOrigins {
 		t.Errorf("%d origins", len(s.origins))
 	}
