@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import type { Status } from '../src/client.js'
+import { record, settled, token } from './fake.js'
+import { cursor, event, FakeHttp, id, polled, said } from './fakehttp.js'
+
+const path = '/v1/subscribe'
+test('where no byte of a stream comes through for 4 s, it is polled', async () => {
+  const b = new FakeHttp()
+  const c = b.client()
+  const seen = record(c.subscribe('a.*'))
+  await settled()
+  await b.ws.sockets.shift()!.drop()
+  await b.start(5)
+  const r = await b.take(path)
+  await r.open()
+  await b.clock.advance(4_000)
+  assert.ok(r.aborted)
+  assert.deepEqual(b.ws.statuses.map((s) => (s as Status).transport), ['poll'], 'nothing came as a stream')
+  const poll = await b.take(path)
+  assert.deepEqual(poll.query, { mode: 'poll', after: cursor(5), wait: '25s', filter: ['a.*'] })
+  await poll.json({ messages: [polled(6, 'a.b'), polled(7, 'a.b')], cursor: cursor(9) })
+  assert.deepEqual(seen, ['snapshot', 'live', 6, 7])
+  assert.equal(c.transport, 'poll')
+  assert.deepEqual((await b.take(path)).query, { mode: 'poll', after: cursor(9), wait: '25s', filter: ['a.*'] })
+})
+
+test('a stream that ends before its first byte is polled as well', async () => {
+  const b = new FakeHttp()
+  const c = b.client()
+  record(c.subscribe('a'))
+  await settled()
+  await b.ws.sockets.shift()!.drop()
+  await b.start(5)
+  await (await b.take(path)).fail()
+  assert.equal((await b.take(path)).url.searchParams.get('mode'), 'poll')
+})
+
+test('the answer to a poll tells a gap between what came before and what is sent again', async () => {
+  const b = new FakeHttp()
+  const c = b.client('poll')
+  const seen = record(c.subscribe('a.*'))
+  await b.start(5)
+  const poll = await b.take(path)
+  await poll.json({
+    messages: [polled(6, 'a.b'), { topic: 'a.b', data: 'kept', retained: true, ts: 1 }],
+    gap: { reason: 'trimmed', count: 3, from: cursor(6), to: cursor(9) },
+    reset: ['a.*'],
+    cursor: cursor(9),
+  })
+  assert.deepEqual(seen, ['snapshot', 'live', 6, { gap: 'trimmed', count: 3 }, { retained: 'kept' }, 'reset'])
+})
+
+test('a poll that is under way is given up for a new subscription', async () => {
+  const b = new FakeHttp()
+  const c = b.client('poll')
+  record(c.subscribe('a'))
+  await b.start(5)
+  const poll = await b.take(path)
+  const added = record(c.subscribe('b'))
+  assert.deepEqual(await b.start(6), { mode: 'poll', filter: ['b'] })
+  assert.ok(poll.aborted)
+  assert.deepEqual((await b.take(path)).query, { mode: 'poll', after: cursor(5), wait: '25s', filter: ['a', 'b'] })
+  assert.deepEqual(added, ['snapshot', 'live'])
+})
+
+test('a poll without an answer is given up, and the session with it', async () => {
+  const b = new FakeHttp()
+  const c = b.client('poll')
+  record(c.subscribe('a'))
+  await b.start(5)
+  await b.take(path)
+  await b.clock.advance(50_000)
+  assert.deepEqual([c.status.state, c.status.error?.message], ['reconnecting', 'connection: no answer within 35 s'])
+  await b.clock.advance(250)
+  const again = await b.take(path)
+  assert.deepEqual(again.query, { mode: 'poll', after: cursor(5), wait: '1s', filter: ['a'] })
+})
+
+test('a way that works is remembered, and WebSocket is tried again at a reconnect after 5 minutes', async () => {
+  const b = new FakeHttp()
+  const c = b.client()
+  record(c.subscribe('a'))
+  await settled()
+  await b.ws.sockets.shift()!.drop()
+  await b.start(5)
+  const r = await b.take(path)
+  await r.open(id(5), event('live', {}, cursor(5)))
+  assert.equal(c.transport, 'sse')
+  await r.end()
+  await b.clock.advance(250)
+  assert.equal(b.ws.sockets.length, 0)
+  const again = await b.take(path)
+  await again.open(id(5), event('live', {}, cursor(5)))
+  for (let i = 0; i < 20; i++) {
+    await b.clock.advance(15_000)
+    await again.send(id(5))
+  }
+  await again.end()
+  await b.clock.advance(250)
+  const socket = await b.ws.accept([2, 's', token(5), 0])
+  socket.take(1)
+  assert.deepEqual(socket.take(3)[3], { position: token(5) })
+  assert.equal(c.transport, 'websocket')
+})
+
+test('a WebSocket that gives no session within 4 s is given up for HTTP', async () => {
+  const b = new FakeHttp()
+  const c = b.client()
+  record(c.subscribe('a'))
+  await settled()
+  await b.ws.sockets.shift()!.open()
+  await b.clock.advance(4_000)
+  await b.start(1)
+  await (await b.take(path)).open(id(1))
+  assert.equal(c.transport, 'sse')
+})
+
+test('a refusal over WebSocket is no reason to go over HTTP', async () => {
+  const b = new FakeHttp()
+  const c = b.client()
+  await (await b.ws.accept(null)).packets([24, 4204, 'token_wrong_audience', '', { reconnect: false }])
+  assert.equal(c.status.state, 'closed')
+  assert.equal(b.requests.length, 0)
+})
+
+test('a broker that is away for a moment is no reason to leave a WebSocket that works', async () => {
+  const b = new FakeHttp()
+  b.client()
+  await (await b.ws.accept()).drop()
+  for (let i = 0; i < 2; i++) {
+    await b.clock.advance((b.ws.statuses.at(-1) as Status).retryIn!)
+    await b.ws.sockets.shift()!.drop()
+    assert.equal(b.requests.length, 0)
+  }
+  await b.clock.advance((b.ws.statuses.at(-1) as Status).retryIn!)
+  await b.ws.sockets.shift()!.drop()
+  await b.take('/v1/publish', 'OPTIONS')
+})
+
+test('a subscription goes from WebSocket to HTTP with its position', async () => {
+  const b = new FakeHttp()
+  const c = b.client()
+  const seen = record(c.subscribe('a', { retained: false }))
+  const socket = await b.ws.accept()
+  await socket.packets([4, 1, token(0)], [9, 3, 0, 'a', Uint8Array.of(1), 1])
+  await socket.drop()
+  for (let i = 0; i < 3; i++) {
+    await b.clock.advance((b.ws.statuses.at(-1) as Status).retryIn!)
+    await b.ws.sockets.shift()!.drop()
+  }
+  const r = await b.take(path)
+  assert.deepEqual(r.query, { after: cursor(3), filter: ['a'], retained: 'false' })
+  await r.open(id(3), said(4, 'a'), event('live', {}, cursor(4)))
+  assert.deepEqual(seen, [1, 4, 'live'])
+})
