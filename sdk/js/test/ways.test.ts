@@ -6,6 +6,7 @@ import { record, settled, token } from './fake.js'
 import { cursor, event, FakeHttp, id, polled, said } from './fakehttp.js'
 
 const path = '/v1/subscribe'
+
 test('where no byte of a stream comes through for 4 s, it is polled', async () => {
   const b = new FakeHttp()
   const c = b.client()
