@@ -195,3 +195,12 @@ export function quiet<T>(p: Promise<T>): Promise<T> {
   p.catch(() => {})
   return p
 }
+
+/** live is a subscription to "a" without retained values that is live, and what it has seen. */
+export async function live(b: FakeBroker, options: Options = {}) {
+  const { c, socket } = await b.connected(options)
+  const s = c.subscribe('a', { retained: false })
+  await settled()
+  await socket.packets([4, socket.take(3)[1], token(0)])
+  return { c, socket, s }
+}
