@@ -28,7 +28,22 @@ func (c Class) String() string {
 type TopicRule struct {
 	Match string // a filter
 	Class Class
+
+	// Of class stored.
+	History History
+	Sync    time.Duration // how long commits may be gathered; 0: each is handed to the store at once
 }
+
+// History bounds what the store keeps of each topic of a rule. A message goes when it is beyond any of the bounds; 0 is no bound.
+// Without any it is DefaultHistory.
+type History struct {
+	Count uint64 // newest messages
+	Age   time.Duration
+	Bytes uint64 // newest bytes
+}
+
+// DefaultHistory is what is kept of a stored topic whose rule does not say.
+var DefaultHistory = History{Count: 1000}
 
 // Options are a broker's settings. The zero value is a broker in memory in which everybody may do everything.
 type Options struct {
