@@ -1,5 +1,7 @@
 package protocol
 
+import "strings"
+
 // Match reports whether filter matches topic; both are valid ([FIL-4], [FIL-5]). It does not allocate.
 func Match(filter, topic string) bool {
 	if wildcardFirst(filter) && IsReserved(topic) {
@@ -71,6 +73,36 @@ func Covers(wider, narrower string) bool {
 		w++
 		n++
 	}
+}
+
+// Overlaps reports whether some topic is matched by both a and b, which are valid filters ([FIL-4], [FIL-5]). The number of bytes that a
+// topic may have is taken as unbounded. It does not allocate.
+func Overlaps(a, b string) bool {
+	if wildcardFirst(a) && IsReserved(b) || wildcardFirst(b) && IsReserved(a) {
+		return false
+	}
+	i, j := 0, 0
+	for { // i and j are at the start of a level
+		if a[i] == '>' || b[j] == '>' {
+			return true
+		}
+		m, n := levelEnd(a, i), levelEnd(b, j)
+		if a[i] != '*' && b[j] != '*' && a[i:m] != b[j:n] {
+			return false
+		}
+		if m == len(a) || n == len(b) {
+			return m == len(a) && n == len(b)
+		}
+		i, j = m+1, n+1
+	}
+}
+
+// levelEnd is where the level ends that begins at from.
+func levelEnd(filter string, from int) int {
+	if n := strings.IndexByte(filter[from:], '.'); n >= 0 {
+		return from + n
+	}
+	return len(filter)
 }
 
 // wildcardFirst reports whether a filter's first level is a wildcard, which matches no reserved topic.

@@ -57,12 +57,12 @@ func TestMatchAgreesWithItsDefinition(t *testing.T) {
 	}
 }
 
-// Every pair of filters to depth 4 over {a, b, $x, *, >} against what they match. c and $y are levels that no filter names, so
-// they stand for all others, and topics one level deeper than the filters stand for all deeper ones.
-func TestCoversIsExactlyInclusion(t *testing.T) {
-	filters := names([]string{"a", "b", "$x", "*"}, 4, true)
+// matchedTopics are the filters to depth 4 over {a, b, $x, *, >} and, for each, the set of topics that it matches. c and $y are levels
+// that no filter names, so they stand for all others, and topics one level deeper than the filters stand for all deeper ones.
+func matchedTopics(t *testing.T) (filters []string, matched [][]uint64) {
+	filters = names([]string{"a", "b", "$x", "*"}, 4, true)
 	topics := names([]string{"a", "b", "c", "$x", "$y"}, 5, false)
-	matched := make([][]uint64, len(filters))
+	matched = make([][]uint64, len(filters))
 	for i, f := range filters {
 		if ValidateFilter(f) != nil {
 			t.Fatalf("%q is not valid", f)
@@ -74,6 +74,11 @@ func TestCoversIsExactlyInclusion(t *testing.T) {
 			}
 		}
 	}
+	return filters, matched
+}
+
+func TestCoversIsExactlyInclusion(t *testing.T) {
+	filters, matched := matchedTopics(t)
 	covering := 0
 	for i, wider := range filters {
 		for j, narrower := range filters {
@@ -89,6 +94,35 @@ func TestCoversIsExactlyInclusion(t *testing.T) {
 		}
 	}
 	t.Logf("%d pairs, %d covering", len(filters)*len(filters), covering)
+}
+
+func TestOverlapsIsExactlyIntersection(t *testing.T) {
+	filters, matched := matchedTopics(t)
+	for i, a := range filters {
+		for j, b := range filters {
+			both := 0
+			for w := range matched[i] {
+				both += bits.OnesCount64(matched[i][w] & matched[j][w])
+			}
+			if got := Overlaps(a, b); got != (both > 0) {
+				t.Fatalf("Overlaps(%q, %q) = %t, %d topics are matched by both", a, b, got, both)
+			}
+		}
+	}
+	// Levels that begin alike, which the alphabet above does not have.
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"a", "ab", false}, {"ab", "a", false}, {"a.*", "ab.*", false}, {"*.ab", "a.*", true}, {"*.ab.c", "a.*.cd", false},
+	} {
+		if got := Overlaps(test.a, test.b); got != test.want {
+			t.Errorf("Overlaps(%q, %q) = %t", test.a, test.b, got)
+		}
+	}
+	if n := testing.AllocsPerRun(10, func() { Overlaps("orders.*.paid.>", "*.eu.*.x") }); n != 0 {
+		t.Errorf("it allocates %v times", n)
+	}
 }
 
 func TestReservedAndLiteralNames(t *testing.T) {
