@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/protocol"
@@ -22,6 +23,7 @@ type Store struct {
 	changed chan struct{} // closed at every change
 	state   State
 	seen    map[ref]uint64 // offsets by who appended what
+	lacks   []broker.Power
 	away    bool
 	cuts    int // feeds that began before the last cut end
 	held    bool
@@ -32,15 +34,7 @@ type Store struct {
 	reject  func(*broker.Record) *protocol.Error
 	follows []broker.FollowFrom
 	batches [][]broker.Record
-}
-
-// State is what a store has committed. It is a value: a State kept aside does not change.
-type State struct {
-	Term     protocol.RunID
-	Head     uint64
-	floor    uint64          // records up to here are no longer held
-	log      []broker.Record // from floor+1 on, hidden ones left out
-	retained map[string]broker.Record
+	reading
 }
 
 type ref struct {
@@ -55,10 +49,9 @@ type request struct {
 
 // NewStore returns an empty store.
 func NewStore() *Store {
-	return &Store{
-		changed: make(chan struct{}), seen: map[ref]uint64{},
-		state: State{Term: protocol.NewRunID(), retained: map[string]broker.Record{}},
-	}
+	s := &Store{changed: make(chan struct{}), seen: map[ref]uint64{}, state: newState()}
+	s.state.beginTerm()
+	return s
 }
 
 func (s *Store) changedLocked() {
@@ -153,61 +146,14 @@ func (s *Store) GoAway() {
 	}
 }
 
-// ComeBack opens the store again, with the same records and a new term.
-func (s *Store) ComeBack() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.away = false
-	s.state.Term = protocol.NewRunID()
-	s.changedLocked()
-}
-
 // Commit commits r as another broker on the same store would, and returns its offset.
 func (s *Store) Commit(r broker.Record) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.addLocked(r, false)
+	s.state.add(r, false)
 	s.changedLocked()
 	return s.state.Head
 }
-
-// Trim drops the records up to offset.
-func (s *Store) Trim(offset uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state.floor = offset
-	s.state.log = slices.DeleteFunc(slices.Clone(s.state.log), func(r broker.Record) bool { return r.Offset <= offset })
-}
-
-// Copy is what the store has committed by now.
-func (s *Store) Copy() State {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.state
-	c.log, c.retained = slices.Clone(c.log), maps.Clone(c.retained)
-	return c
-}
-
-// Restore puts an older copy in place, as who restores a backup does, and ends the feeds.
-func (s *Store) Restore(c State) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.log, c.retained = slices.Clone(c.log), maps.Clone(c.retained)
-	c.Term = protocol.NewRunID()
-	s.state = c
-	s.seen = map[ref]uint64{}
-	for _, r := range c.log {
-		s.seen[ref{r.Origin, r.Ref}] = r.Offset
-	}
-	s.cuts++
-	s.changedLocked()
-}
-
-// Log is what feeds bring, and Retained the retained records by topic.
-func (s *Store) Log() []broker.Record { return s.Copy().log }
-
-// Retained are the retained records by topic.
-func (s *Store) Retained() map[string]broker.Record { return s.Copy().retained }
 
 // Follows are the calls of Follow so far, and Batches those of Append.
 func (s *Store) Follows() []broker.FollowFrom {
@@ -253,29 +199,20 @@ func (s *Store) appendLocked(r broker.Record, hidden bool) broker.AppendResult {
 	if offset, seen := s.seen[ref{r.Origin, r.Ref}]; seen {
 		return broker.AppendResult{Ref: r.Ref, Offset: offset, Duplicate: true}
 	}
+	if result, known := s.repeatedLocked(&r); known {
+		return result
+	}
 	if s.reject != nil {
 		if why := s.reject(&r); why != nil {
 			return broker.AppendResult{Ref: r.Ref, Err: why}
 		}
 	}
-	s.addLocked(r, hidden)
+	s.state.add(r, hidden)
 	s.seen[ref{r.Origin, r.Ref}] = s.state.Head
+	if len(r.Key) > 0 && s.hasLocked(broker.PowerKeys) {
+		s.state.keys[string(r.Key)] = keyed{s.state.Head, string(r.Digest), time.Now()}
+	}
 	return broker.AppendResult{Ref: r.Ref, Offset: s.state.Head}
-}
-
-func (s *Store) addLocked(r broker.Record, hidden bool) {
-	s.state.Head++
-	r.Offset = s.state.Head
-	if !hidden {
-		s.state.log = append(s.state.log, r)
-	}
-	switch {
-	case !r.Retain:
-	case len(r.Payload) == 0:
-		delete(s.state.retained, r.Topic)
-	default:
-		s.state.retained[r.Topic] = r
-	}
 }
 
 // Append implements broker.Store.
@@ -311,62 +248,4 @@ func (s *Store) LoadRetained(ctx context.Context, page func([]broker.Record) err
 		}
 	}
 	return c.Head, nil
-}
-
-// Follow implements broker.Store.
-func (s *Store) Follow(ctx context.Context, from broker.FollowFrom, on func(broker.Feed) error) error {
-	s.mu.Lock()
-	s.follows = append(s.follows, from)
-	cuts, start := s.cuts, s.state.Head
-	s.mu.Unlock()
-	after, caughtUp := min(from.After, start), false
-	for {
-		s.mu.Lock()
-		changed := s.changed
-		var feed broker.Feed
-		switch {
-		case s.away || s.cuts != cuts:
-			s.mu.Unlock()
-			return ErrAway
-		case after < s.state.floor:
-			s.mu.Unlock()
-			return broker.ErrTrimmed
-		case after >= start && !caughtUp:
-			caughtUp = true
-			feed = broker.Feed{CaughtUp: true, Term: s.state.Term, Head: start}
-		case after < s.state.Head:
-			feed.Records = s.pageLocked(after, from.Origin)
-			after = s.state.Head
-		}
-		s.mu.Unlock()
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if feed.CaughtUp || len(feed.Records) > 0 {
-			if err := on(feed); err != nil {
-				return err
-			}
-			continue
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// pageLocked is what was committed after an offset; of origin's own records only the names.
-func (s *Store) pageLocked(after uint64, origin protocol.RunID) []broker.Record {
-	var page []broker.Record
-	for _, r := range s.state.log {
-		switch {
-		case r.Offset <= after:
-		case !origin.IsZero() && r.Origin == origin:
-			page = append(page, broker.Record{Offset: r.Offset, Origin: r.Origin, Ref: r.Ref, Elided: true})
-		default:
-			page = append(page, r)
-		}
-	}
-	return page
 }

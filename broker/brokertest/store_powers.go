@@ -1,0 +1,66 @@
+package brokertest
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+var _ broker.PoweredStore = (*Store)(nil)
+
+// Without takes powers away for good, and returns s.
+func (s *Store) Without(powers ...broker.Power) *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lacks = append(s.lacks, powers...)
+	return s
+}
+
+// Has implements broker.PoweredStore. A Store begins with terms, history and keys.
+func (s *Store) Has(p broker.Power) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.away && s.hasLocked(p)
+}
+
+func (s *Store) hasLocked(p broker.Power) bool {
+	return (p == broker.PowerTerms || p == broker.PowerHistory || p == broker.PowerKeys) && !slices.Contains(s.lacks, p)
+}
+
+// mayLocked is the error of a call that needs p.
+func (s *Store) mayLocked(ctx context.Context, p broker.Power) error {
+	switch {
+	case s.away:
+		return ErrAway
+	case !s.hasLocked(p):
+		return broker.ErrNoPower
+	}
+	return ctx.Err()
+}
+
+// keyWindow is how long a record's key is known.
+const keyWindow = 2 * time.Minute
+
+// keyed is what is known of a record with a key.
+type keyed struct {
+	offset uint64
+	digest string
+	at     time.Time
+}
+
+func (k keyed) holds(now time.Time) bool { return now.Sub(k.at) < keyWindow }
+
+// repeatedLocked answers for r if another record has its key.
+func (s *Store) repeatedLocked(r *broker.Record) (result broker.AppendResult, known bool) {
+	first, known := s.state.keys[string(r.Key)]
+	switch {
+	case len(r.Key) == 0 || !known || !first.holds(time.Now()) || !s.hasLocked(broker.PowerKeys):
+		return broker.AppendResult{}, false
+	case first.digest != string(r.Digest):
+		return broker.AppendResult{Ref: r.Ref, Err: protocol.Errorf(protocol.CodeDuplicateID, "another message has this id")}, true
+	}
+	return broker.AppendResult{Ref: r.Ref, Offset: first.offset, Duplicate: true, Repeats: true}, true
+}
