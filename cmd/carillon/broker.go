@@ -17,12 +17,17 @@ func brokerOptions(c *config.Config, log *slog.Logger, refusals slog.Level) brok
 		ResumeWindow: time.Duration(c.Limits.ResumeWindow), DrainSpread: time.Duration(c.Limits.DrainSpread),
 	}
 	for _, t := range c.Topics {
-		o.Topics = append(o.Topics, broker.TopicRule{Match: t.Match, Class: classes[t.Class]})
+		o.Topics = append(o.Topics, broker.TopicRule{
+			Match: t.Match, Class: classes[t.Class], Sync: time.Duration(t.Sync.Interval),
+			History: broker.History{
+				Count: uint64(t.History.Count), Age: time.Duration(t.History.Age), Bytes: uint64(t.History.Bytes),
+			},
+		})
 	}
 	return o
 }
 
-var classes = map[string]broker.Class{"live": broker.ClassLive, "memory": broker.ClassMemory}
+var classes = map[string]broker.Class{"live": broker.ClassLive, "memory": broker.ClassMemory, "stored": broker.ClassStored}
 
 // anonymous is the identity of clients without a token; nil when there are to be none. Beside a plugin it may do what the
 // configuration lists, under the limits of every session.

@@ -33,11 +33,22 @@ func (c *devCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	storeSome(cfg)
 	return runBroker(ctx, cfg, s, mode{dev: true}, func(ctx context.Context, srv *server) {
 		public, admin := srv.addresses()
 		fmt.Fprint(s.err, welcome(public, admin, cfg, cfg.DataDir == temporary))
 		tick(ctx, srv.broker)
 	})
+}
+
+// devStored is what `dev` stores where the configuration has no rules.
+const devStored = "stored.>"
+
+// storeSome lets stored topics be tried without a configuration.
+func storeSome(c *config.Config) {
+	if len(c.Topics) == 0 && c.Store.Plugin == config.Bundled["store"][0] && c.Store.Path == "" {
+		c.Topics = []config.Topic{{Match: devStored, Class: "stored"}}
+	}
 }
 
 // welcome is what `dev` opens with: where it is, and lines to paste.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/admin"
@@ -43,7 +44,9 @@ func startPlugins(c *config.Config, log *slog.Logger) (*plugins, error) {
 	}
 	p := &plugins{host: h}
 	if c.HasAuth() {
-		p.auth, err = h.Auth(spec("auth", c.Auth.Plugin, c.Auth.Path, c.Auth.SHA256, orEmpty(c.Auth.Config)))
+		auth := spec("auth", c.Auth.Plugin, c.Auth.Path, c.Auth.SHA256, orEmpty(c.Auth.Config))
+		auth.StartTimeout = time.Duration(c.Auth.StartTimeout)
+		p.auth, err = h.Auth(auth)
 	}
 	if err == nil && c.HasStore() {
 		p.store, err = p.startStore(c)
@@ -65,7 +68,9 @@ func (p *plugins) startStore(c *config.Config) (*host.Store, error) {
 			return nil, err
 		}
 	}
-	return p.host.Store(spec("store", c.Store.Plugin, c.Store.Path, c.Store.SHA256, settings))
+	store := spec("store", c.Store.Plugin, c.Store.Path, c.Store.SHA256, settings)
+	store.StartTimeout = time.Duration(c.Store.StartTimeout)
+	return p.host.Store(store)
 }
 
 // spec describes a bundled plugin by its name, another by its path and under the name of its kind.

@@ -54,9 +54,17 @@ func (m mode) refusals() slog.Level {
 	return slog.LevelWarn
 }
 
-// startTime bounds the start of plugins and the loading of retained messages. A broker that is not ready by then has a
-// configuration that does not work.
-const startTime = 30 * time.Second
+// loadTime bounds the loading of what the store holds, and the starts of plugins beyond the first of each.
+const loadTime = 30 * time.Second
+
+// startTime bounds the start of plugins and the loading. A broker that is not ready by then has a configuration that does not work.
+func startTime(c *config.Config) time.Duration {
+	limit := loadTime
+	if c.HasAuth() || c.HasStore() {
+		limit += time.Duration(max(c.Auth.StartTimeout, c.Store.StartTimeout))
+	}
+	return limit
+}
 
 // startServer starts everything, in this order: listeners (so that a taken port is told before anything is touched), plugins,
 // the admin door (so that probes are answered meanwhile), the core, the public door. It returns when the broker is ready.
@@ -95,7 +103,8 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 	if err := s.openAdmin(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("not ready within %v", startTime))
+	limit := startTime(s.cfg)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready within %v", limit))
 	defer cancel()
 	if err := s.plugins.wait(ctx); err != nil {
 		return err

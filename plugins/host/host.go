@@ -92,6 +92,8 @@ type Spec struct {
 	Bundled bool
 	// Config is the plugin's configuration, a JSON object. nil: an empty one.
 	Config []byte
+	// StartTimeout bounds each start, from the process to the first good Health. 0: the host's.
+	StartTimeout time.Duration
 }
 
 // Host runs plugins. Its methods may be called concurrently.

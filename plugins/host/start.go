@@ -45,7 +45,8 @@ func (p *supervised) start(ctx context.Context) (*instance, error) {
 	in.process.onStart = func(pid int) { p.update(func(s *Status) { s.PID = pid }) }
 	in.process.onEnd = func(err error) { in.cancel(p.unavailable(err)) }
 
-	ctx, cancel := context.WithTimeoutCause(ctx, p.host.opt.StartTimeout, fmt.Errorf("not ready after %v", p.host.opt.StartTimeout))
+	limit := p.startTimeout()
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready after %v", limit))
 	defer cancel()
 	defer context.AfterFunc(ctx, in.process.kill)() // go-plugin waits without a context; the end of the process ends its wait
 	err := in.launch(ctx)
@@ -67,6 +68,14 @@ func (p *supervised) start(ctx context.Context) (*instance, error) {
 	return in, nil
 }
 
+// startTimeout is from the start of the process to the first good Health.
+func (p *supervised) startTimeout() time.Duration {
+	if p.spec.StartTimeout > 0 {
+		return p.spec.StartTimeout
+	}
+	return p.host.opt.StartTimeout
+}
+
 // launch starts the process and connects to it.
 func (in *instance) launch(ctx context.Context) error {
 	p := in.p
@@ -82,7 +91,7 @@ func (in *instance) launch(ctx context.Context) error {
 			in.process.prepare(image, append(p.host.environment(), spec.Env...), dir, p.spec.autoMTLS())
 			return in.process, nil
 		},
-		StartTimeout:     2 * p.host.opt.StartTimeout, // ctx comes first and says why
+		StartTimeout:     2 * p.startTimeout(), // ctx comes first and says why
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         p.spec.autoMTLS(),
 		SkipHostEnv:      true,

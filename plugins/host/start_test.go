@@ -90,6 +90,22 @@ func TestAPluginThatHangsAtStartIsGivenUp(t *testing.T) {
 	}
 }
 
+func TestAPluginMayBringATimeToStartInOfItsOwn(t *testing.T) {
+	t.Parallel()
+	o := quick()
+	o.StartTimeout = time.Hour
+	o.BackoffMin, o.BackoffMax = time.Hour, time.Hour
+	h := newHost(t, o)
+	spec := bundled("silent", "say-and-hang", "")
+	spec.StartTimeout = 300 * time.Millisecond
+	if _, err := h.Store(spec); err != nil {
+		t.Fatal(err)
+	}
+	if s := until(t, h, "silent", func(s Status) bool { return s.State == Backoff }); s.LastError != "not ready after 300ms" {
+		t.Errorf("last error %q", s.LastError)
+	}
+}
+
 func config(s Spec, config string) Spec {
 	s.Config = []byte(config)
 	return s

@@ -155,22 +155,6 @@ func (c *checker) cookie() {
 	}
 }
 
-func (c *checker) topics() {
-	for i, t := range c.Topics {
-		at := fmt.Sprintf("topics[%d]", i)
-		_, hasMatch := c.set[at+".match"] // one that cannot be read has been told
-		_, hasClass := c.set[at+".class"]
-		switch {
-		case !hasMatch:
-			c.failf(at, "has no match; write match: and a filter")
-		case !hasClass:
-			c.failf(at, "has no class; write class: live or class: memory")
-		case t.Match != "":
-			c.filter(at+".match", t.Match)
-		}
-	}
-}
-
 func (c *checker) filter(path, filter string) {
 	if err := protocol.ValidateFilter(filter); err != nil {
 		c.failf(path, "%q: %v", filter, err)

@@ -53,12 +53,6 @@ type Log struct {
 	Format string `key:"format" enum:"text,json" doc:"One line a record."`
 }
 
-// Topic gives the topics that Match matches a class.
-type Topic struct {
-	Match string `key:"match" doc:"A filter."`
-	Class string `key:"class" enum:"live,memory" doc:"live: never kept; memory: kept in the ring."`
-}
-
 // Auth names the authentication plugin and what happens without one.
 type Auth struct {
 	Plugin             string   `key:"plugin" doc:"Name of a bundled plugin (auth-jwt), or none."`
@@ -66,6 +60,7 @@ type Auth struct {
 	SHA256             string   `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
 	Config             Opaque   `key:"config" doc:"Handed to the plugin."`
 	OnFailure          string   `key:"on_failure" enum:"deny" doc:"What a new client gets while the plugin is away."`
+	StartTimeout       Duration `key:"start_timeout" min:"1s" max:"1h" doc:"From the start of the plugin until it is ready."`
 	Cookie             string   `key:"cookie" doc:"Name of the cookie in which browsers may bring the token; only the broker's own pages and those that origins names may use it."`
 	Anonymous          string   `key:"anonymous" enum:"deny,allow" doc:"Whether a client without a token is let in."`
 	AnonymousPublish   []string `key:"anonymous_publish" doc:"Filters that an anonymous client may publish to, when there is a plugin."`
@@ -74,11 +69,12 @@ type Auth struct {
 
 // Store names the storage plugin.
 type Store struct {
-	Plugin    string `key:"plugin" doc:"Name of a bundled plugin (store-bolt), or none: retained values are then lost with the process."`
-	Path      string `key:"path" doc:"Executable of a plugin that is not bundled."`
-	SHA256    string `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
-	Config    Opaque `key:"config" doc:"Handed to the plugin."`
-	OnFailure string `key:"on_failure" enum:"wait" doc:"What a retained publish gets while the plugin is away: it waits, up to limits.store_timeout and limits.store_pending."`
+	Plugin       string   `key:"plugin" doc:"Name of a bundled plugin (store-bolt), or none: retained values are then lost with the process, and no topic can be stored."`
+	Path         string   `key:"path" doc:"Executable of a plugin that is not bundled."`
+	SHA256       string   `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
+	Config       Opaque   `key:"config" doc:"Handed to the plugin."`
+	OnFailure    string   `key:"on_failure" enum:"wait" doc:"What a stored or retained publish gets while the plugin is away: it waits, up to limits.store_timeout and limits.store_pending."`
+	StartTimeout Duration `key:"start_timeout" min:"1s" max:"1h" doc:"From the start of the plugin until it is ready; a store reads what it holds."`
 }
 
 // Limits bound what clients can make the broker hold or do.
@@ -125,8 +121,8 @@ func Default() *Config {
 
 		Log:    Log{Level: "info", Format: "text"},
 		Limits: defaultLimits(),
-		Auth:   Auth{Plugin: None, OnFailure: "deny", Anonymous: "deny"},
-		Store:  Store{Plugin: "store-bolt", OnFailure: "wait"},
+		Auth:   Auth{Plugin: None, OnFailure: "deny", StartTimeout: Duration(10 * time.Second), Anonymous: "deny"},
+		Store:  Store{Plugin: "store-bolt", OnFailure: "wait", StartTimeout: Duration(time.Minute)},
 	}
 }
 

@@ -82,9 +82,9 @@ func TestMistakesInTheFileAreNamedWithTheirLine(t *testing.T) {
 		{"what cannot be unlimited", "limits: {payload: unlimited}\n", []string{`c.yaml:1:19: limits.payload: cannot be unlimited`}},
 		{"above the most", "limits: {payload: 1GiB}\n", []string{`c.yaml:1:19: limits.payload: 1GiB is above the most, 16MiB`}},
 		{"not one of the words", "log: {level: warning}\n", []string{`c.yaml:1:14: log.level: "warning" is not known; did you mean "warn"?; want debug or info or warn or error`}},
-		{"class that is not built", "topics: [{match: a, class: stored}]\n", []string{`c.yaml:1:28: topics[0].class: "stored" is not known; want live or memory`}},
+		{"class that is not known", "topics: [{match: a, class: store}]\n", []string{`c.yaml:1:28: topics[0].class: "store" is not known; did you mean "stored"?; want live or memory or stored`}},
 		{"bad filter", "topics:\n  - {match: a..b, class: live}\n", []string{`c.yaml:2:13: topics[0].match: "a..b": bad_filter: `}},
-		{"rule without class", "topics:\n  - match: a\n", []string{`c.yaml:2:10: topics[0]: has no class; write class: live or class: memory`}},
+		{"rule without class", "topics:\n  - match: a\n", []string{`c.yaml:2:10: topics[0]: has no class; write class: live, class: memory or class: stored`}},
 		{"tab", "log:\n\tlevel: info\n", []string{`c.yaml:2:1: a tab is used for indentation; YAML wants spaces`}},
 		{"not closed", "hosts: [a,\n", []string{`c.yaml:1:8: sequence end token ']' not found`}},
 		{"UTF-16", "\xff\xfel\x00", []string{`c.yaml: is not valid UTF-8`}},
@@ -177,7 +177,7 @@ func TestEveryKeyCanBeReadBackFromShow(t *testing.T) {
 	l, err := load(t, `
 listen: 127.0.0.1:0
 origins: ["https://*.example.com"]
-topics: [{match: "metrics.>", class: live}]
+topics: [{match: "metrics.>", class: live}, {match: a, class: stored}, {match: b, class: stored, history: {age: 36h, bytes: 1MiB}, sync: {interval: 20ms}}]
 limits: {sessions: unlimited, resume_window: 1h30m, ring: 3MiB}
 auth: {plugin: auth-jwt, config: {issuer: "a: b", n: 3}}
 `)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/carillon-mq/carillon/broker"
 )
 
 // decoder writes YAML nodes into a Config and collects what does not fit.
@@ -86,6 +88,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, tag reflect.StructTag, path
 	case Opaque:
 		d.opaque(n, v, path)
 		return
+	case Sync:
+		d.sync(n, v, path)
+		return
 	case []string:
 		d.list(n, v, path)
 		return
@@ -137,6 +142,9 @@ func (d *decoder) topics(n ast.Node, v reflect.Value, path string) {
 		t := e.GetToken().Position
 		d.set[at] = position{file: d.file, line: t.Line, column: t.Column, name: d.name}
 		d.section(e, reflect.ValueOf(&rules[i]).Elem(), at+".")
+		if _, said := d.set[at+".history"]; !said && rules[i].Class == stored {
+			rules[i].History.Count = Count(broker.DefaultHistory.Count)
+		}
 	}
 	v.Set(reflect.ValueOf(rules))
 }

@@ -30,18 +30,28 @@ func fieldSchema(tag reflect.StructTag, v reflect.Value) map[string]any {
 	case []string:
 		s["type"], s["items"] = "array", map[string]any{"type": "string"}
 	case []Topic:
-		item := sectionSchema(reflect.ValueOf(Topic{}))
-		item["required"] = []string{"match", "class"}
-		s["type"], s["items"] = "array", item
+		s["type"], s["items"] = "array", required(sectionSchema(reflect.ValueOf(Topic{})), "match", "class")
+	case Sync:
+		s["oneOf"] = []any{map[string]any{"const": always}, required(sectionSchema(v), "interval")}
+		s["default"] = always
+	case History:
+		s = sectionSchema(v)
+		s["minProperties"] = 1
 	case Size:
 		s["type"], s["pattern"] = "string", `^[0-9]+ ?(B|KiB|MiB|GiB|TiB)$`+orUnlimited(tag)
-		s["default"] = x.String()
+		if x != 0 {
+			s["default"] = x.String()
+		}
 	case Duration:
 		s["type"], s["pattern"] = "string", `^([0-9.]+(ns|us|µs|ms|s|m|h))+$`
-		s["default"] = x.String()
+		if x != 0 {
+			s["default"] = x.String()
+		}
 	case Count:
 		number := map[string]any{"type": "integer", "minimum": 1}
-		s["default"] = int64(x)
+		if x != 0 {
+			s["default"] = int64(x)
+		}
 		if tag.Get("unlimited") != "true" {
 			s["type"], s["minimum"] = "integer", 1
 			break
@@ -60,6 +70,11 @@ func fieldSchema(tag reflect.StructTag, v reflect.Value) map[string]any {
 	}
 	s["description"] = tag.Get("doc")
 	return s
+}
+
+func required(section map[string]any, names ...string) map[string]any {
+	section["required"] = names
+	return section
 }
 
 func orUnlimited(tag reflect.StructTag) string {

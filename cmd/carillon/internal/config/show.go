@@ -77,7 +77,7 @@ func (p *printer) topics(name string, rules []Topic, depth int) {
 	}
 	p.line(depth, "%s:", name)
 	for _, r := range rules {
-		p.line(depth+1, "- {match: %s, class: %s}", strconv.Quote(r.Match), scalar(r.Class))
+		p.line(depth+1, "- %s", r.flow())
 	}
 }
 

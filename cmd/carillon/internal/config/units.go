@@ -120,6 +120,11 @@ func (d *Duration) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q has no unit; write %sms, %ss or %sm", t, t, t, t)
 	}
 	v, err := time.ParseDuration(t)
+	if days, ok := strings.CutSuffix(t, "d"); err != nil && ok {
+		if n, err := parseCount(days); err == nil && n <= 10_000 {
+			return fmt.Errorf("%q: days are written in hours; write %dh", t, 24*n)
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("%q is not a duration; write a number and a unit, such as 250ms, 10s or 1h30m", t)
 	}

@@ -37,13 +37,13 @@ const (
 type PluginServiceClient interface {
 	// Describe says what the plugin is. It must work before Configure, and must not depend on anything outside the plugin.
 	//
-	// Deadline: what is left of the 10 s for the whole start. Idempotent. An error: the start has failed, and is repeated
+	// Deadline: what is left of the time for the whole start. Idempotent. An error: the start has failed, and is repeated
 	// with backoff.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// Configure hands over the configuration, once per process; a new configuration means a new process. The plugin opens
 	// what it needs (files, keys, connections) before it answers.
 	//
-	// Deadline: what is left of the 10 s for the whole start. Errors:
+	// Deadline: what is left of the time for the whole start. Errors:
 	//   - INVALID_ARGUMENT: the configuration is wrong. The message names the key and what is wrong with it
 	//     ("keys[0].alg: HS512 is not supported"), never a secret. The plugin is not started again.
 	//   - FAILED_PRECONDITION from a second call: already configured.
@@ -103,13 +103,13 @@ func (c *pluginServiceClient) Health(ctx context.Context, in *HealthRequest, opt
 type PluginServiceServer interface {
 	// Describe says what the plugin is. It must work before Configure, and must not depend on anything outside the plugin.
 	//
-	// Deadline: what is left of the 10 s for the whole start. Idempotent. An error: the start has failed, and is repeated
+	// Deadline: what is left of the time for the whole start. Idempotent. An error: the start has failed, and is repeated
 	// with backoff.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// Configure hands over the configuration, once per process; a new configuration means a new process. The plugin opens
 	// what it needs (files, keys, connections) before it answers.
 	//
-	// Deadline: what is left of the 10 s for the whole start. Errors:
+	// Deadline: what is left of the time for the whole start. Errors:
 	//   - INVALID_ARGUMENT: the configuration is wrong. The message names the key and what is wrong with it
 	//     ("keys[0].alg: HS512 is not supported"), never a secret. The plugin is not started again.
 	//   - FAILED_PRECONDITION from a second call: already configured.
