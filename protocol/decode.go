@@ -89,6 +89,15 @@ func (d *decoder) id(field string) uint64 {
 	return v
 }
 
+// upTo is an integer from 1 to limit; another one is bad_args.
+func (d *decoder) upTo(field string, limit uint64) uint64 {
+	v := d.uint(field)
+	if d.err == nil && (v == 0 || v > limit) {
+		d.err = Errorf(CodeBadArgs, "%s.%s: found %d, wanted an integer from 1 to %d", d.t, field, v, limit)
+	}
+	return v
+}
+
 func (d *decoder) small(field string) uint8 {
 	v := d.uint(field)
 	if v > 255 {

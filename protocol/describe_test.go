@@ -39,6 +39,7 @@ func parsePlace(t *testing.T, s string) Position {
 // wireNames are the names of fields in the vectors where they are not the Go name in lower case.
 var wireNames = map[string]string{
 	"Time": "ts", "ContentType": "type", "MessageID": "mid", "RetryAfter": "retry_after", "NoRetained": "retained",
+	"MaxRate": "max_rate",
 }
 
 // nullable are the fields that are nil on the wire when they are zero; other zero values of options are absent.
@@ -50,6 +51,7 @@ var fields = map[Type]string{
 	TypeUnsubscribe: "ID Subscription", TypeUnsubscribed: "ID", TypePublish: "ID Topic Payload", TypePublished: "ID Seq Offset Durability",
 	TypeMessage: "Seq Offset Topic Payload Time", TypeReplay: "Subscription Count Kind", TypeRetainedEnd: "Subscription",
 	TypeResumed: "Subscription Position", TypeGap: "Subscription Reason From To", TypePing: "Position", TypePong: "",
+	TypeHistory: "ID Filter", TypeHistories: "ID Position",
 	TypeError: "ID Code Name Detail", TypeDisconnect: "Code Name Detail Reconnect",
 }
 
@@ -94,6 +96,9 @@ func describe(t *testing.T, p Packet) any {
 func absent(f reflect.StructField, v reflect.Value) bool {
 	if f.Name == "Receivers" && v.Kind() == reflect.Int64 || f.Name == "Count" && v.Kind() == reflect.Int64 {
 		return v.Int() < 0
+	}
+	if f.Name == "Limit" {
+		return v.Uint() == DefaultHistory
 	}
 	return v.IsZero()
 }

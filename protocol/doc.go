@@ -36,5 +36,9 @@ const (
 	MaxTokenBytes  = 8192 // bytes of a token ([CON-3])
 	MaxClientBytes = 128  // bytes of the client's name ([CON-4])
 
+	MaxLast        = 1024 // messages that a subscription begins with, or that a page of history has ([SUB-9], [HIS-1])
+	MaxRate        = 1000 // messages a second that a subscription may ask to be held to ([SUB-11])
+	DefaultHistory = 100  // messages of a page of history that does not say ([HIS-1])
+
 	MaxInt = 1<<53 - 1 // highest integer in a packet ([ENC-3])
 )

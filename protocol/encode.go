@@ -99,6 +99,14 @@ func (e *encoder) flag(name string, v bool) {
 	}
 }
 
+// number writes an option that is absent when it is 0.
+func (e *encoder) number(name string, v uint64) {
+	if v > 0 {
+		e.key(name)
+		e.uint(v)
+	}
+}
+
 func (e *encoder) text(name, v string) {
 	if v != "" {
 		e.key(name)

@@ -23,6 +23,8 @@ var (
 	_ Packet = (*Gap)(nil)
 	_ Packet = (*Ping)(nil)
 	_ Packet = (*Pong)(nil)
+	_ Packet = (*History)(nil)
+	_ Packet = (*Histories)(nil)
 	_ Packet = (*ErrorPacket)(nil)
 	_ Packet = (*Disconnect)(nil)
 )
@@ -77,6 +79,10 @@ func newPacket(t Type) decodable {
 		return new(Ping)
 	case TypePong:
 		return new(Pong)
+	case TypeHistory:
+		return new(History)
+	case TypeHistories:
+		return new(Histories)
 	case TypeError:
 		return new(ErrorPacket)
 	case TypeDisconnect:

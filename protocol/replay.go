@@ -7,9 +7,10 @@ type ReplayKind uint8
 const (
 	ReplayLog      ReplayKind = 0 // the log: they move the subscription's position
 	ReplayRetained ReplayKind = 1 // the retained snapshot: they move nothing
+	ReplayHistory  ReplayKind = 2 // the answer to a History, whose id is in Subscription: they move nothing ([HIS-2])
 )
 
-// Replay says that the next Count messages are for one subscription only ([SUB-6]).
+// Replay says that the next Count messages are for one subscription, or one History, only ([SUB-6]).
 type Replay struct {
 	Subscription uint64
 	Count        uint64

@@ -28,6 +28,8 @@ type tracked struct {
 	filter   string
 	retained bool
 	resumes  bool
+	starting bool // it does not begin live
+	never    bool // live, because it is conflated
 	live     bool
 	awaits   bool // retained messages, up to RetainedEnd
 	own      *Position
@@ -36,7 +38,8 @@ type tracked struct {
 func (k *tracker) send(p Packet) {
 	switch p := p.(type) {
 	case *Subscribe:
-		sub := &tracked{filter: p.Filter, retained: !p.NoRetained}
+		sub := &tracked{filter: p.Filter, retained: p.WantsRetained(), never: p.Conflated()}
+		sub.starting = sub.retained || sub.never || p.Last > 0
 		if p.Position != nil {
 			own, _ := ParsePosition(p.Position)
 			sub.own, sub.resumes = &own, true
@@ -58,11 +61,11 @@ func (k *tracker) receive(p Packet) (delivered []uint64) {
 		}
 	case *Subscribed:
 		if sub := k.subs[p.ID]; sub != nil && !sub.resumes {
-			sub.own, sub.awaits, sub.live = &p.Position, sub.retained, !sub.retained
+			sub.own, sub.awaits, sub.live = &p.Position, sub.retained, !sub.starting
 		}
 	case *Resumed:
 		if sub := k.subs[p.Subscription]; sub != nil {
-			sub.own, sub.live = &p.Position, true
+			sub.own, sub.live = &p.Position, !sub.never
 		}
 	case *RetainedEnd:
 		if sub := k.subs[p.Subscription]; sub != nil {
@@ -99,9 +102,13 @@ func (k *tracker) message(m *Message) (delivered []uint64) {
 		return k.replayed(m, k.subs[k.replay.Subscription])
 	}
 	for id, sub := range k.subs {
-		had := sub.own != nil && sub.own.Epoch == k.session.Epoch && m.Seq > 0 && m.Seq <= sub.own.Seq
-		if sub.live && !had && Match(sub.filter, m.Topic) {
+		if sub.live && !k.had(sub.own, m) && Match(sub.filter, m.Topic) {
 			delivered = append(delivered, id)
+		}
+		if sub.live && m.Seq == 0 && k.behind(sub.own, m) {
+			own := *sub.own
+			own.Offset = m.Offset
+			sub.own = &own
 		}
 	}
 	if m.Seq > 0 {
@@ -114,9 +121,25 @@ func (k *tracker) message(m *Message) (delivered []uint64) {
 	return delivered
 }
 
+// had reports whether a live subscription has had m, by its own position ([MSG-2]).
+func (k *tracker) had(own *Position, m *Message) bool {
+	if own == nil || m.Seq == 0 && m.Offset == 0 {
+		return false
+	}
+	if m.Seq > 0 {
+		return own.Epoch == k.session.Epoch && m.Seq <= own.Seq
+	}
+	return own.Term == k.session.Term && m.Offset <= own.Offset
+}
+
+// behind reports whether an own position of the session's term has a lower offset than m.
+func (k *tracker) behind(own *Position, m *Message) bool {
+	return own != nil && own.Term == k.session.Term && own.Offset < m.Offset
+}
+
 // replayed moves the own position of sub over m ([POS-8]). sub is nil if it has ended.
 func (k *tracker) replayed(m *Message, sub *tracked) (delivered []uint64) {
-	if sub == nil {
+	if sub == nil || k.replay.Kind == ReplayHistory {
 		return nil
 	}
 	if k.replay.Kind != ReplayLog {

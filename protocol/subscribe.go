@@ -8,14 +8,24 @@ type Subscribe struct {
 	// lets it alias the packet.
 	Position   []byte
 	NoRetained bool // do not send the retained messages first
+
+	Last    uint64 // begin with so many of the newest messages, instead of the retained ones ([SUB-9]); 0: with none
+	Latest  bool   // when behind, only the newest message of each topic ([SUB-10])
+	MaxRate uint64 // at most so many messages a second ([SUB-11]); 0: all of them
 }
+
+// Conflated reports whether messages may be left out for newer ones of their topics; such a subscription never becomes live.
+func (p *Subscribe) Conflated() bool { return p.Latest || p.MaxRate > 0 }
+
+// WantsRetained reports whether retained messages are wanted, first and after gaps ([SUB-1], [SUB-9]).
+func (p *Subscribe) WantsRetained() bool { return !p.NoRetained && p.Last == 0 }
 
 // Type is TypeSubscribe.
 func (*Subscribe) Type() Type { return TypeSubscribe }
 
 // Append implements Packet.
 func (p *Subscribe) Append(b []byte) []byte {
-	opts := count(p.Position != nil, p.NoRetained)
+	opts := count(p.Position != nil, p.NoRetained, p.Last > 0, p.Latest, p.MaxRate > 0)
 	e := begin(b, TypeSubscribe, 2, opts)
 	e.uint(p.ID)
 	e.str(p.Filter)
@@ -28,6 +38,9 @@ func (p *Subscribe) Append(b []byte) []byte {
 		e.key("retained")
 		_ = e.m.EncodeBool(false)
 	}
+	e.number("last", p.Last)
+	e.flag("latest", p.Latest)
+	e.number("max_rate", p.MaxRate)
 	return e.end()
 }
 
@@ -43,9 +56,18 @@ func (p *Subscribe) Decode(r Raw) error {
 			p.Position = d.bin("position")
 		case "retained":
 			p.NoRetained = !d.bool("retained")
+		case "last":
+			p.Last = d.upTo("last", MaxLast)
+		case "latest":
+			p.Latest = d.bool("latest")
+		case "max_rate":
+			p.MaxRate = d.upTo("max_rate", MaxRate)
 		default:
 			d.skip()
 		}
+	}
+	if p.Last > 0 && p.Position != nil {
+		d.fail(CodeBadArgs, "last", "last and position", "one of them")
 	}
 	return d.finish()
 }

@@ -25,8 +25,8 @@ const (
 	TypePong         Type = 16
 	TypeRefresh      Type = 17 // reserved
 	TypeRefreshed    Type = 18 // reserved
-	TypeHistory      Type = 19 // reserved
-	TypeHistories    Type = 20 // reserved
+	TypeHistory      Type = 19
+	TypeHistories    Type = 20
 	TypePresence     Type = 21 // reserved
 	TypePresences    Type = 22 // reserved
 	TypeError        Type = 23
@@ -65,8 +65,8 @@ var types = [...]struct {
 	TypePong:         {"Pong", fromClient | fromServer},
 	TypeRefresh:      {"Refresh", 0},
 	TypeRefreshed:    {"Refreshed", 0},
-	TypeHistory:      {"History", 0},
-	TypeHistories:    {"Histories", 0},
+	TypeHistory:      {"History", fromClient},
+	TypeHistories:    {"Histories", fromServer},
 	TypePresence:     {"Presence", 0},
 	TypePresences:    {"Presences", 0},
 	TypeError:        {"Error", fromServer},

@@ -10,7 +10,7 @@ import (
 //
 //	connected · subscribed 1 @7 · message 8 orders.42 "x" · replay 1 log 2 · replay 1 retained 1 · end 1 · end 1 reset
 //	resumed 1 @9 · gap 1 trimmed 3..7 =4 · gap 0 epoch 3..7 · published 2 @9 · published 2 @9 committed 4 receivers 1
-//	unsubscribed 3 · error 4 forbidden · ping @9 · pong · disconnect stalled
+//	replay 5 history 2 · histories 5 @0/9 more trimmed · unsubscribed 3 · error 4 forbidden · ping @9 · pong · disconnect stalled
 //
 // A payload is cut at 24 bytes. A position is its seq, and, if it has an offset, `seq/offset`; so is the place of a message.
 func Describe(packets ...protocol.Packet) []string {
@@ -24,6 +24,10 @@ func Describe(packets ...protocol.Packet) []string {
 // maxShown is how much of a payload is written.
 const maxShown = 24
 
+var replayKinds = map[protocol.ReplayKind]string{
+	protocol.ReplayLog: "log", protocol.ReplayRetained: "retained", protocol.ReplayHistory: "history",
+}
+
 func describe(packet protocol.Packet) string {
 	switch p := packet.(type) {
 	case *protocol.Connected:
@@ -35,7 +39,7 @@ func describe(packet protocol.Packet) string {
 	case *protocol.Message:
 		return fmt.Sprintf("message %s %s %q", place(p.Seq, p.Offset), p.Topic, p.Payload[:min(len(p.Payload), maxShown)])
 	case *protocol.Replay:
-		return fmt.Sprintf("replay %d %s %d", p.Subscription, map[protocol.ReplayKind]string{0: "log", 1: "retained"}[p.Kind], p.Count)
+		return fmt.Sprintf("replay %d %s %d", p.Subscription, replayKinds[p.Kind], p.Count)
 	case *protocol.RetainedEnd:
 		return fmt.Sprintf("end %d", p.Subscription) + when(p.Reset, " reset")
 	case *protocol.Resumed:
@@ -52,6 +56,8 @@ func describe(packet protocol.Packet) string {
 			return "ping"
 		}
 		return "ping @" + place(p.Position.Seq, p.Position.Offset)
+	case *protocol.Histories:
+		return fmt.Sprintf("histories %d @%s", p.ID, place(p.Position.Seq, p.Position.Offset)) + when(p.More, " more") + when(p.Gap != "", " "+string(p.Gap))
 	case *protocol.Pong:
 		return "pong"
 	case *protocol.Disconnect:

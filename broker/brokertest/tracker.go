@@ -27,6 +27,7 @@ type Tracked struct {
 	Filter  string
 	Live    bool
 	own     *protocol.Position // nil: the session's
+	never   bool               // live, because it is conflated
 	wants   bool               // retained messages
 	waits   bool               // for RetainedEnd: nothing to resume from until then
 	started bool               // Subscribed has come
@@ -46,12 +47,13 @@ func (t *Tracker) Subscribe(p *protocol.Subscribe) *Tracked {
 	if t.Subs == nil {
 		t.Subs = map[uint64]*Tracked{}
 	}
-	s := &Tracked{ID: p.ID, Filter: p.Filter, wants: !p.NoRetained, waits: !p.NoRetained && p.Position == nil}
+	wants := p.WantsRetained()
+	s := &Tracked{ID: p.ID, Filter: p.Filter, never: p.Conflated(), wants: wants, waits: wants && p.Position == nil}
 	if p.Position != nil {
 		pos, _ := protocol.ParsePosition(p.Position)
 		s.own = &pos
 	}
-	s.Live = p.Position == nil && p.NoRetained // once it is answered
+	s.Live = p.Position == nil && !wants && p.Last == 0 && !s.never // once it is answered
 	t.Subs[p.ID] = s
 	return s
 }
@@ -91,7 +93,7 @@ func (t *Tracker) Handle(packet protocol.Packet) error {
 	case *protocol.RetainedEnd:
 		return t.with(p.Subscription, func(s *Tracked) { s.waits = false; t.on(s, Event{End: p}) })
 	case *protocol.Resumed:
-		return t.with(p.Subscription, func(s *Tracked) { s.move(p.Position); s.Live = true; t.on(s, Event{Resumed: p}); t.share() })
+		return t.with(p.Subscription, func(s *Tracked) { s.move(p.Position); s.Live = !s.never; t.on(s, Event{Resumed: p}); t.share() })
 	case *protocol.Gap:
 		return t.gap(p)
 	}
@@ -171,13 +173,13 @@ func (t *Tracker) message(m *protocol.Message) error {
 		return t.replayed(m)
 	}
 	for _, s := range t.Subs {
-		if !s.Live || !s.started || !protocol.Match(s.Filter, m.Topic) {
+		if !s.Live || !s.started {
 			continue
 		}
-		if own := s.own; own != nil && own.Epoch == t.Session.Epoch && m.Seq > 0 && m.Seq <= own.Seq {
-			continue // it has had it
+		if protocol.Match(s.Filter, m.Topic) && !t.had(s.own, m) {
+			t.on(s, Event{Message: m})
 		}
-		t.on(s, Event{Message: m})
+		s.moveInStore(t.Session.Term, m)
 	}
 	if m.Seq > 0 {
 		if m.Seq <= t.Session.Seq {
@@ -192,9 +194,29 @@ func (t *Tracker) message(m *protocol.Message) error {
 	return nil
 }
 
+// had reports whether a live subscription has had m, by its own position: by seq or, for a message of the store, by offset (MSG-2).
+func (t *Tracker) had(own *protocol.Position, m *protocol.Message) bool {
+	switch {
+	case own == nil:
+		return false
+	case m.Seq > 0:
+		return own.Epoch == t.Session.Epoch && m.Seq <= own.Seq
+	}
+	return m.Offset > 0 && own.Term == t.Session.Term && m.Offset <= own.Offset
+}
+
+// moveInStore moves the own position of a live subscription over a message of the store, which has no seq (POS-7).
+func (s *Tracked) moveInStore(term protocol.RunID, m *protocol.Message) {
+	if own := s.own; own != nil && m.Seq == 0 && own.Term == term && own.Offset < m.Offset {
+		moved := *own
+		moved.Offset = m.Offset
+		s.own = &moved
+	}
+}
+
 func (t *Tracker) replayed(m *protocol.Message) error {
 	s := t.Subs[t.replay.sub]
-	if s == nil {
+	if s == nil || t.replay.kind == protocol.ReplayHistory {
 		return nil
 	}
 	if !protocol.Match(s.Filter, m.Topic) {

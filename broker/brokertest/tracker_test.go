@@ -93,7 +93,10 @@ func (w *walk) step(s step) {
 func (w *walk) send(name string, f fields) {
 	switch name {
 	case "Subscribe":
-		p := &protocol.Subscribe{ID: f.uint("id"), Filter: f["filter"].(string), NoRetained: f["retained"] == false}
+		p := &protocol.Subscribe{
+			ID: f.uint("id"), Filter: f["filter"].(string), NoRetained: f["retained"] == false,
+			Last: f.uint("last"), Latest: f["latest"] == true, MaxRate: f.uint("max_rate"),
+		}
 		if token, ok := f["position"].(string); ok {
 			p.Position, _ = hex.DecodeString(token)
 		}
@@ -160,6 +163,8 @@ func (f fields) packet(t *testing.T, name string) protocol.Packet {
 		return &protocol.RetainedEnd{Subscription: f.uint("subscription"), Reset: f["reset"] == true}
 	case "Resumed":
 		return &protocol.Resumed{Subscription: f.uint("subscription"), Position: f.position("position")}
+	case "Histories":
+		return &protocol.Histories{ID: f.uint("id"), Position: f.position("position")}
 	case "Gap":
 		return &protocol.Gap{
 			Subscription: f.uint("subscription"), Reason: protocol.GapReason(f["reason"].(string)), From: f.optional("from"), To: f.position("to"),
