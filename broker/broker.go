@@ -21,6 +21,7 @@ type Broker struct {
 	ring      *ring
 	retained  *retained
 	committer *committer // nil without a store
+	archive   *archive   // nil without a store
 	shards    []*shard
 	registry  *registry
 	stats     counters
@@ -38,6 +39,7 @@ type Broker struct {
 	drainers sync.WaitGroup
 	started  sync.Once
 	closed   sync.Once
+	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 }
 
@@ -59,6 +61,7 @@ func New(opt Options) (*Broker, error) {
 		}
 	}
 	b := &Broker{opt: opt, epoch: protocol.NewRunID(), stop: make(chan struct{})}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.retained = newRetained(opt.Limits.Retained, opt.Limits.RetainedBytes)
 	b.ring = newRing(opt.RingBytes, b.retained)
 	b.registry = newRegistry(b)
@@ -67,13 +70,10 @@ func New(opt Options) (*Broker, error) {
 		b.shards = append(b.shards, newShard(b))
 	}
 	b.ring.slowest = b.slowestShard
-	b.ring.nudge = func() {
-		for _, sh := range b.shards {
-			sh.nudge()
-		}
-	}
+	b.ring.nudge = b.nudgeAll
 	if opt.Store != nil {
 		b.committer = newCommitter(b, opt.Store)
+		b.archive = newArchive(b, opt.Store)
 	}
 	return b, nil
 }
@@ -81,14 +81,12 @@ func New(opt Options) (*Broker, error) {
 // Start begins the broker's work and returns at once; Ready tells when retained values are loaded.
 func (b *Broker) Start() {
 	b.started.Do(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		b.cancel = cancel
 		for _, sh := range b.shards {
 			b.loops.Go(func() { sh.run(b.stop) })
 		}
 		if b.committer != nil {
-			b.loops.Go(func() { b.committer.run(ctx) })
-			b.loops.Go(func() { b.committer.sendLoop(ctx) })
+			b.loops.Go(func() { b.committer.run(b.ctx) })
+			b.loops.Go(func() { b.committer.sendLoop(b.ctx) })
 		}
 	})
 }
@@ -144,9 +142,7 @@ func (b *Broker) Close() {
 		if b.committer != nil {
 			b.committer.abandon()
 		}
-		if b.cancel != nil {
-			b.cancel()
-		}
+		b.cancel()
 		b.ring.close() // who waits for a shard to make room must not wait for ever
 		close(b.stop)
 	})
@@ -222,17 +218,28 @@ func (b *Broker) beginEpoch(mark uint64) {
 	b.registry.each(func(s *Session) {
 		s.Disconnect(protocol.Errorf(protocol.CodeUnavailable, "the store has lost records that the log goes on from").WithRetryAfter(b.spread()))
 	})
-	b.setWatermark(mark)
+	b.followStore(mark)
 	b.runMu.Lock()
 	b.epoch = protocol.NewRunID()
 	b.runMu.Unlock()
 }
 
-// setWatermark says how far the store is where the log begins to follow it.
-func (b *Broker) setWatermark(mark uint64) {
-	b.ring.setWatermark(mark)
+// followStore says that the log goes on from an offset of the store.
+func (b *Broker) followStore(offset uint64) {
+	b.ring.follow(offset)
+	b.markShards(offset)
+}
+
+// markShards tells the shards how far the store is where the log is now.
+func (b *Broker) markShards(offset uint64) {
 	for _, sh := range b.shards {
-		sh.post(func() { sh.mark = mark })
+		sh.post(func() { sh.mark = offset })
+	}
+}
+
+func (b *Broker) nudgeAll() {
+	for _, sh := range b.shards {
+		sh.nudge()
 	}
 }
 
@@ -253,10 +260,16 @@ func (b *Broker) positionAt(seq, mark uint64) protocol.Position {
 	return protocol.Position{Epoch: b.epoch, Seq: seq, Term: b.term, Offset: mark}
 }
 
+// setTerm notes the store's term. Who is told the position of a message of another term later would go on from a place that there
+// is not; so every session is told its position before the first of them.
 func (b *Broker) setTerm(term protocol.RunID) {
 	b.runMu.Lock()
-	defer b.runMu.Unlock()
+	changed := b.term != term
 	b.term = term
+	b.runMu.Unlock()
+	if changed {
+		b.registry.each((*Session).Locate)
+	}
 }
 
 // slowestShard is how many of the bytes ever appended every shard has passed.

@@ -51,7 +51,11 @@ type committer struct {
 
 	work chan struct{} // sendLoop has something to look at
 
-	following bool // the log goes on from offset; the feed's goroutine alone uses it
+	// The feed's goroutine alone uses these.
+	following bool   // the log goes on from offset
+	mapped    bool   // the retained values are loaded
+	keeps     bool   // the store keeps histories
+	terms     []Term // the store's
 
 	loaded atomic.Bool
 	up     atomic.Bool

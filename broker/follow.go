@@ -55,7 +55,9 @@ func (s *Session) Follow(r FollowRequest) error {
 	}
 	var from start
 	if r.After != nil {
-		from = s.b.resumeAt(*r.After, !slices.ContainsFunc(r.Filters, func(f string) bool { return !r.fresh(f) && !id.CanReadHistory(f) }))
+		resumed := slices.DeleteFunc(slices.Clone(r.Filters), r.fresh)
+		history := !slices.ContainsFunc(resumed, func(f string) bool { return !id.CanReadHistory(f) })
+		from = s.b.resumeAt(*r.After, resumed, history)
 	}
 	subs := make([]*subscription, len(r.Filters))
 	for i, filter := range r.Filters {
@@ -109,8 +111,10 @@ func (b *Broker) checkFollow(id *Identity, r *FollowRequest) *protocol.Error {
 			return protocol.Errorf(protocol.CodeBadArgs, "found %q to begin now, which is not among the filters", filter)
 		}
 	}
-	if !r.NoRetained {
-		return b.retainedReady()
+	for _, filter := range r.Filters {
+		if err := b.filterReady(filter, r.NoRetained); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -123,8 +127,8 @@ func (sh *shard) follow(s *Session, r *FollowRequest, subs []*subscription, from
 	if s.closed {
 		return
 	}
-	l := &lag{next: sh.next, mark: sh.mark, joined: sh.next, opening: true}
-	if from.resume && !from.head && from.next < sh.next {
+	l := &lag{next: sh.next, mark: sh.mark, joined: sh.next, opening: true, past: from.past}
+	if from.resume && from.past == nil && !from.head && from.next < sh.next {
 		l.next = from.next
 		var held bool
 		if l.mark, held = sh.b.ring.watermarkBefore(from.next); !held { // since resumeAt: a gap follows
@@ -144,6 +148,9 @@ func (sh *shard) follow(s *Session, r *FollowRequest, subs []*subscription, from
 		if !r.fresh(sub.filter) {
 			sub.since, sub.mark = l.next, l.mark
 			begins = at
+			if l.past != nil {
+				sub.since, sub.mark = 0, 0
+			}
 		}
 		if !r.NoRetained && (r.fresh(sub.filter) || from.gap != "") {
 			l.snapshots = append(l.snapshots, replayedSnapshot{sub.id, newSnapshot(sub.filter, begins.Seq, !r.fresh(sub.filter)), begins})
@@ -234,5 +241,9 @@ func (s *Session) paidLocked(batch []*Packet) []*Packet {
 
 // Locate has the session told its position, behind everything already due.
 func (s *Session) Locate() {
-	s.shard.post(func() { s.shard.ping(s) })
+	s.shard.post(func() {
+		if s.heart.welcomed {
+			s.shard.ping(s)
+		}
+	})
 }

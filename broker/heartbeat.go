@@ -224,5 +224,11 @@ func (s *Session) duePing(batch []*Packet) []*Packet {
 		return append(batch, encode(&protocol.Ping{}))
 	}
 	at := s.b.positionAt(s.lag.next-1, s.lag.mark)
+	if p := s.lag.past; p != nil {
+		if s.owesLocked(s.lag) {
+			return append(batch, encode(&protocol.Ping{}))
+		}
+		at = s.b.pastAt(p, p.after)
+	}
 	return append(batch, encode(&protocol.Ping{Position: &at}))
 }

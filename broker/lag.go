@@ -18,13 +18,17 @@ type lag struct {
 
 	// counts are the entries that matched while the session lagged, by chunk: the shard counts them as it passes, the drainer
 	// takes them off as it reads. When the ring drops chunks unread they say exactly how much was missed.
-	counts  []chunkCount
-	read    int64  // of counts[0], already read
-	blurred uint64 // a subscription ended when the shard was here: counts that begin up to here may be too high
-	merged  uint64 // counts[0] stands for several chunks, of which this is the last; 0: for one
+	counts     []chunkCount
+	read       int64 // of counts[0], already read
+	readStored int64
+	blurred    uint64 // a subscription ended when the shard was here: counts that begin up to here may be too high
+	merged     uint64 // counts[0] stands for several chunks, of which this is the last; 0: for one
 
 	snapshots []replayedSnapshot // to send, again after a gap (K3)
 	matcher   *matcher
+
+	past   *past // the log has moved on: the store is read, and next is where the cursor was
+	missed tally // while it is: what was left behind in the log
 
 	// Of a session that follows, see follow.go; zero for others.
 	joined  uint64 // the shard's next entry when it began: what is before was not counted
@@ -35,8 +39,16 @@ type lag struct {
 const maxCounts = 8192
 
 type chunkCount struct {
-	first uint64 // the chunk's first seq
-	n     int64
+	first  uint64 // the chunk's first seq
+	n      int64
+	stored int64 // of these, what the store has too
+}
+
+// tally is how many matching entries a lagging session was not sent.
+type tally struct {
+	n       int64
+	stored  int64 // of these, what the store has too
+	unknown bool  // there may be more
 }
 
 // replayedSnapshot is a snapshot of a live subscription and the position from which the log goes on for it.
@@ -77,8 +89,13 @@ func (s *Session) countLag(e *entry) {
 }
 
 func (l *lag) count(e *entry) {
+	stored := int64(0)
+	if e.stored {
+		stored = 1
+	}
 	if n := len(l.counts); n > 0 && l.counts[n-1].first == e.chunk {
 		l.counts[n-1].n++
+		l.counts[n-1].stored += stored
 		return
 	}
 	if len(l.counts) == maxCounts { // a very large ring: give up the exact count rather than the bound
@@ -86,10 +103,11 @@ func (l *lag) count(e *entry) {
 		l.merged = half[len(half)-1].first
 		for _, c := range half[1:] {
 			half[0].n += c.n
+			half[0].stored += c.stored
 		}
 		l.counts = append(l.counts[:1], l.counts[maxCounts/2:]...)
 	}
-	l.counts = append(l.counts, chunkCount{e.chunk, 1})
+	l.counts = append(l.counts, chunkCount{e.chunk, 1, stored})
 }
 
 // advance moves the cursor behind what was read.
@@ -97,36 +115,51 @@ func (l *lag) advance(st *stretch) {
 	l.next, l.mark = st.next, st.mark
 	if l.dropBefore(st.chunk); len(l.counts) > 0 && l.counts[0].first == st.chunk {
 		l.read += st.inChunk
+		l.readStored += st.stored
 	}
 }
 
 // dropBefore forgets the counts of the chunks before first and returns how many entries of them were not read.
-func (l *lag) dropBefore(first uint64) (unread int64) {
+func (l *lag) dropBefore(first uint64) (unread tally) {
 	if l.merged >= first {
-		return 0
+		return tally{}
 	}
 	i := 0
 	for ; i < len(l.counts) && l.counts[i].first < first; i++ {
-		unread += l.counts[i].n
+		unread.n += l.counts[i].n
+		unread.stored += l.counts[i].stored
 	}
 	if i > 0 {
-		unread -= l.read
-		l.read, l.merged = 0, 0
+		unread.n -= l.read
+		unread.stored -= l.readStored
+		l.read, l.readStored, l.merged = 0, 0, 0
 		l.counts = append(l.counts[:0], l.counts[i:]...)
 	}
 	return unread
 }
 
-// lost forgets the counts of the chunks before oldest, which are gone, and returns how many entries of them were not read:
-// -1 when there are some and their number is not known exactly.
-func (l *lag) lost(oldest uint64) int64 {
+// lost forgets the counts of the chunks before oldest, which are gone, and returns how many entries of them were not read.
+func (l *lag) lost(oldest uint64) tally {
 	exact := l.merged == 0 && (len(l.counts) == 0 || l.counts[0].first > l.blurred)
 	partly := l.merged >= oldest || l.opening // what came before was not counted, and what begins has not begun
 	missed := l.dropBefore(oldest)
-	if partly || missed > 0 && !exact {
+	missed.unknown = partly || missed.n > 0 && !exact
+	return missed
+}
+
+// add joins two tallies.
+func (t *tally) add(more tally) {
+	t.n += more.n
+	t.stored += more.stored
+	t.unknown = t.unknown || more.unknown
+}
+
+// count is what a Gap says of it: -1 when it is not known exactly.
+func (t tally) count() int64 {
+	if t.unknown {
 		return -1
 	}
-	return missed
+	return t.n
 }
 
 // matcherLocked is a matcher for the session's live subscriptions.
@@ -155,6 +188,10 @@ func (s *Session) readLag(batch []*Packet) []*Packet {
 	if l == nil || l.waiting || len(s.queue) > 0 {
 		s.mu.Unlock()
 		return batch
+	}
+	if l.past != nil {
+		defer s.mu.Unlock()
+		return s.readLagPast(l, batch)
 	}
 	if l.owes() {
 		next := l.snapshots[0]
@@ -190,7 +227,8 @@ func (s *Session) readLag(batch []*Packet) []*Packet {
 	return st.packets
 }
 
-// skipLost moves the cursor to the oldest entry that is held and tells the client what it missed (log.md R4).
+// skipLost goes on where the log is still held, and tells the client what it missed. What the store has of it comes from there first
+// (log.md R4).
 func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
 	oldest, before := s.b.ring.oldest()
 	s.mu.Lock()
@@ -199,18 +237,34 @@ func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
 		return batch
 	}
 	missed := l.lost(oldest)
-	from, to := s.b.positionAt(l.next-1, l.mark), s.b.positionAt(oldest-1, before)
+	from := s.b.positionAt(l.next-1, l.mark)
+	if filters := s.liveFiltersLocked(); (missed.stored > 0 || missed.unknown) && s.b.archive.serves(filters...) {
+		l.past, l.missed = s.b.pastOf(filters, from, l.mark), missed
+		l.past.plain = slices.ContainsFunc(filters, s.b.opt.mayBePlain)
+		return s.readLagPast(l, batch)
+	}
 	l.next, l.mark = oldest, before
-	if missed == 0 {
+	if missed == (tally{}) {
 		return batch
 	}
+	return s.missedLocked(l, batch, protocol.GapTrimmed, from, s.b.positionAt(oldest-1, before), missed.count())
+}
+
+// missedLocked appends the gap of a lagging session, and has what is retained sent again behind it.
+func (s *Session) missedLocked(l *lag, batch []*Packet, why protocol.GapReason, from, to protocol.Position, count int64) []*Packet {
+	s.resnapLocked(l, to)
+	return append(batch, s.b.gap(0, why, from, to, count))
+}
+
+// resnapLocked has the snapshots of all live subscriptions sent again, as they are at the cursor.
+func (s *Session) resnapLocked(l *lag, to protocol.Position) {
 	begins := l.takeBeginning()
 	for _, sub := range s.subs {
 		if !sub.live || sub.noRetained {
 			continue
 		}
 		at := to
-		if sub.since > oldest { // it has joined the log further on, and is not moved back
+		if sub.since > to.Seq+1 { // it has joined the log further on, and is not moved back
 			at = s.b.positionAt(sub.since-1, sub.mark)
 		}
 		reset := !slices.Contains(begins, sub.id)
@@ -219,7 +273,6 @@ func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
 	if l.joined > 0 {
 		inOrder(l.snapshots)
 	}
-	return append(batch, s.b.gap(0, protocol.GapTrimmed, from, to, missed))
 }
 
 // resendSnapshot gathers the next page of a snapshot that follows a gap.
@@ -248,7 +301,7 @@ func (sh *shard) takeBack(s *Session) {
 	}
 	l.waiting = false
 	st := stretch{next: l.next, mark: l.mark, joined: l.joined}
-	near := l.next+handBack >= sh.next && len(l.snapshots) == 0
+	near := l.past == nil && l.next+handBack >= sh.next && len(l.snapshots) == 0
 	if !near || !sh.b.ring.read(&st, s.matcherLocked(), sh.next-1, drainBytes*2) || st.next != sh.next || !s.fitsLocked(&st) {
 		s.drainLocked(0)
 		return

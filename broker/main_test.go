@@ -3,6 +3,7 @@ package broker_test
 import (
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,6 +64,11 @@ func wantArrived(t *testing.T, c *brokertest.Client, want ...string) {
 	if diff := cmp.Diff(want, arrived(c), cmp.Transformer("lines", func(l []string) []string { return append([]string{}, l...) })); diff != "" {
 		t.Fatalf("arrived (-wanted +found):\n%s", diff)
 	}
+}
+
+// unpinged are what has arrived but for the positions that a session is told when the store opens again.
+func unpinged(c *brokertest.Client) []string {
+	return slices.DeleteFunc(arrived(c), func(line string) bool { return strings.HasPrefix(line, "ping @") })
 }
 
 // publish publishes for everybody and fails the test if that fails.

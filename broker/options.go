@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/carillon-mq/carillon/protocol"
@@ -184,4 +185,51 @@ func (o *Options) classOf(topic string) Class {
 		}
 	}
 	return ClassMemory
+}
+
+// mayBeStored reports whether filter matches any topic of class stored.
+func (o *Options) mayBeStored(filter string) bool {
+	return slices.ContainsFunc(o.Topics, func(r TopicRule) bool {
+		return r.Class == ClassStored && protocol.Overlaps(r.Match, filter)
+	})
+}
+
+// mayBePlain reports whether filter may match a topic of another class.
+func (o *Options) mayBePlain(filter string) bool {
+	for _, r := range o.Topics {
+		switch {
+		case r.Class != ClassStored && protocol.Overlaps(r.Match, filter):
+			return true
+		case r.Class == ClassStored && protocol.Covers(r.Match, filter):
+			return false
+		}
+	}
+	return true
+}
+
+// storedFilters match every topic of class stored, and perhaps others.
+func (o *Options) storedFilters() (filters []string) {
+	for _, r := range o.Topics {
+		if r.Class == ClassStored && !slices.Contains(filters, r.Match) {
+			filters = append(filters, r.Match)
+		}
+	}
+	if len(filters) > MaxHistoryFilters {
+		return []string{">", "$user.>", "$presence.>", "$inbox.>"}
+	}
+	return filters
+}
+
+// retention is what the store is told to keep.
+func (o *Options) retention() []RetentionRule {
+	rules := make([]RetentionRule, len(o.Topics))
+	for i, r := range o.Topics {
+		rules[i] = RetentionRule{Match: r.Match}
+		if r.Class == ClassStored {
+			h := r.History
+			setDefault(&h, DefaultHistory)
+			rules[i].Count, rules[i].Age, rules[i].Bytes = h.Count, h.Age, h.Bytes
+		}
+	}
+	return rules
 }

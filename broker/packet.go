@@ -31,7 +31,9 @@ type message struct {
 	topic   string
 	class   Class
 	retain  bool
-	clear   bool // retain with an empty payload
+	clear   bool  // retain with an empty payload
+	loaded  bool  // was committed before the log began; the retained values know it
+	age     int64 // milliseconds since it was accepted, if loaded
 	time    int64
 	seq     uint64 // in the log, once appended
 	offset  uint64 // the store's, 0 when not committed

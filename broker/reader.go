@@ -62,6 +62,7 @@ type stretch struct {
 
 	chunk   uint64 // first seq of the last chunk read
 	inChunk int64  // entries that matched in it
+	stored  int64  // of these, what the store has too
 }
 
 // read gathers what m wants from st.next up to the entry last, at most about maxBytes of it. It reports false, and gathers
@@ -94,7 +95,7 @@ func (r *ring) skip(at *place, st *stretch, m *matcher, last uint64) bool {
 	if following == nil || following.first > last || m.wantsAny(at.c.topics) {
 		return false
 	}
-	st.chunk, st.inChunk = at.c.first, 0
+	st.chunk, st.inChunk, st.stored = at.c.first, 0, 0
 	st.next, st.mark = following.first, following.before
 	*at = place{following, 0}
 	return true
@@ -102,7 +103,7 @@ func (r *ring) skip(at *place, st *stretch, m *matcher, last uint64) bool {
 
 func (st *stretch) take(e *entry, m *matcher) {
 	if e.chunk != st.chunk {
-		st.chunk, st.inChunk = e.chunk, 0
+		st.chunk, st.inChunk, st.stored = e.chunk, 0, 0
 	}
 	st.next, st.mark = e.seq+1, e.watermark
 	if e.seq < m.since(e.topic) {
@@ -110,6 +111,9 @@ func (st *stretch) take(e *entry, m *matcher) {
 	}
 	if e.seq >= st.joined {
 		st.inChunk++
+		if e.stored {
+			st.stored++
+		}
 	}
 	p := e.body.Load()
 	if p == nil || e.fleeting && e.seq < st.joined {

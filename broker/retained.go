@@ -45,23 +45,50 @@ func newRetained(limit int, limitBytes int64) *retained {
 	}
 }
 
-// put applies a retained publish that took its place in the log.
+// put applies a retained publish that took its place in the log. A value that was loaded is not set back by what the feed brings of
+// the time before.
 func (r *retained) put(m *message, seq uint64, p *Packet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v := retainedValue{topic: m.topic, seq: seq, offset: m.offset, packet: p}
 	if m.clear {
 		r.deleteLocked(v)
-	} else {
-		r.setLocked(v)
+		return
 	}
+	old, replaced := r.tree.Set(v)
+	switch {
+	case replaced && old.offset > v.offset:
+		r.tree.Set(old)
+		return
+	case replaced:
+		r.bytes -= old.cost()
+	}
+	r.bytes += v.cost()
 }
 
 // load takes a value as the store has it. The feed begins behind it.
 func (r *retained) load(v retainedValue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.setLocked(v)
+	if old, replaced := r.tree.Set(v); replaced {
+		r.bytes -= old.cost()
+	}
+	r.bytes += v.cost()
+}
+
+// link gives a value that was loaded its place in the log, where the same record has been loaded, too: a snapshot as of a place before
+// it has to leave it to the log (log.md K2).
+func (r *retained) link(topic string, offset, seq uint64, p *Packet) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, held := r.tree.Get(retainedValue{topic: topic})
+	if !held || v.offset != offset {
+		return
+	}
+	r.bytes -= v.cost()
+	v.seq, v.packet = seq, p
+	r.bytes += v.cost()
+	r.tree.Set(v)
 }
 
 // keepOnly forgets every value of a topic that named does not have: the store has none.
@@ -80,15 +107,13 @@ func (r *retained) keepOnly(named map[string]struct{}) {
 	}
 }
 
-func (r *retained) setLocked(v retainedValue) {
-	if old, replaced := r.tree.Set(v); replaced {
-		r.bytes -= old.cost()
-	}
-	r.bytes += v.cost()
-}
-
 func (r *retained) deleteLocked(v retainedValue) {
-	if old, held := r.tree.Delete(v); held {
+	old, held := r.tree.Delete(v)
+	if held && old.offset > v.offset {
+		r.tree.Set(old)
+		return
+	}
+	if held {
 		r.bytes -= old.cost()
 	}
 }

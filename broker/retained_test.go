@@ -287,7 +287,7 @@ func TestNothingRetainedIsServedBeforeItIsLoaded(t *testing.T) {
 		store.ComeBack()
 		time.Sleep(2 * time.Second)
 		c.Send(&protocol.Subscribe{ID: 5, Filter: "a"})
-		wantArrived(t, c, "subscribed 5 @1/1", "replay 5 retained 1", `message 0/1 a "kept"`, "end 5", "resumed 5 @1/1")
+		wantLines(t, unpinged(c), "subscribed 5 @1/1", "replay 5 retained 1", `message 0/1 a "kept"`, "end 5", "resumed 5 @1/1")
 		if err := b.Ready(); err != nil {
 			t.Errorf("found %v, wanted ready", err)
 		}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type entry struct {
 	at        int64  // milliseconds since the ring began; no clock that is set moves it
 	topic     string
 	fleeting  bool     // of class live, and not retained
+	stored    bool     // the store keeps it in its topic's history
 	cost      int64    // charged until the chunk is dropped
 	bodyCost  int64    // charged until the body is released
 	receivers *receipt // nil unless the publisher asked how many received it
@@ -72,11 +74,21 @@ type ring struct {
 	formed    int64  // of that, for forms
 	appended  uint64 // ever appended, in bytes
 	watermark uint64
+	base      feedStart
+	lastAt    int64      // of the newest entry
 	live      []liveBody // bodies of fleeting entries that are still held, oldest first
 	topicSet  map[string]struct{}
 	closed    bool
 
 	head atomic.Uint64 // seq of the newest entry, 0 before the first
+}
+
+// feedStart is where the log began to follow the store.
+type feedStart struct {
+	offset uint64 // what the store keeps of stored topics above it is in the log, from entry first on
+	first  uint64
+	live   uint64 // the first entry behind what was loaded
+	head   uint64 // the store's when that was loaded
 }
 
 // liveBody remembers when the body of a fleeting entry may be released.
@@ -89,7 +101,7 @@ type liveBody struct {
 func newRing(limit int64, kept *retained) *ring {
 	r := &ring{
 		limit: limit, chunkLimit: max(limit/16, 4<<10), retained: kept, topicSet: make(map[string]struct{}, chunkEntries),
-		began: time.Now(), nudge: func() {},
+		began: time.Now(), lastAt: math.MinInt64, nudge: func() {},
 	}
 	r.slots = int(min(max(r.chunkLimit/256, 8), chunkEntries)) // so that the slots of a small ring take a small part of it
 	r.slowest = func() uint64 { return r.appended }
@@ -126,8 +138,10 @@ func (r *ring) appendLocked(m *message) *entry {
 	e := &c.entries[n]
 	e.seq, e.chunk = r.head.Load()+1, c.first
 	e.watermark = r.watermark
-	e.at, e.topic, e.receivers = time.Since(r.began).Milliseconds(), m.topic, m.receipt
+	r.lastAt = max(r.lastAt, time.Since(r.began).Milliseconds()-m.age)
+	e.at, e.topic, e.receivers = r.lastAt, m.topic, m.receipt
 	e.fleeting = m.class == ClassLive && !m.retain
+	e.stored = m.class == ClassStored && m.offset > 0
 	e.cost, e.bodyCost = entryOverhead+int64(len(m.topic)), int64(cap(m.buf))
 	m.seq = e.seq // before anybody can pass the entry and acknowledge it
 	seq := e.seq
@@ -150,7 +164,10 @@ func (r *ring) appendLocked(m *message) *entry {
 		r.live = append(r.live, liveBody{e, c, r.appended})
 	}
 	r.trimLocked()
-	if m.retain {
+	switch {
+	case m.retain && m.loaded:
+		r.retained.link(m.topic, m.offset, e.seq, e.body.Load())
+	case m.retain:
 		r.retained.put(m, e.seq, e.body.Load()) // before anybody can pass the entry (K1)
 	}
 	c.n.Store(n + 1)
@@ -193,7 +210,12 @@ func (r *ring) trimLocked() {
 		r.live[0] = liveBody{} // else it would keep its chunk
 		r.live = r.live[1:]
 	}
-	for r.bytes > r.limit && len(r.chunks) > 1 && r.chunks[0].end <= passed {
+	r.dropLocked(r.limit, passed)
+}
+
+// dropLocked drops the oldest chunks until at most limit bytes are held.
+func (r *ring) dropLocked(limit int64, passed uint64) {
+	for r.bytes > limit && len(r.chunks) > 1 && r.chunks[0].end <= passed {
 		r.dropFormsLocked(r.chunks[0])
 		r.bytes -= r.chunks[0].held
 		r.chunks[0] = nil
@@ -223,23 +245,6 @@ func (r *ring) tip() (seq, watermark uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.head.Load(), r.watermark
-}
-
-// setWatermark says how far the store is when the log begins to follow it.
-func (r *ring) setWatermark(mark uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.watermark = mark
-}
-
-// size reports the bytes held and the age of the oldest entry (0 when empty).
-func (r *ring) size() (bytes int64, span time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if c := r.chunks[0]; c.n.Load() > 0 {
-		span = time.Since(r.began) - time.Duration(c.entries[0].at)*time.Millisecond
-	}
-	return r.bytes, max(0, span)
 }
 
 // seek finds the entry with the given seq. ok is false when it is no longer held; a seq just above head is the place of the
@@ -290,16 +295,4 @@ func (p *place) next() *entry {
 		}
 		p.c, p.i = following, 0
 	}
-}
-
-// watermarkBefore is the watermark right before the entry seq, which is the next to come or held; ok is false if it is not.
-func (r *ring) watermarkBefore(seq uint64) (mark uint64, ok bool) {
-	at, ok := r.seek(seq)
-	if !ok {
-		return 0, false
-	}
-	if at.i == 0 {
-		return at.c.before, true
-	}
-	return at.c.entries[at.i-1].watermark, true
 }

@@ -8,7 +8,8 @@ type start struct {
 	position protocol.Position // of the client's token, if resume
 	next     uint64            // with resume in this epoch: the entry to begin with
 	gap      protocol.GapReason
-	head     bool // begin at the tail, not at next
+	head     bool  // begin at the tail, not at next
+	past     *past // read the store first; then next does not count
 	snapshot bool
 	reset    bool
 }
@@ -20,8 +21,9 @@ type starting struct {
 	mark     uint64
 	joined   uint64 // the shard's next entry when the subscription began: what is fleeting and older is not replayed
 	snapshot *snapshot
-	resumed  bool // tell with Resumed when it goes live
-	waiting  bool // the shard was asked to take it
+	past     *past // not nil: the store is read before all this, and says where next is
+	resumed  bool  // tell with Resumed when it goes live
+	waiting  bool  // the shard was asked to take it
 	matcher  *matcher
 }
 
@@ -36,7 +38,7 @@ func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.
 	if err != nil {
 		return start{}, asError(err)
 	}
-	st := b.resumeAt(pos, id.CanReadHistory(p.Filter))
+	st := b.resumeAt(pos, []string{p.Filter}, id.CanReadHistory(p.Filter))
 	st.snapshot = !p.NoRetained && st.gap != ""
 	st.reset = st.gap != ""
 	return st, nil
@@ -44,18 +46,32 @@ func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.
 
 // resumeAt is where a client goes on that has everything up to pos, and the gap it has to be told. history says that it may go
 // back without a bound.
-func (b *Broker) resumeAt(pos protocol.Position, history bool) start {
+func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool) start {
 	st := start{resume: true, position: pos}
-	switch newest, _ := b.ring.tip(); {
-	case pos.Epoch != b.Epoch():
-		st.gap, st.head = protocol.GapEpoch, true
-		return st
-	case pos.Seq > newest:
+	oldest, _ := b.ring.oldest()
+	newest, _ := b.ring.tip()
+	same := pos.Epoch == b.Epoch()
+	if same && pos.Seq > newest {
 		st.gap, st.head = protocol.GapAhead, true
 		return st
 	}
+	if !same || pos.Seq+1 < oldest {
+		if b.archive.serves(filters...) {
+			var known bool
+			if st.past, known = b.resumeInPast(pos, filters, history); known {
+				return st
+			}
+		}
+		if !same {
+			st.gap, st.head = protocol.GapEpoch, true
+			if !pos.Term.IsZero() && b.archive.serves(filters...) {
+				st.gap = protocol.GapAhead
+			}
+			return st
+		}
+	}
 	st.next = pos.Seq + 1
-	if oldest, _ := b.ring.oldest(); st.next < oldest {
+	if st.next < oldest {
 		st.next, st.gap = oldest, protocol.GapTrimmed
 	}
 	if !history {
@@ -69,7 +85,10 @@ func (b *Broker) resumeAt(pos protocol.Position, history bool) start {
 
 // place turns a start into a cursor. Called by the shard's goroutine: the tail is here, between two entries.
 func (sh *shard) place(sub *subscription, from start) *starting {
-	st := &starting{next: sh.next, mark: sh.mark, joined: sh.next, resumed: from.resume || from.snapshot}
+	st := &starting{next: sh.next, mark: sh.mark, joined: sh.next, past: from.past, resumed: from.resume || from.snapshot}
+	if from.past != nil {
+		return st
+	}
 	if !from.head && from.next < sh.next {
 		st.next = from.next
 		var held bool
@@ -101,6 +120,10 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 		return batch
 	}
 	st := sub.start
+	if st.past != nil {
+		defer s.mu.Unlock()
+		return s.readStartingPast(sub, batch)
+	}
 	walk := st.snapshot
 	if st.matcher == nil {
 		st.matcher = sub.matcher()
@@ -126,6 +149,11 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 		return batch // unsubscribed meanwhile
 	}
 	from := s.b.positionAt(st.next-1, st.mark)
+	if !held && s.b.archive.serves(sub.filter) {
+		st.past = s.b.pastOf([]string{sub.filter}, from, st.mark)
+		st.past.plain = s.b.opt.mayBePlain(sub.filter)
+		return s.readStartingPast(sub, batch)
+	}
 	if !held {
 		st.next, st.mark = s.b.ring.oldest()
 		if !sub.noRetained {
@@ -151,7 +179,7 @@ func (s *Session) nextStartingLocked() *subscription {
 			continue
 		}
 		kept = append(kept, sub)
-		if first == nil && !sub.start.waiting {
+		if first == nil && !sub.start.waiting && (sub.start.past == nil || !sub.start.past.reading) {
 			first = sub
 		}
 	}
@@ -192,7 +220,7 @@ func (s *Session) catchUp(batch []*Packet, turn int) []*Packet {
 
 // behindLocked reports whether catchUp has more to do.
 func (s *Session) behindLocked() bool {
-	if s.pingDue || (s.lag != nil && !s.lag.waiting) {
+	if s.pingDue || s.lag != nil && !s.lag.waiting && (s.lag.past == nil || !s.lag.past.reading) {
 		return true
 	}
 	return s.nextStartingLocked() != nil

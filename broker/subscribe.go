@@ -60,10 +60,16 @@ func (s *Session) admit(p *protocol.Subscribe) *protocol.Error {
 	if !s.identity.CanSubscribe(p.Filter) && !s.ownInbox(p.Filter) {
 		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q", s.identity.name(), p.Filter)
 	}
-	if !p.NoRetained {
-		return s.b.retainedReady()
+	return s.b.filterReady(p.Filter, p.NoRetained)
+}
+
+// filterReady refuses what needs the store before it has been loaded: retained messages, and what it has kept of stored topics, which
+// comes into the log then (log.md K4, P7).
+func (b *Broker) filterReady(filter string, noRetained bool) *protocol.Error {
+	if noRetained && !b.opt.mayBeStored(filter) {
+		return nil
 	}
-	return nil
+	return b.retainedReady()
 }
 
 func (s *Session) allowSubscribe() *protocol.Error {
@@ -112,7 +118,16 @@ func (sh *shard) subscribe(sub *subscription, from start) {
 		return
 	}
 	st := sh.place(sub, from)
-	s.sendLocked(encode(&protocol.Subscribed{ID: sub.id, Position: sh.b.positionAt(st.next-1, st.mark)}))
+	at := sh.b.positionAt(st.next-1, st.mark)
+	if st.past != nil {
+		at = from.position
+	}
+	s.sendLocked(encode(&protocol.Subscribed{ID: sub.id, Position: at}))
+	if st.past != nil {
+		if told, _ := s.joinStarting(sub, st, nil); len(told) > 0 {
+			s.sendLocked(told...)
+		}
+	}
 	if from.gap != "" {
 		s.sendLocked(sh.b.gap(sub.id, from.gap, from.position, sh.b.positionAt(st.next-1, st.mark), -1))
 	}
@@ -128,7 +143,7 @@ func (sh *shard) subscribe(sub *subscription, from start) {
 // handBack entries of the log. It reports false, and has done nothing, when that is the drainer's work.
 func (sh *shard) startNow(sub *subscription, st *starting) bool {
 	s := sub.session
-	if st.snapshot != nil && !st.snapshot.literal && !sh.b.retained.isEmpty() {
+	if st.past != nil || st.snapshot != nil && !st.snapshot.literal && !sh.b.retained.isEmpty() {
 		return false
 	}
 	if st.next+handBack < sh.next {

@@ -1,0 +1,99 @@
+package broker
+
+import "github.com/carillon-mq/carillon/protocol"
+
+// A lagging session that the log has passed, or one that follows and comes from another run, reads the store like a subscription that
+// resumes (past.go). Its messages are for all its live subscriptions and move the session's offset alone.
+
+// liveFiltersLocked are the filters of the session's live subscriptions.
+func (s *Session) liveFiltersLocked() (filters []string) {
+	for _, sub := range s.subs {
+		if sub.live {
+			filters = append(filters, sub.filter)
+		}
+	}
+	return filters
+}
+
+// wantsPast reports whether a live subscription is owed a message of the store. Session.mu is held.
+func (s *Session) wantsPast(topic string, offset uint64) bool {
+	for _, sub := range s.subs {
+		if sub.live && sub.mark < offset && protocol.Match(sub.filter, topic) {
+			return true
+		}
+	}
+	return false
+}
+
+// readLagPast moves a session that is in the past. Session.mu is held.
+func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
+	p := l.past
+	if p.reading {
+		return batch
+	}
+	batch, pg := s.b.takePage(batch, 0, p)
+	if pg != nil {
+		for i, m := range pg.packets {
+			if s.wantsPast(pg.topics[i], pg.offsets[i]) {
+				batch = append(batch, m)
+				s.b.stats.delivered.Add(1)
+			}
+		}
+		if len(pg.packets) > 0 && !s.owesLocked(l) {
+			at := s.b.pastAt(p, p.after)
+			batch = append(batch, encode(&protocol.Ping{Position: &at}))
+		}
+	}
+	if len(batch) > 0 {
+		return batch
+	}
+	next, mark, ok := s.joinPast(p)
+	if !ok {
+		s.fetchLocked(p)
+		return batch
+	}
+	return s.joinLagLocked(l, next, mark, batch)
+}
+
+// joinLagLocked makes the cursor one in the log again, and tells what was in the log alone and is missed.
+func (s *Session) joinLagLocked(l *lag, next, mark uint64, batch []*Packet) []*Packet {
+	p := l.past
+	l.past, l.next, l.mark = nil, next, mark
+	from, to := s.b.pastAt(p, p.after), s.b.joint(p, next, mark)
+	if at, held := s.b.ring.seek(next); held {
+		l.missed.add(l.lost(at.c.first))
+	}
+	missed := l.missed
+	l.missed = tally{}
+	why := protocol.GapTrimmed
+	if l.opening {
+		why, missed = protocol.GapNotStored, tally{unknown: p.plain}
+	}
+	missed.n -= missed.stored
+	if missed.unknown || missed.n > 0 {
+		return s.missedLocked(l, batch, why, from, to, missed.count())
+	}
+	if p.gapped {
+		s.resnapLocked(l, to)
+	}
+	if s.owesLocked(l) {
+		return batch
+	}
+	return append(batch, encode(&protocol.Ping{Position: &to}))
+}
+
+// owesLocked reports whether the position of a session in the past is not to be told: retained messages have to come first.
+func (s *Session) owesLocked(l *lag) bool {
+	if l.past == nil {
+		return len(l.snapshots) > 0
+	}
+	if !l.past.gapped {
+		return false
+	}
+	for _, sub := range s.subs {
+		if sub.live && !sub.noRetained {
+			return true
+		}
+	}
+	return false
+}

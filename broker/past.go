@@ -1,0 +1,200 @@
+package broker
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// past is the cursor of a reader that is behind what the log holds, or comes from another run of it: the store is read for it up to
+// where the log begins, and there it joins the log (log.md P3, P4). Until then only its offset moves. Guarded by Session.mu; only the
+// drainer moves it.
+type past struct {
+	filters []string
+	from    protocol.Position // where the reader was in the log; epoch and seq stay until it joins
+	after   uint64            // everything up to this offset has been sent, or told as missing
+	told    uint64            // what is missing up to here has been told
+	gaps    []pastGap         // to be told before anything else
+	plain   bool              // of topics that are not stored something may be missing, too: told at the join
+	gapped  bool              // a gap was told: what is retained has to be sent again
+	limit   int               // messages of the next page
+	page    *page
+	reading bool // or waiting until the store is asked again
+}
+
+// pastGap is something that a reader misses from the beginning: what is behind from, up to the offset to.
+type pastGap struct {
+	why  protocol.GapReason
+	from protocol.Position
+	to   uint64
+}
+
+const (
+	pastLimit = 64                     // messages of the first page
+	pastRetry = 200 * time.Millisecond // how long a store that fails is left alone
+)
+
+// pastOf is a cursor behind an offset for the given filters. It does not know yet what of them it misses.
+func (b *Broker) pastOf(filters []string, from protocol.Position, after uint64) *past {
+	p := &past{from: from, after: after, told: after, limit: pastLimit}
+	for _, f := range filters {
+		if b.opt.mayBeStored(f) && !slices.Contains(p.filters, f) {
+			p.filters = append(p.filters, f)
+		}
+	}
+	slices.Sort(p.filters)
+	if len(p.filters) > MaxHistoryFilters {
+		p.filters = b.opt.storedFilters()
+	}
+	return p
+}
+
+// resumeInPast is the cursor of a client that has everything up to pos, which the log does not reach back to. history says that it
+// may go back without a bound. It fails, with ahead, when the store does not know the token's term.
+func (b *Broker) resumeInPast(pos protocol.Position, filters []string, history bool) (*past, bool) {
+	common, ok := b.archive.common(pos)
+	if !ok {
+		return nil, false
+	}
+	p := b.pastOf(filters, pos, common)
+	p.plain = slices.ContainsFunc(filters, b.opt.mayBePlain)
+	if common < pos.Offset {
+		from := pos
+		from.Offset = common
+		p.gaps = append(p.gaps, pastGap{protocol.GapAhead, from, common})
+	}
+	if history {
+		return p, true
+	}
+	reach, err := b.archive.reach(b.opt.ResumeWindow)
+	if err != nil {
+		_, reach = b.ring.tip() // no decision is no
+	}
+	if common < reach {
+		p.gaps = append(p.gaps, pastGap{protocol.GapForbidden, b.pastAt(p, common), reach})
+		p.after, p.told = reach, reach
+	}
+	return p, true
+}
+
+// pastAt is the position of a reader of the past that has everything up to offset.
+func (b *Broker) pastAt(p *past, offset uint64) protocol.Position {
+	at := b.positionAt(p.from.Seq, offset)
+	at.Epoch = p.from.Epoch
+	return at
+}
+
+// tell appends the gap of p behind from, up to an offset.
+func (b *Broker) tellPast(batch []*Packet, sub uint64, p *past, g pastGap) []*Packet {
+	p.gapped = true
+	return append(batch, b.gap(sub, g.why, g.from, b.pastAt(p, g.to), -1))
+}
+
+// takePage takes what the store has given, and first what is told of it as missing.
+func (b *Broker) takePage(batch []*Packet, sub uint64, p *past) ([]*Packet, *page) {
+	for _, g := range p.gaps {
+		batch = b.tellPast(batch, sub, p, g)
+	}
+	p.gaps = nil
+	pg := p.page
+	if pg == nil {
+		return batch, nil
+	}
+	p.page = nil
+	if pg.lost > max(pg.after, p.told) {
+		batch = b.tellPast(batch, sub, p, pastGap{protocol.GapTrimmed, b.pastAt(p, pg.after), pg.lost})
+		p.told = pg.lost
+	}
+	p.after = pg.through
+	if n := len(pg.packets); n > 0 {
+		bytes := 0
+		for _, m := range pg.packets {
+			bytes += len(m.data)
+		}
+		p.limit = min(max(n*archiveBytes/bytes, 16), MaxHistoryRecords)
+	}
+	return batch, pg
+}
+
+// fetchLocked has the store read for p. What comes waits until the drainer takes it; meanwhile the session goes on.
+func (s *Session) fetchLocked(p *past) {
+	p.reading = true
+	q := HistoryQuery{Filters: p.filters, After: p.after, Through: s.b.ring.completeFrom(), Limit: p.limit}
+	s.b.drainers.Go(func() {
+		pg, err := s.b.archive.read(q)
+		switch {
+		case errors.Is(err, ErrNoPower): // it had it before
+			pg = &page{after: q.After, through: q.Through, lost: q.Through}
+		case err != nil:
+			if _, ok := s.b.stats.mayLog(); ok {
+				s.b.opt.Logger.Warn("the store could not be read for a session; it is asked again", "session", s.id, "err", err)
+			}
+			s.b.sleep(pastRetry)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		p.page, p.reading = pg, false
+		s.drainLocked(0)
+	})
+}
+
+// sleep waits for d, or until the broker ends.
+func (b *Broker) sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-b.ctx.Done():
+	}
+}
+
+// readStartingPast moves a starting subscription that is in the past. Session.mu is held.
+func (s *Session) readStartingPast(sub *subscription, batch []*Packet) []*Packet {
+	p := sub.start.past
+	batch, pg := s.b.takePage(batch, sub.id, p)
+	if pg != nil && len(pg.packets) > 0 {
+		n := uint64(len(pg.packets))
+		s.b.stats.delivered.Add(n)
+		batch = append(batch, encode(&protocol.Replay{Subscription: sub.id, Count: n, Kind: protocol.ReplayLog}))
+		return append(batch, pg.packets...)
+	}
+	batch, joined := s.joinStarting(sub, sub.start, batch)
+	if !joined {
+		s.fetchLocked(p)
+	}
+	return batch
+}
+
+// joinStarting makes the cursor of a subscription that is in the past one in the log, if the log has what follows.
+func (s *Session) joinStarting(sub *subscription, st *starting, batch []*Packet) (out []*Packet, joined bool) {
+	p := st.past
+	batch, _ = s.b.takePage(batch, sub.id, p)
+	next, mark, ok := s.joinPast(p)
+	if !ok {
+		return batch, false
+	}
+	st.past, st.next, st.mark = nil, next, mark
+	if p.plain {
+		batch = append(batch, s.b.gap(sub.id, protocol.GapNotStored, s.b.pastAt(p, p.after), s.b.joint(p, next, mark), -1))
+		p.gapped = true
+	}
+	if p.gapped && !sub.noRetained {
+		st.snapshot = newSnapshot(sub.filter, next-1, true)
+	}
+	return batch, true
+}
+
+// joinPast finds where a reader of the past goes on in the log, not beyond what its shard has passed.
+func (s *Session) joinPast(p *past) (next, mark uint64, ok bool) {
+	next, mark, ok = s.b.ring.join(p.after)
+	if passed := s.shard.passedSeq.Load(); ok && next > passed+1 {
+		next = passed + 1
+		mark, ok = s.b.ring.watermarkBefore(next)
+	}
+	return next, mark, ok
+}
+
+// joint is the position at which a reader of the past joins the log.
+func (b *Broker) joint(p *past, next, mark uint64) protocol.Position {
+	return b.positionAt(next-1, max(mark, p.after))
+}

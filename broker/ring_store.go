@@ -1,0 +1,138 @@
+package broker
+
+import (
+	"sort"
+	"time"
+)
+
+// follow says that the log goes on from offset of the store: what is committed above it comes through the feed.
+func (r *ring) follow(offset uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := r.head.Load() + 1
+	r.watermark = offset
+	r.base = feedStart{offset: offset, first: next, live: next, head: offset}
+	if c := r.chunks[len(r.chunks)-1]; c.n.Load() == 0 {
+		c.before = offset
+	}
+}
+
+// load appends m, which was committed before the log began. What is loaded takes half of the ring at most.
+func (r *ring) load(m *message) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.loaded = true
+	m.age = max(0, time.Now().UnixMilli()-m.time)
+	r.appendLocked(m)
+	r.dropLocked(r.limit/2, r.slowest())
+}
+
+// loaded ends what follow began: all that the store has kept of stored topics up to head, above offset, has been loaded.
+func (r *ring) loaded(offset, head uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.base.offset = max(r.base.offset, offset)
+	r.base.live, r.base.head = r.head.Load()+1, head
+	r.watermark = max(r.watermark, head)
+}
+
+// completeFrom is the offset above which the log has everything that the store keeps of stored topics.
+func (r *ring) completeFrom() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.completeFromLocked()
+}
+
+func (r *ring) completeFromLocked() uint64 {
+	if c := r.chunks[0]; c.first > r.base.first {
+		return c.before
+	}
+	return r.base.offset
+}
+
+// join finds the entry from which a reader goes on in the log that has everything the store keeps up to offset, and the watermark
+// right before it. It fails when the log has not everything that is behind offset.
+func (r *ring) join(offset uint64) (next, mark uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	complete := r.completeFromLocked()
+	switch {
+	case offset < complete:
+		return 0, 0, false
+	case offset == complete:
+		return max(r.chunks[0].first, r.base.first), complete, true
+	}
+	next, mark = r.behindLocked(offset)
+	if next > r.base.live && offset <= r.base.head && r.base.live >= r.chunks[0].first {
+		return r.base.live, r.base.head, true // what lies between is not the store's
+	}
+	return next, mark, true
+}
+
+// behindLocked finds the first entry whose watermark is above offset, which completeFrom is not, or the place of the next one.
+func (r *ring) behindLocked(offset uint64) (next, mark uint64) {
+	began := sort.Search(len(r.chunks), func(i int) bool { return r.chunks[i].first > r.base.first })
+	from := max(began-1, 0)
+	at := from + max(sort.Search(len(r.chunks)-from, func(i int) bool { return i > 0 && r.chunks[from+i].before > offset })-1, 0)
+	c := r.chunks[at]
+	n := int(c.n.Load())
+	skip := 0
+	if r.base.first > c.first {
+		skip = min(int(r.base.first-c.first), n)
+	}
+	i := skip + sort.Search(n-skip, func(i int) bool { return c.entries[skip+i].watermark > offset })
+	switch {
+	case i > skip:
+		return c.first + uint64(i), c.entries[i-1].watermark
+	case skip > 0:
+		return c.first + uint64(i), r.base.offset
+	}
+	return c.first + uint64(i), c.before
+}
+
+// watermarkBefore is the watermark right before the entry seq, which is the next to come or held; ok is false if it is not.
+func (r *ring) watermarkBefore(seq uint64) (mark uint64, ok bool) {
+	at, ok := r.seek(seq)
+	if !ok {
+		return 0, false
+	}
+	if at.i == 0 {
+		return at.c.before, true
+	}
+	return at.c.entries[at.i-1].watermark, true
+}
+
+// newest finds where the newest n entries that m wants begin: the seq of the first of them, and how many there are.
+func (r *ring) newest(m *matcher, n int) (first uint64, found int) {
+	r.mu.Lock()
+	chunks := append([]*chunk(nil), r.chunks...)
+	first = r.head.Load() + 1
+	r.mu.Unlock()
+	for i := len(chunks) - 1; i >= 0; i-- {
+		c := chunks[i]
+		if c.next.Load() != nil && !m.wantsAny(c.topics) {
+			continue
+		}
+		for k := int(c.n.Load()) - 1; k >= 0; k-- {
+			e := &c.entries[k]
+			if e.seq >= first || e.fleeting || m.since(e.topic) == never {
+				continue
+			}
+			first = e.seq
+			if found++; found == n {
+				return first, found
+			}
+		}
+	}
+	return first, found
+}
+
+// size reports the bytes held and the age of the oldest entry (0 when empty).
+func (r *ring) size() (bytes int64, span time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.chunks[0]; c.n.Load() > 0 {
+		span = time.Since(r.began) - time.Duration(c.entries[0].at)*time.Millisecond
+	}
+	return r.bytes, max(0, span)
+}
