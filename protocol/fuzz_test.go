@@ -201,7 +201,10 @@ func FuzzMatch(f *testing.F) {
 		if Covers(wider, narrower) && Match(narrower, topic) && !Match(wider, topic) {
 			t.Fatalf("%q covers %q, which alone matches %q", wider, narrower, topic)
 		}
-		if Covers(wider, topic) != Match(wider, topic) {
+		if both := Match(wider, topic) && Match(narrower, topic); both && !Overlaps(wider, narrower) || Overlaps(wider, narrower) != Overlaps(narrower, wider) {
+			t.Fatalf("%q and %q overlap: %t, the other way round %t, in %q: %t", wider, narrower, Overlaps(wider, narrower), Overlaps(narrower, wider), topic, both)
+		}
+		if Covers(wider, topic) != Match(wider, topic) || Overlaps(wider, topic) != Match(wider, topic) {
 			t.Fatalf("%q covers and matches %q differently", wider, topic)
 		}
 	})
