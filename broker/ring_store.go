@@ -31,7 +31,10 @@ func (r *ring) load(m *message) {
 func (r *ring) loaded(offset, head uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.base.offset = max(r.base.offset, offset)
+	if offset > r.base.offset {
+		r.base.first, _ = r.behindLocked(offset)
+		r.base.offset = offset
+	}
 	r.base.live, r.base.head = r.head.Load()+1, head
 	r.watermark = max(r.watermark, head)
 }
@@ -69,7 +72,7 @@ func (r *ring) join(offset uint64) (next, mark uint64, ok bool) {
 	return next, mark, true
 }
 
-// behindLocked finds the first entry whose watermark is above offset, which completeFrom is not, or the place of the next one.
+// behindLocked finds the first entry whose watermark is above offset, of those from base.first on, or the place of the next one.
 func (r *ring) behindLocked(offset uint64) (next, mark uint64) {
 	began := sort.Search(len(r.chunks), func(i int) bool { return r.chunks[i].first > r.base.first })
 	from := max(began-1, 0)
