@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -71,6 +72,36 @@ type Event struct {
 	Position   protocol.Position
 	Count      int64 // -1: not known
 	Why        string
+}
+
+// String is the event in one line.
+func (e Event) String() string {
+	name := [...]string{
+		"sent", "acked", "lost", "refused", "subscribed", "shown", "told", "snapshot", "live", "left", "reading", "kept", "read", "asked",
+		"answered", "fault",
+	}[e.Kind-Sent]
+	line := fmt.Sprintf("%12s %-10s %-8s", e.When.Round(time.Microsecond), name, e.Who)
+	add := func(format string, args ...any) { line += fmt.Sprintf(" "+format, args...) }
+	if e.Topic != "" {
+		add("%s %s %d", e.Topic, e.Publisher, e.N)
+	}
+	if e.Filter != "" {
+		add("%s", e.Filter)
+	}
+	if e.Kind == Told {
+		add("%s from %s count %d to", e.Reason, place(e.From), e.Count)
+	}
+	if !e.Position.IsZero() {
+		add("%s", place(e.Position))
+	}
+	if e.Snapshot || e.Reset || e.Duplicate {
+		add("snapshot %t reset %t duplicate %t", e.Snapshot, e.Reset, e.Duplicate)
+	}
+	return line + " " + e.Why
+}
+
+func place(p protocol.Position) string {
+	return fmt.Sprintf("%s/%d %s/%d", p.Epoch.String()[:4], p.Seq, p.Term.String()[:4], p.Offset)
 }
 
 // Log holds the events of a run in the order in which they were noted: what is noted of an act that begins comes before it, what is

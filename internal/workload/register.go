@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"time"
 
 	carillon "github.com/carillon-mq/carillon/sdk/go"
 )
@@ -21,25 +22,38 @@ func (r *register) run(ctx context.Context, stop <-chan struct{}) {
 		default:
 		}
 		r.read(ctx, Topic(r.load.opt.Name, Retained, i%r.load.opt.Topics))
+		pause(ctx, r.load.opt.Pause)
 	}
 }
+
+// emptyAfter is how long a reader that found no value waits for one to come: a snapshot leaves out a value that is replaced while it is
+// made, and the stream behind it then brings the new one (log.md K2).
+const emptyAfter = time.Second
 
 // read notes what topic holds at some time between the call and the return.
 func (r *register) read(ctx context.Context, topic string) {
 	r.load.Log.Note(Event{Kind: Asked, Who: r.name, Message: Message{Topic: topic}})
 	held := Message{Topic: topic}
-	for e, err := range r.client.Subscribe(topic).Events(ctx) {
+	whole := false
+	reading, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for e, err := range r.client.Subscribe(topic).Events(reading) {
 		if err != nil {
 			return
 		}
 		switch e := e.(type) {
 		case *carillon.Message:
-			if e.Retained {
-				held = messageIn(topic, e.Payload)
-			}
+			held = messageIn(topic, e.Payload)
 		case *carillon.SnapshotEnd:
-			r.load.Log.Note(Event{Kind: Answered, Who: r.name, Message: held})
-			return
+			whole = true
+			late := time.AfterFunc(emptyAfter, cancel)
+			defer late.Stop()
 		}
+		if whole && held.Publisher != "" {
+			break
+		}
+	}
+	if whole && ctx.Err() == nil {
+		r.load.Log.Note(Event{Kind: Answered, Who: r.name, Message: held})
 	}
 }

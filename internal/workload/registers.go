@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -18,18 +19,6 @@ type access struct {
 
 // registerModel is a retained topic: a read finds what was written last.
 var registerModel = porcupine.Model{
-	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
-		byTopic := map[string][]porcupine.Operation{}
-		for _, op := range history {
-			topic := op.Input.(access).topic
-			byTopic[topic] = append(byTopic[topic], op)
-		}
-		var out [][]porcupine.Operation
-		for _, ops := range byTopic {
-			out = append(out, ops)
-		}
-		return out
-	},
 	Init: func() any { return Message{} },
 	Step: func(state, input, _ any) (bool, any) {
 		a := input.(access)
@@ -44,17 +33,47 @@ var registerModel = porcupine.Model{
 // lies between its beginning and its end, and every read finds what was published last. A publish without an outcome may come at
 // any time after it was sent, or not at all.
 func registers(r *run, broken func(string, ...any)) {
-	history := r.accesses()
-	if len(history) == 0 {
-		return
+	byTopic := map[string][]porcupine.Operation{}
+	for _, op := range r.accesses() {
+		topic := op.Input.(access).topic
+		byTopic[topic] = append(byTopic[topic], op)
 	}
-	switch porcupine.CheckOperationsTimeout(registerModel, history, registerTime) {
-	case porcupine.Illegal:
-		broken("the reads of retained topics fit no order of the publishes")
-	case porcupine.Unknown:
-		broken("no verdict on %d reads and publishes of retained topics within %s", len(history), registerTime)
-	default:
+	for topic, history := range byTopic {
+		switch porcupine.CheckOperationsTimeout(registerModel, history, registerTime) {
+		case porcupine.Illegal:
+			broken("%d reads and publishes of %s fit no order%s", len(history), topic, staleReads(history))
+		case porcupine.Unknown:
+			broken("no verdict on %d reads and publishes of %s within %s", len(history), topic, registerTime)
+		default:
+		}
 	}
+}
+
+// staleReads names the reads that found what had been overwritten before they began, for whoever looks for the cause.
+func staleReads(history []porcupine.Operation) string {
+	writes := map[Message]porcupine.Operation{}
+	for _, op := range history {
+		if a := op.Input.(access); a.write {
+			writes[a.value] = op
+		}
+	}
+	out := ""
+	for _, op := range history {
+		a := op.Input.(access)
+		found, ok := writes[a.value]
+		if a.write || !ok {
+			continue
+		}
+		for _, later := range writes {
+			if found.Return < later.Call && later.Return < op.Call {
+				v := later.Input.(access).value
+				out += fmt.Sprintf("; a read (events %d to %d) found message %d of %s (%d to %d), overwritten by message %d of %s (%d to %d)",
+					op.Call, op.Return, a.value.N, a.value.Publisher, found.Call, found.Return, v.N, v.Publisher, later.Call, later.Return)
+				break
+			}
+		}
+	}
+	return out
 }
 
 // accesses are the publishes and reads of those retained topics that were read.

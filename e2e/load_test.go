@@ -1,0 +1,155 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/carillon-mq/carillon/internal/workload"
+	carillon "github.com/carillon-mq/carillon/sdk/go"
+)
+
+// loadSettings make the load's stored topics stored, and let it go as fast as it can.
+var loadSettings = []string{
+	`CARILLON_TOPICS=[{match: "` + workload.StoredFilter + `", class: stored, history: {count: 10000000}}]`,
+	"CARILLON_LIMITS_PUBLISH_RATE=unlimited", "CARILLON_LIMITS_PUBLISH_BYTES=unlimited", "CARILLON_LIMITS_SUBSCRIBE_RATE=unlimited",
+	"CARILLON_LIMITS_DRAIN_SPREAD=50ms",
+}
+
+// newLoadBroker is a broker for loads, running.
+func newLoadBroker(t *testing.T, settings ...string) *broker {
+	t.Helper()
+	b := newBroker(t)
+	b.env = append(append([]string{}, loadSettings...), settings...)
+	b.start()
+	return b
+}
+
+// total adds up the reports of the rounds of a test.
+type total struct {
+	rounds int
+	workload.Report
+}
+
+func (s *total) add(r workload.Report) {
+	s.rounds++
+	s.Sent += r.Sent
+	s.Acked += r.Acked
+	s.Lost += r.Lost
+	s.Repeated += r.Repeated
+	s.Shown += r.Shown
+	s.Gaps += r.Gaps
+	s.Kept += r.Kept
+	s.Reads += r.Reads
+	s.Faults += r.Faults
+	s.Violations = append(s.Violations, r.Violations...)
+}
+
+// rounds calls round until the time of the gate is up, or, in a campaign, until so many faults have been injected: as many as say, or
+// CARILLON_COUNT. The broker is a new one with an empty store every few rounds.
+func rounds(t *testing.T, gate time.Duration, faults int, fresh func() *broker, round func(b *broker, name string) workload.Report) {
+	t.Helper()
+	const keep = 20
+	began := time.Now()
+	limited := os.Getenv("CARILLON_CAMPAIGN") != "" || os.Getenv("CARILLON_COUNT") != ""
+	faults = count(faults, faults)
+	var sum total
+	var b *broker
+	for !t.Failed() {
+		if sum.rounds%keep == 0 {
+			if b != nil {
+				b.kill()
+				os.RemoveAll(b.dir)
+			}
+			b = fresh()
+		}
+		sum.add(round(b, "r"+strconv.Itoa(sum.rounds)))
+		if limited && sum.Faults >= faults || !limited && time.Since(began) > gate {
+			break
+		}
+	}
+	t.Logf("%d rounds in %s: %s", sum.rounds, time.Since(began).Round(time.Second), sum.Report)
+}
+
+// load runs a load while disturb does its worst, then waits until everybody has everything, reads back what is kept, and checks.
+func load(t *testing.T, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) workload.Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
+	defer cancel()
+	l, err := workload.Start(ctx, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	disturb(ctx, l)
+	if err := l.Finish(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := l.AuditStored(ctx, "resume"); err != nil {
+		t.Error(err)
+	}
+	if err := l.AuditRetained(ctx, "snapshot"); err != nil {
+		t.Error(err)
+	}
+	report := workload.Check(l.Log.Events())
+	if err := report.Err(floor); err != nil {
+		t.Errorf("%v\n%s", err, report)
+	}
+	if t.Failed() {
+		keepEvents(t, opt.Name, l.Log.Events())
+	}
+	return report
+}
+
+// keepEvents writes the log of a run that failed into the folder that CARILLON_EVENTS names.
+func keepEvents(t *testing.T, name string, events []workload.Event) {
+	t.Helper()
+	dir := os.Getenv("CARILLON_EVENTS")
+	if dir == "" {
+		t.Log("with CARILLON_EVENTS=folder the log of events is kept there")
+		return
+	}
+	f, err := os.Create(filepath.Join(dir, t.Name()+"-"+name+".txt"))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	out := bufio.NewWriter(f)
+	defer out.Flush()
+	for i, e := range events {
+		fmt.Fprintf(out, "%6d %s\n", i, e)
+	}
+	t.Logf("the log of events is in %s", f.Name())
+}
+
+// everyKind is one subscription of each kind.
+func everyKind(name string) []workload.Subscription {
+	return []workload.Subscription{
+		{},
+		{Filter: name + ".stored.>", NoRetained: true},
+		{Filter: name + ".stored.0"},
+		{Filter: name + ".memory.>", NoRetained: true},
+		{Filter: name + ".retained.>"},
+		{Filter: name + ".*.1", NoRetained: true, Leave: 150 * time.Millisecond},
+	}
+}
+
+// await waits until so many more publishes are acknowledged.
+func await(ctx context.Context, t *testing.T, l *workload.Load, acks int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := l.Await(ctx, workload.Acked, acks); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fault(l *workload.Load, why string) { l.Log.Note(workload.Event{Kind: workload.Fault, Why: why}) }
+
+var patient = []carillon.Option{carillon.WithBuffer(1<<16, 64<<20)}
