@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,10 +33,11 @@ type Client struct {
 	pos       protocol.Position // the session's
 	subs      []*Subscription   // in the order of Subscribe
 	live      index
-	joining   []*Subscription // live, but with a position of their own still
-	queue     []*Publishing   // not sent yet
-	unsettled int             // queued or in flight
-	nextID    uint64          // last request id; never used twice
+	joining   []*Subscription   // live, but with a position of their own still
+	queue     []*Publishing     // to be sent, or sent again
+	asked     []*historyRequest // not answered yet
+	unsettled int               // queued or in flight
+	nextID    uint64            // last request id; never used twice
 	closing   bool
 	stopped   error // why the client has ended
 
@@ -230,6 +232,9 @@ func (c *Client) stop(err error) {
 		c.settleLocked(p, Ack{}, err)
 	}
 	c.queue = nil
+	for _, h := range slices.Clone(c.asked) {
+		c.endHistoryLocked(h, err)
+	}
 	for _, s := range c.subs {
 		s.phase = phaseEnded
 		s.end(err, false)

@@ -60,6 +60,8 @@ func (c *Client) dispatchLocked(ctx context.Context, cn *connection, raw protoco
 		}
 	case *protocol.Resumed:
 		c.resumedLocked(ctx, cn, p)
+	case *protocol.Histories:
+		c.historiesLocked(cn, p)
 	case *protocol.Gap:
 		c.gapLocked(ctx, cn, p)
 	case *protocol.Ping:
@@ -124,9 +126,14 @@ func (c *Client) resumedLocked(ctx context.Context, cn *connection, p *protocol.
 	if !s.serving() {
 		return
 	}
-	e := s.resumed(p)
-	c.liveLocked(s)
-	c.acceptLocked(ctx, s, e, p.Position)
+	e, told := s.resumed(p), s.caughtUp
+	s.caughtUp = true
+	if !s.conflated() {
+		c.liveLocked(s)
+	}
+	if !told {
+		c.acceptLocked(ctx, s, e, p.Position)
+	}
 }
 
 // gapLocked tells a subscription, or all live ones, what is missing. One that has no room for it leaves; it is told when it resumes.
@@ -160,6 +167,10 @@ func (c *Client) tellGapLocked(ctx context.Context, s *Subscription, p *protocol
 func (c *Client) messageLocked(ctx context.Context, cn *connection, m *protocol.Message) {
 	if cn.replay.left > 0 {
 		cn.replay.left--
+		if cn.replay.kind == protocol.ReplayHistory {
+			cn.historyLocked(m)
+			return
+		}
 		if s := cn.byID[cn.replay.id]; s.serving() {
 			c.replayedLocked(ctx, s, m, cn.replay.kind != protocol.ReplayLog)
 		}
@@ -170,18 +181,28 @@ func (c *Client) messageLocked(ctx context.Context, cn *connection, m *protocol.
 	for _, s := range cn.targets {
 		cn.before = append(cn.before, s.position(c.pos))
 	}
-	c.pos.Seq = max(c.pos.Seq, m.Seq)
-	c.pos.Offset = max(c.pos.Offset, m.Offset)
+	if m.Seq > 0 {
+		c.pos.Seq = m.Seq
+	}
+	if m.Offset > 0 {
+		c.pos.Offset = m.Offset
+	}
 	c.joinLocked()
 	for i, s := range cn.targets {
-		if s.phase != phaseLive || s.repeated(m, c.pos) {
+		if s.phase != phaseLive || s.had(m, c.pos) {
 			continue
 		}
+		s.moveInStore(m, c.pos)
 		if c.acceptLocked(ctx, s, deliverable(m, false, s.resumeAt(s.position(c.pos))), cn.before[i]) {
 			s.markDelivered(m, c.pos)
 		}
 	}
 	clear(cn.targets)
+	for _, s := range c.joining {
+		if s.phase == phaseLive {
+			s.moveInStore(m, c.pos)
+		}
+	}
 }
 
 // replayedLocked hands a message of a Replay to its subscription. Those of a snapshot are held whatever room there is: from the
@@ -193,7 +214,7 @@ func (c *Client) replayedLocked(ctx context.Context, s *Subscription, m *protoco
 		s.delivered = true
 		return
 	}
-	if s.repeated(m, c.pos) {
+	if s.repeated(m, c.pos) || !s.back && s.had(m, c.pos) {
 		return
 	}
 	after := s.position(c.pos)
@@ -204,6 +225,7 @@ func (c *Client) replayedLocked(ctx context.Context, s *Subscription, m *protoco
 		if !s.shared {
 			s.own = after
 		}
+		s.back = false
 		s.markDelivered(m, c.pos)
 	}
 }
@@ -238,6 +260,8 @@ func (c *Client) refusedLocked(cn *connection, p *protocol.ErrorPacket) {
 	switch r := c.answeredLocked(cn, p.ID).(type) {
 	case *Publishing:
 		c.settleLocked(r, Ack{}, fmt.Errorf("publish %q: %w", r.out.Topic, p.Err()))
+	case *historyRequest:
+		c.endHistoryLocked(r, fmt.Errorf("history of %q: %w", r.out.Filter, p.Err()))
 	case *Subscription:
 		if r.id == p.ID {
 			delete(cn.byID, r.id)

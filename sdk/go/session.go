@@ -86,6 +86,10 @@ func (c *Client) attach(cn *connection, hello *protocol.Connected) {
 	c.pos = hello.Position
 	c.connectedOnce = true
 	c.askLocked(cn)
+	for _, h := range c.asked {
+		h.page.Messages = nil
+		cn.requests = append(cn.requests, h)
+	}
 	c.wakeLocked()
 	c.noteLocked(Status{State: StateConnected, Session: hello.Session, User: hello.User})
 	select {

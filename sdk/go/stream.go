@@ -40,18 +40,26 @@ type stream struct {
 	markEpoch protocol.RunID
 	markSeq   uint64
 
+	back     bool // a gap has been told, and of what it covers something may follow, at lower offsets ([GAP-1])
+	caughtUp bool // Resumed has been told since Subscribed; a conflated subscription gets more of them
+
 	refusals  int
 	notBefore time.Time // ask again then
 }
 
 // subscribe is the packet that asks for the stream from where it is.
 func (s *Subscription) subscribe(id uint64) *protocol.Subscribe {
-	p := &protocol.Subscribe{ID: id, Filter: s.filter, NoRetained: s.noRetained}
+	p := &protocol.Subscribe{ID: id, Filter: s.filter, NoRetained: s.noRetained, Latest: s.latest, MaxRate: s.maxRate}
 	if s.placed {
 		p.Position = s.own.Append(nil)
+	} else {
+		p.Last = s.last
 	}
 	return p
 }
+
+// conflated reports whether the broker may leave out messages for newer ones. Such a subscription never goes live ([SUB-12]).
+func (s *Subscription) conflated() bool { return s.latest || s.maxRate > 0 }
 
 // serving reports whether packets for the subscription are its own. s may be nil.
 func (s *Subscription) serving() bool {
@@ -61,7 +69,7 @@ func (s *Subscription) serving() bool {
 // subscribed begins the stream. It reports whether the subscription is live at once, and returns a gap to tell or nil.
 func (s *Subscription) subscribed(p *protocol.Subscribed, session protocol.Position) (live bool, gap Event) {
 	s.refusals = 0
-	s.phase = phaseStarting
+	s.phase, s.caughtUp, s.back = phaseStarting, false, false
 	if s.placed {
 		if s.own.Epoch == session.Epoch {
 			s.setMark(s.own)
@@ -75,7 +83,7 @@ func (s *Subscription) subscribed(p *protocol.Subscribed, session protocol.Posit
 	s.own, s.placed = p.Position, true
 	s.setMark(p.Position)
 	s.awaiting, s.again = !s.noRetained, s.delivered
-	return s.noRetained, gap
+	return s.noRetained && s.last == 0 && !s.conflated(), gap
 }
 
 func (s *Subscription) retainedEnd(p *protocol.RetainedEnd, session protocol.Position) Event {
@@ -85,7 +93,7 @@ func (s *Subscription) retainedEnd(p *protocol.RetainedEnd, session protocol.Pos
 	return end
 }
 
-// resumed takes the position at which the subscription goes live.
+// resumed takes the position at which the subscription has caught up, and goes live unless it is conflated.
 func (s *Subscription) resumed(p *protocol.Resumed) Event {
 	s.own, s.shared, s.placed = p.Position, false, true
 	s.setMark(p.Position)
@@ -95,7 +103,7 @@ func (s *Subscription) resumed(p *protocol.Resumed) Event {
 // gapped moves the subscription over what is missing. After most gaps the retained messages are sent again ([GAP-4]).
 func (s *Subscription) gapped(p *protocol.Gap) {
 	if p.Subscription != 0 {
-		s.own, s.shared, s.placed = p.To, false, true
+		s.own, s.shared, s.placed, s.back = p.To, false, true, true
 	}
 	if p.Reason != protocol.GapLive && !s.noRetained {
 		s.awaiting = true
@@ -143,13 +151,25 @@ func (s *Subscription) after(m *protocol.Message, session protocol.Position) pro
 	return p
 }
 
-// repeated reports whether m has been delivered before. session is the session's position.
+// repeated reports whether m has been delivered before, by its seq. session is the session's position.
 func (s *Subscription) repeated(m *protocol.Message, session protocol.Position) bool {
-	if m.Seq > 0 {
-		return s.markEpoch == session.Epoch && m.Seq <= s.markSeq
-	}
-	return m.Offset > 0 && !s.shared && s.own.Term == session.Term && m.Offset <= s.own.Offset
+	return m.Seq > 0 && s.markEpoch == session.Epoch && m.Seq <= s.markSeq
 }
+
+// had reports whether m has been delivered before, by its seq or, if it comes from the store, by its offset ([MSG-2]).
+func (s *Subscription) had(m *protocol.Message, session protocol.Position) bool {
+	return s.repeated(m, session) || fromStore(m) && !s.shared && s.own.Term == session.Term && m.Offset <= s.own.Offset
+}
+
+// moveInStore moves the own position of a live subscription over m, if it comes from the store for all of them ([POS-7]).
+func (s *Subscription) moveInStore(m *protocol.Message, session protocol.Position) {
+	if fromStore(m) && !s.shared && s.own.Term == session.Term {
+		s.own.Offset = max(s.own.Offset, m.Offset)
+	}
+}
+
+// fromStore reports whether a message has been read from the store.
+func fromStore(m *protocol.Message) bool { return m.Seq == 0 && m.Offset > 0 }
 
 func (s *Subscription) markDelivered(m *protocol.Message, session protocol.Position) {
 	s.delivered = true

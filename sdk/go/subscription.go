@@ -18,6 +18,9 @@ type Subscription struct {
 	c          *Client
 	filter     string
 	noRetained bool
+	last       uint64
+	latest     bool
+	maxRate    uint64
 	in         *inbox
 	iterating  atomic.Bool
 
@@ -46,6 +49,38 @@ func From(cursor Cursor) SubscribeOption {
 func NoRetained() SubscribeOption {
 	return func(s *Subscription) error {
 		s.noRetained = true
+		return nil
+	}
+}
+
+// Last begins with the newest n messages that match, 1 to 1,024, of the broker's log and of what its store keeps, instead of the
+// retained values. It needs the right to history. Where From has a cursor, that counts.
+func Last(n int) SubscribeOption {
+	return func(s *Subscription) error {
+		if n < 1 || n > protocol.MaxLast {
+			return protocol.Errorf(protocol.CodeBadArgs, "found Last(%d), wanted 1 to %d", n, protocol.MaxLast)
+		}
+		s.last, s.noRetained = uint64(n), true
+		return nil
+	}
+}
+
+// Latest lets the broker leave out messages while the subscription is behind: of each topic it sends the newest. What is left out for
+// something newer is not told. It is for values of which only the present one counts.
+func Latest() SubscribeOption {
+	return func(s *Subscription) error {
+		s.latest = true
+		return nil
+	}
+}
+
+// MaxRate bounds how many messages a second come, 1 to 1,000: of each topic that waits, the newest is kept, as with Latest.
+func MaxRate(n int) SubscribeOption {
+	return func(s *Subscription) error {
+		if n < 1 || n > protocol.MaxRate {
+			return protocol.Errorf(protocol.CodeBadArgs, "found MaxRate(%d), wanted 1 to %d", n, protocol.MaxRate)
+		}
+		s.maxRate = uint64(n)
 		return nil
 	}
 }

@@ -110,6 +110,15 @@ func (w *walk) send(name string, f fields) {
 		if f["retained"] == false {
 			opts = append(opts, NoRetained())
 		}
+		if n := f.uint("last"); n > 0 {
+			opts = append(opts, Last(int(n)))
+		}
+		if f["latest"] == true {
+			opts = append(opts, Latest())
+		}
+		if n := f.uint("max_rate"); n > 0 {
+			opts = append(opts, MaxRate(int(n)))
+		}
 		if token, ok := f["position"]; ok {
 			p, err := protocol.ParsePosition(unhex(token))
 			if err != nil {
@@ -120,6 +129,11 @@ func (w *walk) send(name string, f fields) {
 		w.subs[f.uint("id")] = w.c.Subscribe(f["filter"].(string), opts...)
 	case "Unsubscribe":
 		w.subs[f.uint("subscription")].Close()
+	case "History":
+		h := &historyRequest{out: protocol.History{Filter: f["filter"].(string), Limit: f.uint("limit")}, page: new(HistoryPage), done: make(chan struct{})}
+		if err := w.c.ask(h); err != nil {
+			w.t.Fatal(err)
+		}
 	default:
 		w.t.Fatalf("%s: the test cannot send %s", w.at, name)
 	}
@@ -185,6 +199,8 @@ func (w *walk) packet(name string, f fields) protocol.Packet {
 			Subscription: f.uint("subscription"), Reason: GapReason(f["reason"].(string)), From: f.position("from"), To: *f.position("to"),
 			Count: -1,
 		}
+	case "Histories":
+		return &protocol.Histories{ID: f.uint("id"), Position: *f.position("position"), More: f["more"] == true}
 	case "Ping":
 		return &protocol.Ping{Position: f.position("position")}
 	}
