@@ -30,6 +30,8 @@ type Broker struct {
 	draining  atomic.Bool
 	forming   [16]sync.Mutex // of forms, by seq
 
+	messageIDs *messageIDs
+
 	runMu sync.Mutex
 	epoch protocol.RunID
 	term  protocol.RunID // the store's
@@ -62,6 +64,7 @@ func New(opt Options) (*Broker, error) {
 	}
 	b := &Broker{opt: opt, epoch: protocol.NewRunID(), stop: make(chan struct{})}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.messageIDs = newMessageIDs(opt.Limits.MessageIDs)
 	b.retained = newRetained(opt.Limits.Retained, opt.Limits.RetainedBytes)
 	b.ring = newRing(opt.RingBytes, b.retained)
 	b.registry = newRegistry(b)

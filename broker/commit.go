@@ -45,6 +45,7 @@ type committer struct {
 	caughtUp  bool   // the feed is live: batches may be sent
 	feeds     uint64 // feeds that have caught up
 	batches   int    // sent under the present one and not answered
+	repeats   []repeat
 	stop      bool
 
 	cancel context.CancelCauseFunc // ends the present feed
@@ -59,6 +60,7 @@ type committer struct {
 
 	loaded atomic.Bool
 	up     atomic.Bool
+	keyed  atomic.Bool // the store, when it was last there, knew records by their keys
 }
 
 func newCommitter(b *Broker, store Store) *committer {
@@ -153,7 +155,7 @@ func (c *committer) nextBatch() batch {
 	if !c.caughtUp || len(c.queue) == 0 || c.batches >= commitBatches {
 		return batch{}
 	}
-	records := make([]Record, 0, min(len(c.queue), commitRecords))
+	records, keyed := make([]Record, 0, min(len(c.queue), commitRecords)), c.keyed.Load()
 	bytes, n := 0, 0
 	for ; n < len(c.queue) && len(records) < commitRecords; n++ {
 		p := c.queue[n]
@@ -165,6 +167,9 @@ func (c *committer) nextBatch() batch {
 		}
 		bytes += len(p.buf)
 		records = append(records, *p.record)
+		if last := &records[len(records)-1]; !keyed {
+			last.Key, last.Digest = nil, nil
+		}
 		p.sent = true
 		c.sent = append(c.sent, p)
 	}
@@ -193,31 +198,66 @@ func (c *committer) appended(feed uint64, results []AppendResult, err error) {
 	}
 	var refused []refusal
 	var released []*publication
+	var repeated []repeat
 	var passedOver []string
 	for i := range results {
 		r := &results[i]
 		p := c.unsettled[r.Ref]
-		if p == nil {
-			continue
-		}
-		why := r.Err
-		if why == nil && r.Offset <= c.offset {
-			why = errPassedOver
+		switch {
+		case p == nil:
+		case r.Err == nil && r.Repeats:
+			repeated = append(repeated, repeat{p, r.Offset, feed})
+		case r.Err != nil:
+			refused = append(refused, refusal{p, r.Err})
+			released = append(released, c.settleLocked(p)...)
+		case r.Offset <= c.offset:
 			passedOver = append(passedOver, p.topic)
-		}
-		if why != nil {
-			refused = append(refused, refusal{p, why})
+			refused = append(refused, refusal{p, errPassedOver})
 			released = append(released, c.settleLocked(p)...)
 		}
 	}
+	c.repeats = append(c.repeats, repeated...)
 	c.mu.Unlock()
 	for _, topic := range passedOver {
 		c.b.opt.Logger.Error("store feed has passed a record over", "topic", topic)
 	}
 	answerRefused(refused)
 	answerAll(released)
+	c.settleRepeats()
 	c.b.flushSoon()
 	c.wakeSender()
+}
+
+// repeat is a publication of which the store has another one at offset, as it said under the given feed.
+type repeat struct {
+	p      *publication
+	offset uint64
+	feed   uint64
+}
+
+// settleRepeats answers the repetitions of what the log has by now with the places of the first.
+func (c *committer) settleRepeats() {
+	c.mu.Lock()
+	var due []repeat
+	var released []*publication
+	c.repeats = slices.DeleteFunc(c.repeats, func(r repeat) bool {
+		if r.feed != c.feeds || r.p.settled { // a new feed has it sent again
+			return true
+		}
+		if r.offset > c.offset {
+			return false
+		}
+		due = append(due, r)
+		released = append(released, c.settleLocked(r.p)...)
+		return true
+	})
+	c.mu.Unlock()
+	for _, r := range due {
+		r.p.answer(protocol.Published{
+			Seq: c.b.ring.seqOf(r.offset), Offset: r.offset, Durability: protocol.Committed, Receivers: -1, Duplicate: true,
+		}, nil)
+	}
+	answerAll(released)
 }
 
 // refusal is a publication that is not published, or of which that is not known, and what its publisher is told.
@@ -235,6 +275,7 @@ func answerRefused(refused []refusal) {
 var (
 	errUnknown    = protocol.Errorf(protocol.CodeStoreUnavailable, "the store did not confirm in time; the outcome is unknown").WithRetryAfter(time.Second)
 	errNotKept    = protocol.Errorf(protocol.CodeStoreUnavailable, "the store is away; the message was not kept and not delivered").WithRetryAfter(time.Second)
+	errSealed     = protocol.Errorf(protocol.CodeGoingAway, "the broker is going away")
 	errPassedOver = protocol.Errorf(protocol.CodeStoreUnavailable, "the store has committed the message without showing it; the outcome is unknown")
 )
 
@@ -243,6 +284,9 @@ var (
 func (c *committer) settleLocked(p *publication) (appended []*publication) {
 	delete(c.unsettled, p.ref)
 	p.settled = true
+	if p.seq > 0 {
+		c.b.messageIDs.appended(p)
+	}
 	return c.releaseLocked(p)
 }
 
@@ -260,10 +304,12 @@ func (c *committer) releaseLocked(p *publication) (appended []*publication) {
 		q := line[0]
 		line = line[1:]
 		c.bytes -= q.cost()
-		if q.answered.Load() {
-			continue // its deadline has passed, and it was told so
+		if q.answered.Load() { // its deadline has passed, and it was told so
+			c.b.messageIDs.withdraw(q)
+			continue
 		}
 		c.b.append(&q.message)
+		c.b.messageIDs.appended(q)
 		appended = append(appended, q)
 	}
 	if len(line) > 0 {
@@ -277,7 +323,10 @@ func (c *committer) releaseLocked(p *publication) (appended []*publication) {
 
 func answerAll(appended []*publication) {
 	for _, p := range appended {
-		if p.receipt == nil {
+		switch {
+		case p.seq == 0:
+			p.answer(protocol.Published{}, errSealed)
+		case p.receipt == nil:
 			p.answer(p.published(), nil)
 		}
 	}

@@ -73,6 +73,7 @@ func (c *committer) follow(ctx context.Context) error {
 // prepare tells the store that has come which histories to keep, which it has to know before the first record, and asks for its terms.
 func (c *committer) prepare(ctx context.Context) (err error) {
 	c.terms = nil
+	c.keyed.Store(hasPower(c.store, PowerKeys))
 	if lister, ok := c.store.(TermLister); ok && hasPower(c.store, PowerTerms) {
 		if c.terms, err = lister.ListTerms(ctx); err != nil {
 			return err
@@ -216,6 +217,7 @@ func (c *committer) feed(f Feed) error {
 			return err
 		}
 	}
+	c.settleRepeats()
 	if f.CaughtUp {
 		if f.Head < c.offset {
 			c.unload()
@@ -271,6 +273,7 @@ func (c *committer) connected() {
 		switch {
 		case p.settled:
 		case p.answered.Load(): // too late: its publisher was told that the outcome is unknown
+			c.b.messageIDs.withdraw(p)
 			released = append(released, c.settleLocked(p)...)
 		default:
 			again = append(again, p)

@@ -12,8 +12,11 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// maxContentType is how many bytes a content type may have ([PUB-5]).
-const maxContentType = 255
+// How many bytes a content type may have ([PUB-5]), and a message id ([PUB-7]).
+const (
+	maxContentType = 255
+	maxMessageID   = 64
+)
 
 // PublishRequest is one publish as a door hands it over.
 type PublishRequest struct {
@@ -23,27 +26,31 @@ type PublishRequest struct {
 	Headers     map[string]string
 	Retain      bool // with an empty payload: clear the retained value
 	Receivers   bool // ask how many live subscriptions it was handed to
+	// MessageID makes a repetition safe: within two minutes the same publish of the same user with it is answered with the places
+	// of the first, and not applied (log.md U2). "": it has none.
+	MessageID string
 }
 
 // publication is a publish on its way: checked, encoded, waiting for its place in the log.
 type publication struct {
 	message
-	record   *Record // what the store is to commit; nil: nothing
-	accepted time.Time
-	deadline time.Time
-	stats    *counters
+	record     *Record // what the store is to commit; nil: nothing
+	accepted   time.Time
+	deadline   time.Time
+	b          *Broker
+	done       acknowledge
+	messageKey uint64 // in messageIDs; 0: it has no id, or the store knows it
+
+	// Guarded by committer.mu, but for answered.
+	ref      uint64
+	sent     bool // the store may have it
+	settled  bool // came back, was refused or withdrawn
 	answered atomic.Bool
-
-	// Guarded by committer.mu.
-	ref     uint64
-	sent    bool // the store may have it
-	settled bool // came back, was refused or withdrawn
-
-	done func(protocol.Published, *protocol.Error) // once; must not block
 }
 
 func (p *publication) answer(ack protocol.Published, err *protocol.Error) {
 	if p.answered.CompareAndSwap(false, true) {
+		p.b.messageIDs.answered(p, ack, err)
 		p.done(ack, err)
 	}
 }
@@ -83,35 +90,66 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, done func(protocol.Pub
 	}
 	now := time.Now()
 	class := b.opt.classOf(r.Topic)
+	keep := b.committer != nil && (r.Retain || class == ClassStored)
+	var key uint64
+	if r.MessageID != "" && !(keep && b.committer.keyed.Load()) {
+		key, ack, answered, err = b.messageIDs.begin(id.User, r, now, done)
+		if key == 0 || err != nil {
+			return ack, answered, err
+		}
+	}
 	m := protocol.Message{
 		Topic: r.Topic, Payload: r.Payload, Time: now.UnixMilli(), ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
 	}
-	p := &publication{message: newMessage(&m, class), accepted: now, done: done, stats: &b.stats}
+	p := &publication{message: newMessage(&m, class), accepted: now, done: done, b: b, messageKey: key}
 	if r.Receivers {
 		p.receipt = newReceipt(b, p)
+	}
+	if keep {
+		p.record = b.newRecord(id.User, r, m.Time)
 	}
 	if b.committer == nil {
 		b.append(&p.message)
 		return p.atOnce()
 	}
-	if r.Retain || class == ClassStored {
-		p.record = &Record{
-			Origin: b.committer.origin, Topic: r.Topic, Retain: r.Retain, Payload: slices.Clone(r.Payload), ContentType: r.ContentType,
-			Headers: r.Headers, Time: m.Time, User: id.User,
-		}
-	}
 	if appended, err := b.committer.submit(p); err != nil || !appended {
+		if err != nil {
+			b.messageIDs.answered(p, protocol.Published{}, err)
+		}
 		return ack, false, err
 	}
 	return p.atOnce()
 }
 
+// newRecord is r as the store is to commit it.
+func (b *Broker) newRecord(user string, r *PublishRequest, time int64) *Record {
+	record := Record{
+		Origin: b.committer.origin, Topic: r.Topic, Retain: r.Retain, Payload: slices.Clone(r.Payload), ContentType: r.ContentType,
+		Headers: r.Headers, Time: time, User: user,
+	}
+	if r.MessageID == "" {
+		return &record
+	}
+	k := &keyedRecord{Record: record}
+	k.name(user, r)
+	return &k.Record
+}
+
 // atOnce is the answer to a publish that was appended without waiting, unless its receipt brings it.
 func (p *publication) atOnce() (ack protocol.Published, answered bool, err *protocol.Error) {
+	if p.seq == 0 {
+		p.b.messageIDs.answered(p, ack, errSealed)
+		return ack, false, errSealed
+	}
 	if p.receipt != nil {
+		p.b.messageIDs.appended(p)
 		return ack, false, nil
 	}
-	return p.published(), true, nil
+	ack = p.published()
+	if p.b.messageIDs.answered(p, ack, nil) > 0 {
+		p.b.flushSoon()
+	}
+	return ack, true, nil
 }
 
 func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
@@ -127,6 +165,9 @@ func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
 	}
 	if exceeds(len(r.Payload), b.opt.Limits.Payload) {
 		return protocol.Errorf(protocol.CodeTooLarge, "found a payload of %d bytes, the limit is %d", len(r.Payload), b.opt.Limits.Payload)
+	}
+	if len(r.MessageID) > maxMessageID || !utf8.ValidString(r.MessageID) {
+		return protocol.Errorf(protocol.CodeBadArgs, "found a message id of %d bytes, wanted UTF-8 of at most %d", len(r.MessageID), maxMessageID)
 	}
 	size, err := b.checkHeaders(r)
 	if err != nil {
@@ -166,12 +207,16 @@ func (b *Broker) checkHeaders(r *PublishRequest) (size int, err *protocol.Error)
 	return size, nil
 }
 
-// append gives m its place in the log and wakes the shards that may have a subscription for it.
+// append gives m its place in the log and wakes the shards that may have a subscription for it. m.seq stays 0 when the log has been
+// ended.
 func (b *Broker) append(m *message) {
 	b.ring.mu.Lock()
-	b.ring.appendLocked(m)
+	e := b.ring.appendLocked(m)
 	appended := b.ring.appended
 	b.ring.mu.Unlock()
+	if e == nil {
+		return
+	}
 	b.stats.published[m.class].Add(1)
 	if m.receipt != nil {
 		m.receipt.timer.Reset(receiptWait) // not before it has its place; told is told, even if the shards were faster
@@ -186,13 +231,13 @@ func (b *Broker) append(m *message) {
 
 // published is the acknowledgement of an appended publish.
 func (p *publication) published() protocol.Published {
-	p.stats.publishTime.observe(time.Since(p.accepted))
+	p.b.stats.publishTime.observe(time.Since(p.accepted))
 	ack := protocol.Published{Seq: p.seq, Offset: p.offset, Receivers: -1}
 	if p.class == ClassLive {
 		ack.Seq = 0
 	}
 	if p.record != nil {
-		p.stats.commitTime.observe(time.Since(p.accepted))
+		p.b.stats.commitTime.observe(time.Since(p.accepted))
 		ack.Durability = protocol.Committed
 	}
 	return ack
@@ -253,6 +298,7 @@ func (s *Session) handlePublish(raw protocol.Raw) error {
 	if err == nil {
 		r := PublishRequest{
 			Topic: p.Topic, Payload: p.Payload, ContentType: p.ContentType, Headers: p.Headers, Retain: p.Retain, Receivers: p.Receivers,
+			MessageID: p.MessageID,
 		}
 		ack, answered, err = s.b.publish(s.identity, &r, s.acknowledge(p.ID))
 	}

@@ -30,6 +30,7 @@ type Stats struct {
 	RetainedTopics int64
 	RetainedBytes  int64
 	StoreWaitBytes int64 // publishes that wait for the store
+	MessageIDs     int64 // message ids that are known by now, but for those that the store knows
 	StoreUp        bool  // the committed feed is live; true without a store
 
 	PublishSeconds     Histogram // accepted → acknowledged
@@ -66,6 +67,7 @@ func (b *Broker) Stats() Stats {
 	st.RingEntries = int64(b.ring.head.Load() + 1 - first)
 	topics, size := b.retained.size()
 	st.RetainedTopics, st.RetainedBytes = int64(topics), size
+	st.MessageIDs = b.messageIDs.size()
 	if c := b.committer; c != nil {
 		c.mu.Lock()
 		st.StoreWaitBytes = c.bytes
