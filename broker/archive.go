@@ -63,13 +63,17 @@ func (a *archive) common(pos protocol.Position) (offset uint64, ok bool) {
 	_, head := a.b.ring.tip()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i, term := range a.terms {
+	return commonOffset(a.terms, head, pos)
+}
+
+func commonOffset(terms []Term, head uint64, pos protocol.Position) (offset uint64, ok bool) {
+	for i, term := range terms {
 		if term.ID != pos.Term {
 			continue
 		}
 		end := head
-		if i+1 < len(a.terms) {
-			end = a.terms[i+1].First - 1
+		if i+1 < len(terms) {
+			end = terms[i+1].First - 1
 		}
 		return min(pos.Offset, end), true
 	}
@@ -86,6 +90,8 @@ type page struct {
 	lost    uint64 // what is missing is not above this offset
 	head    uint64
 	done    bool
+
+	conflated bool // the newest of each topic alone
 }
 
 // read is one page behind an offset. Identical reads at the same time are one. It blocks, at most for Limits.StoreTimeout.

@@ -58,6 +58,9 @@ func (s *Session) Follow(r FollowRequest) error {
 		resumed := slices.DeleteFunc(slices.Clone(r.Filters), r.fresh)
 		history := !slices.ContainsFunc(resumed, func(f string) bool { return !id.CanReadHistory(f) })
 		from = s.b.resumeAt(*r.After, resumed, history)
+		if err := s.b.pastReady(from.past); err != nil {
+			return err
+		}
 	}
 	subs := make([]*subscription, len(r.Filters))
 	for i, filter := range r.Filters {

@@ -210,6 +210,7 @@ func (sh *shard) ping(s *Session) {
 	}
 	at := sh.position()
 	s.sendLocked(encode(&protocol.Ping{Position: &at}))
+	sh.locateConflated(s)
 }
 
 // duePing is the ping of a lagging session: its position is the drainer's cursor.

@@ -79,6 +79,17 @@ func (b *Broker) resumeInPast(pos protocol.Position, filters []string, history b
 	return p, true
 }
 
+// pastReady refuses a reader that needs the store while that is away.
+func (b *Broker) pastReady(p *past) *protocol.Error {
+	if p == nil || b.committer.up.Load() {
+		return nil
+	}
+	if _, _, ok := b.ring.join(p.after); ok {
+		return nil
+	}
+	return errStoreAway
+}
+
 // pastAt is the position of a reader of the past that has everything up to offset.
 func (b *Broker) pastAt(p *past, offset uint64) protocol.Position {
 	at := b.positionAt(p.from.Seq, offset)
@@ -151,6 +162,9 @@ func (b *Broker) sleep(d time.Duration) {
 // readStartingPast moves a starting subscription that is in the past. Session.mu is held.
 func (s *Session) readStartingPast(sub *subscription, batch []*Packet) []*Packet {
 	p := sub.start.past
+	if sub.conflated != nil && p.page != nil && len(p.page.packets) > 0 {
+		return s.conflatePast(sub, batch)
+	}
 	batch, pg := s.b.takePage(batch, sub.id, p)
 	if pg != nil && len(pg.packets) > 0 {
 		n := uint64(len(pg.packets))

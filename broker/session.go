@@ -54,6 +54,8 @@ type Session struct {
 	unanswered []uint64 // ids of requests without their answer, 0 for those that want none
 	soon       []*Packet
 	cause      *protocol.Error
+
+	histories sync.Mutex // one page is read at a time
 }
 
 // Open begins a session on conn. It fails with a *protocol.Error when the broker is draining or full, which the caller reports with
@@ -126,13 +128,15 @@ func (s *Session) dispatch(raw protocol.Raw) error {
 		return s.handleUnsubscribe(raw)
 	case protocol.TypePublish:
 		return s.handlePublish(raw)
+	case protocol.TypeHistory:
+		return s.handleHistory(raw)
 	case protocol.TypePing:
 		return s.handlePing(raw)
 	case protocol.TypePong:
 		return nil // any byte received is a sign of life
 	case protocol.TypeConnected, protocol.TypeSubscribed, protocol.TypeUnsubscribed, protocol.TypePublished,
 		protocol.TypeMessage, protocol.TypeReplay, protocol.TypeRetainedEnd, protocol.TypeResumed, protocol.TypeGap,
-		protocol.TypeError, protocol.TypeDisconnect:
+		protocol.TypeHistories, protocol.TypeError, protocol.TypeDisconnect:
 		return protocol.Errorf(protocol.CodeBadPacket, "found %s, which only a broker sends", raw.Type)
 	default:
 		return s.handleUnknown(raw)

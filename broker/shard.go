@@ -222,6 +222,10 @@ func (sh *shard) deliver(items []*trie.Item[*subscription]) {
 	e := sh.current
 	for _, it := range items {
 		s := it.Value.session
+		if it.Value.conflated != nil {
+			sh.noteConflated(it.Value, e)
+			continue
+		}
 		if s.seen == e.seq {
 			continue
 		}

@@ -30,8 +30,11 @@ type starting struct {
 // startOf decides from the token of a Subscribe where the subscription begins and what gap it has to be told (log.md P3, P6,
 // R6). It fails with bad_position for a token that no broker made.
 func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.Error) {
-	fresh := start{head: true, snapshot: !p.NoRetained}
-	if p.Position == nil {
+	fresh := start{head: true, snapshot: p.WantsRetained()}
+	switch {
+	case p.Last > 0:
+		return b.newestOf(id, p.Filter, int(p.Last))
+	case p.Position == nil:
 		return fresh, nil
 	}
 	pos, err := protocol.ParsePosition(p.Position)
@@ -39,7 +42,10 @@ func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.
 		return start{}, asError(err)
 	}
 	st := b.resumeAt(pos, []string{p.Filter}, id.CanReadHistory(p.Filter))
-	st.snapshot = !p.NoRetained && st.gap != ""
+	if err := b.pastReady(st.past); err != nil {
+		return start{}, err
+	}
+	st.snapshot = p.WantsRetained() && st.gap != ""
 	st.reset = st.gap != ""
 	return st, nil
 }
@@ -140,6 +146,9 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 		}
 		return batch
 	}
+	if sub.conflated != nil {
+		return s.readConflated(sub, st, batch)
+	}
 	passed := s.shard.passedSeq.Load()
 	held := s.b.ring.read(&read, st.matcher, passed, drainBytes)
 
@@ -149,17 +158,8 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 		return batch // unsubscribed meanwhile
 	}
 	from := s.b.positionAt(st.next-1, st.mark)
-	if !held && s.b.archive.serves(sub.filter) {
-		st.past = s.b.pastOf([]string{sub.filter}, from, st.mark)
-		st.past.plain = s.b.opt.mayBePlain(sub.filter)
-		return s.readStartingPast(sub, batch)
-	}
 	if !held {
-		st.next, st.mark = s.b.ring.oldest()
-		if !sub.noRetained {
-			st.snapshot = newSnapshot(sub.filter, st.next-1, true)
-		}
-		return append(batch, s.b.gap(sub.id, protocol.GapTrimmed, from, s.b.positionAt(st.next-1, st.mark), -1))
+		return s.lostStarting(sub, st, batch)
 	}
 	st.next, st.mark = read.next, read.mark
 	s.b.stats.delivered.Add(read.count)
@@ -168,6 +168,22 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 		s.shard.urge(func() { s.shard.take(sub) })
 	}
 	return s.b.appendReplay(batch, sub.id, &read, from)
+}
+
+// lostStarting moves a cursor that the log has passed: into the past, if the store has something of it, else to where the log is still
+// held. Session.mu is held.
+func (s *Session) lostStarting(sub *subscription, st *starting, batch []*Packet) []*Packet {
+	from := s.b.positionAt(st.next-1, st.mark)
+	if s.b.archive.serves(sub.filter) {
+		st.past = s.b.pastOf([]string{sub.filter}, from, st.mark)
+		st.past.plain = s.b.opt.mayBePlain(sub.filter)
+		return s.readStartingPast(sub, batch)
+	}
+	st.next, st.mark = s.b.ring.oldest()
+	if !sub.noRetained {
+		st.snapshot = newSnapshot(sub.filter, st.next-1, true)
+	}
+	return append(batch, s.b.gap(sub.id, protocol.GapTrimmed, from, s.b.positionAt(st.next-1, st.mark), -1))
 }
 
 // nextStartingLocked is the first subscription whose cursor the drainer has to move; those that ended or went live are dropped.

@@ -15,6 +15,7 @@ type subscription struct {
 	id         uint64
 	filter     string
 	noRetained bool
+	conflated  *conflation // nil: it becomes live
 	session    *Session
 	item       trie.Item[*subscription] // the shard's
 
@@ -39,7 +40,7 @@ func (s *Session) handleSubscribe(raw protocol.Raw) error {
 		s.answer(p.ID, err)
 		return nil
 	}
-	sub := &subscription{id: p.ID, filter: p.Filter, noRetained: p.NoRetained, session: s}
+	sub := &subscription{id: p.ID, filter: p.Filter, noRetained: !p.WantsRetained(), conflated: newConflation(&p), session: s}
 	sub.item.Value = sub
 	if err := s.addSubscription(sub); err != nil {
 		s.answer(p.ID, err)
@@ -60,7 +61,7 @@ func (s *Session) admit(p *protocol.Subscribe) *protocol.Error {
 	if !s.identity.CanSubscribe(p.Filter) && !s.ownInbox(p.Filter) {
 		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q", s.identity.name(), p.Filter)
 	}
-	return s.b.filterReady(p.Filter, p.NoRetained)
+	return s.b.filterReady(p.Filter, !p.WantsRetained())
 }
 
 // filterReady refuses what needs the store before it has been loaded: retained messages, and what it has kept of stored topics, which
@@ -131,6 +132,9 @@ func (sh *shard) subscribe(sub *subscription, from start) {
 	if from.gap != "" {
 		s.sendLocked(sh.b.gap(sub.id, from.gap, from.position, sh.b.positionAt(st.next-1, st.mark), -1))
 	}
+	if sub.conflated != nil {
+		sh.joinConflated(sub)
+	}
 	if sh.startNow(sub, st) {
 		return
 	}
@@ -143,7 +147,7 @@ func (sh *shard) subscribe(sub *subscription, from start) {
 // handBack entries of the log. It reports false, and has done nothing, when that is the drainer's work.
 func (sh *shard) startNow(sub *subscription, st *starting) bool {
 	s := sub.session
-	if st.past != nil || st.snapshot != nil && !st.snapshot.literal && !sh.b.retained.isEmpty() {
+	if sub.conflated != nil || st.past != nil || st.snapshot != nil && !st.snapshot.literal && !sh.b.retained.isEmpty() {
 		return false
 	}
 	if st.next+handBack < sh.next {
@@ -226,8 +230,11 @@ func (sh *shard) unsubscribe(s *Session, request, id uint64) {
 
 // forget takes sub out of the trie and the count. The session's mu is held.
 func (sh *shard) forget(sub *subscription) {
-	if sub.live {
+	if sub.live || sub.conflated != nil && sub.conflated.joined {
 		sub.live = false
+		if sub.conflated != nil {
+			sub.conflated.joined = false
+		}
 		sh.trie.Remove(&sub.item)
 		sh.interest.add(sub.filter, -1)
 	}

@@ -1,0 +1,246 @@
+package broker
+
+import (
+	"context"
+	"slices"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// HistoryRequest asks for a page of what the store keeps of stored topics.
+type HistoryRequest struct {
+	Filter string
+	After  *protocol.Position // the page begins behind it; nil: with the oldest message that is kept
+	Limit  int                // messages, at most; 0 is protocol.DefaultHistory
+	Last   int                // if not 0: the newest so many instead
+}
+
+// HistoryResult is a page of history.
+type HistoryResult struct {
+	Messages []protocol.Message // in increasing order of offsets, without seq
+	After    protocol.Position  // where to go on
+	More     bool               // more is kept behind it
+	Gap      protocol.GapReason // why messages behind the request's After are missing; empty: none are
+}
+
+// historyBytes bounds a page of History, but for its first message.
+const historyBytes = 1 << 20
+
+// History reads a page of what the store keeps, for id. It waits for the store until ctx ends, at most for Limits.StoreTimeout. The error
+// is a *protocol.Error, which the caller reports with Refused if somebody is told: forbidden without the right to history, unsupported
+// when nothing that the filter matches is stored, store_unavailable.
+func (b *Broker) History(ctx context.Context, id *Identity, r HistoryRequest) (HistoryResult, error) {
+	page, err := b.history(ctx, id, r, historyBytes)
+	if err != nil {
+		return HistoryResult{}, err
+	}
+	return page, nil
+}
+
+func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, most int) (page HistoryResult, refusal *protocol.Error) {
+	if refusal := b.mayReadHistory(id, r.Filter); refusal != nil {
+		return page, refusal
+	}
+	if r.Limit <= 0 {
+		r.Limit = protocol.DefaultHistory
+	}
+	q := HistoryQuery{Filters: []string{r.Filter}}
+	if r.After != nil {
+		common, known := b.archive.common(*r.After)
+		if !known || common < r.After.Offset {
+			page.Gap = protocol.GapAhead
+		}
+		q.After = common
+	}
+	if r.Last > 0 {
+		r.Limit, q.After, q.Last = min(r.Last, MaxHistoryRecords), 0, min(r.Last, MaxHistoryRecords)
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.opt.Limits.StoreTimeout)
+	defer cancel()
+	gather := historyPage{query: q, limit: r.Limit, most: most, newest: r.Last > 0}
+	if err := gather.read(ctx, b.archive.store); err != nil {
+		b.opt.Logger.Warn("a history could not be read", "err", err)
+		return page, errStoreAway
+	}
+	if r.After != nil && gather.lost > q.After {
+		page.Gap = protocol.GapTrimmed
+	}
+	page.Messages, page.More = gather.messages, gather.more
+	page.After = b.positionAt(0, gather.through)
+	page.After.Epoch = protocol.RunID{}
+	return page, nil
+}
+
+var errStoreAway = protocol.Errorf(protocol.CodeStoreUnavailable, "the store could not be read").WithRetryAfter(pastRetry)
+
+// mayReadHistory checks the right of id to the history of filter, and that there can be one.
+func (b *Broker) mayReadHistory(id *Identity, filter string) *protocol.Error {
+	if err := asError(protocol.ValidateFilter(filter)); err != nil {
+		return err
+	}
+	if !id.CanReadHistory(filter) {
+		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
+	}
+	if b.archive == nil || !b.opt.mayBeStored(filter) {
+		return protocol.Errorf(protocol.CodeUnsupported, "no topic that %q matches is stored", filter).
+			WithHint("Give the topics a rule of class stored in the configuration of the broker.")
+	}
+	if err := b.retainedReady(); err != nil {
+		return err
+	}
+	if !b.archive.serves(filter) {
+		return protocol.Errorf(protocol.CodeUnsupported, "the store plugin keeps no history")
+	}
+	if !b.committer.up.Load() {
+		return errStoreAway
+	}
+	return nil
+}
+
+// historyPage gathers a page from as many of the store's as it takes.
+type historyPage struct {
+	query  HistoryQuery
+	limit  int
+	most   int  // bytes
+	newest bool // of what does not fit the oldest is left out
+
+	messages []protocol.Message
+	sizes    []int
+	bytes    int
+	through  uint64
+	lost     uint64
+	more     bool
+}
+
+func (g *historyPage) read(ctx context.Context, store HistoryStore) error {
+	for {
+		q := g.query
+		q.Limit = g.limit - len(g.messages)
+		found, err := store.ReadHistory(ctx, q)
+		if err != nil {
+			return err
+		}
+		g.lost = max(g.lost, found.lost())
+		if full := g.take(&found); full || found.Done {
+			g.more = full && (!found.Done || g.through < found.Through)
+			return nil
+		}
+		g.query.After, g.query.Last = found.Through, 0
+	}
+}
+
+// take takes what fits of a page of the store's, and reports whether nothing more does.
+func (g *historyPage) take(found *HistoryPage) (full bool) {
+	for i := range found.Records {
+		r := &found.Records[i]
+		size := len(r.Topic) + len(r.Payload) + len(r.ContentType) + 64
+		for k, v := range r.Headers {
+			size += len(k) + len(v)
+		}
+		if g.bytes > 0 && g.bytes+size > g.most && !g.newest {
+			return true
+		}
+		g.messages = append(g.messages, protocol.Message{
+			Offset: r.Offset, Topic: r.Topic, Payload: r.Payload, Time: r.Time, ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
+		})
+		g.sizes = append(g.sizes, size)
+		g.bytes += size
+		g.through = r.Offset
+		g.dropOld()
+	}
+	if len(g.messages) >= g.limit && !g.newest {
+		return true
+	}
+	g.through = found.Through
+	return false
+}
+
+// dropOld leaves out the oldest until the rest fits.
+func (g *historyPage) dropOld() {
+	n := 0
+	for ; g.newest && g.bytes > g.most && n < len(g.sizes)-1; n++ {
+		g.bytes -= g.sizes[n]
+	}
+	g.messages, g.sizes = slices.Delete(g.messages, 0, n), slices.Delete(g.sizes, 0, n)
+}
+
+// historyPacketBytes bounds the answer to one History packet.
+const historyPacketBytes = 128 << 10
+
+// handleHistory reads a page while the session goes on: one at a time, and the next only when the client has taken most of it.
+func (s *Session) handleHistory(raw protocol.Raw) error {
+	var p protocol.History
+	if err := p.Decode(raw); err != nil {
+		return s.answerOr(raw, err)
+	}
+	if err := s.allowSubscribe(); err != nil {
+		return s.refuse(p.ID, err)
+	}
+	if err := s.begin(p.ID); err != nil {
+		return s.answerOr(raw, err)
+	}
+	r := HistoryRequest{Filter: p.Filter, Limit: int(p.Limit), Last: int(p.Last)}
+	if p.After != nil {
+		after, err := protocol.ParsePosition(p.After)
+		if err != nil {
+			s.done(p.ID)
+			s.answer(p.ID, asError(err))
+			return nil
+		}
+		r.After = &after
+	}
+	s.b.drainers.Go(func() { s.readHistory(p.ID, r) })
+	return nil
+}
+
+func (s *Session) readHistory(id uint64, r HistoryRequest) {
+	s.histories.Lock()
+	defer s.histories.Unlock()
+	if s.awaitRoom() != nil {
+		return
+	}
+	page, refusal := s.b.history(s.b.ctx, s.identity, r, historyPacketBytes)
+	s.done(id)
+	if refusal != nil {
+		s.b.refused(s, refusal)
+		s.send(encode(refusal.Packet(id)))
+		return
+	}
+	var packets []*Packet
+	if n := len(page.Messages); n > 0 {
+		packets = append(packets, encode(&protocol.Replay{Subscription: id, Count: uint64(n), Kind: protocol.ReplayHistory}))
+	}
+	for i := range page.Messages {
+		packets = append(packets, encode(&page.Messages[i]))
+	}
+	s.send(append(packets, encode(&protocol.Histories{ID: id, Position: page.After, More: page.More, Gap: page.Gap}))...)
+}
+
+// newestOf is where a subscription begins that asks for the newest n messages ([SUB-9]): in the log, or in the store when the log has
+// not as many.
+func (b *Broker) newestOf(id *Identity, filter string, n int) (start, *protocol.Error) {
+	if !id.CanReadHistory(filter) {
+		return start{}, protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
+	}
+	first, found := b.ring.newest(&matcher{wanted: []wanted{{filter, 0}}}, n)
+	st := start{resume: true, next: first}
+	complete := b.ring.completeFrom()
+	if found >= n || complete == 0 || !b.archive.serves(filter) {
+		return st, nil
+	}
+	if !b.committer.up.Load() {
+		return start{}, errStoreAway
+	}
+	p := b.pastOf([]string{filter}, protocol.Position{}, 0)
+	pg, err := b.archive.read(HistoryQuery{Filters: p.filters, Through: complete, Last: n - found, Limit: 1})
+	if err != nil {
+		return start{}, errStoreAway
+	}
+	if len(pg.packets) == 0 {
+		return st, nil
+	}
+	p.after, p.told = pg.after, pg.head
+	st.past = p
+	st.position = b.pastAt(p, p.after)
+	return st, nil
+}
