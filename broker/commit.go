@@ -37,6 +37,7 @@ type committer struct {
 	waiting   map[string][]*publication // by topic, in order; the first of each waits for the store
 	unsettled map[uint64]*publication   // by ref: what the store has neither committed nor refused, and what it has not got yet
 	queue     []*publication            // to be sent, in order of ref; settled ones are passed over
+	gathering gathering                 // when the queue is to be sent
 	sent      []*publication            // under the present feed, in order of ref; settled ones are dropped now and then
 	bytes     int64                     // held by everything in waiting
 	lastRef   uint64
@@ -77,6 +78,7 @@ func (c *committer) submit(p *publication) (appended bool, err *protocol.Error) 
 		c.b.append(&p.message)
 		return true, nil
 	}
+	mayWait := c.syncOf(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	line, isHeld := c.waiting[p.topic]
@@ -101,7 +103,9 @@ func (c *committer) submit(p *publication) (appended bool, err *protocol.Error) 
 		p.ref, p.record.Ref = c.lastRef, c.lastRef
 		c.unsettled[p.ref] = p
 		c.queue = append(c.queue, p)
-		c.wakeSender()
+		if c.gathering.add(p, mayWait) {
+			c.wakeSender()
+		}
 	}
 	return false, nil
 }
@@ -128,12 +132,19 @@ func (c *committer) wakeSender() {
 func (c *committer) sendLoop(ctx context.Context) {
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
+	gathered := time.NewTimer(sweepEvery)
+	defer gathered.Stop()
 	for {
 		for batch := c.nextBatch(); len(batch.records) > 0; batch = c.nextBatch() {
 			c.store.Append(batch.records, func(results []AppendResult, err error) { c.appended(batch.feed, results, err) })
 		}
+		gathered.Stop()
+		if wait := c.gatherTime(); wait > 0 {
+			gathered.Reset(wait)
+		}
 		select {
 		case <-c.work:
+		case <-gathered.C:
 		case <-sweep.C:
 			c.expire(time.Now())
 		case <-ctx.Done():
@@ -152,7 +163,7 @@ type batch struct {
 func (c *committer) nextBatch() batch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.caughtUp || len(c.queue) == 0 || c.batches >= commitBatches {
+	if !c.caughtUp || len(c.queue) == 0 || c.batches >= commitBatches || c.gathering.goesOn() {
 		return batch{}
 	}
 	records, keyed := make([]Record, 0, min(len(c.queue), commitRecords)), c.keyed.Load()
@@ -175,6 +186,9 @@ func (c *committer) nextBatch() batch {
 	}
 	clear(c.queue[:n])
 	c.queue = c.queue[n:]
+	if len(c.queue) == 0 {
+		c.gathering = gathering{}
+	}
 	if len(records) > 0 {
 		c.batches++
 	}
@@ -226,38 +240,6 @@ func (c *committer) appended(feed uint64, results []AppendResult, err error) {
 	c.settleRepeats()
 	c.b.flushSoon()
 	c.wakeSender()
-}
-
-// repeat is a publication of which the store has another one at offset, as it said under the given feed.
-type repeat struct {
-	p      *publication
-	offset uint64
-	feed   uint64
-}
-
-// settleRepeats answers the repetitions of what the log has by now with the places of the first.
-func (c *committer) settleRepeats() {
-	c.mu.Lock()
-	var due []repeat
-	var released []*publication
-	c.repeats = slices.DeleteFunc(c.repeats, func(r repeat) bool {
-		if r.feed != c.feeds || r.p.settled { // a new feed has it sent again
-			return true
-		}
-		if r.offset > c.offset {
-			return false
-		}
-		due = append(due, r)
-		released = append(released, c.settleLocked(r.p)...)
-		return true
-	})
-	c.mu.Unlock()
-	for _, r := range due {
-		r.p.answer(protocol.Published{
-			Seq: c.b.ring.seqOf(r.offset), Offset: r.offset, Durability: protocol.Committed, Receivers: -1, Duplicate: true,
-		}, nil)
-	}
-	answerAll(released)
 }
 
 // refusal is a publication that is not published, or of which that is not known, and what its publisher is told.

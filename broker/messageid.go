@@ -219,6 +219,38 @@ func (t *messageIDs) size() int64 {
 	return int64(t.count)
 }
 
+// repeat is a publication of which the store has another one at offset, as it said under the given feed.
+type repeat struct {
+	p      *publication
+	offset uint64
+	feed   uint64
+}
+
+// settleRepeats answers the repetitions of what the log has by now with the places of the first.
+func (c *committer) settleRepeats() {
+	c.mu.Lock()
+	var due []repeat
+	var released []*publication
+	c.repeats = slices.DeleteFunc(c.repeats, func(r repeat) bool {
+		if r.feed != c.feeds || r.p.settled { // a new feed has it sent again
+			return true
+		}
+		if r.offset > c.offset {
+			return false
+		}
+		due = append(due, r)
+		released = append(released, c.settleLocked(r.p)...)
+		return true
+	})
+	c.mu.Unlock()
+	for _, r := range due {
+		r.p.answer(protocol.Published{
+			Seq: c.b.ring.seqOf(r.offset), Offset: r.offset, Durability: protocol.Committed, Receivers: -1, Duplicate: true,
+		}, nil)
+	}
+	answerAll(released)
+}
+
 // seqOf is the seq that the message at offset of the store was told with, 0 if the log does not hold it.
 func (r *ring) seqOf(offset uint64) uint64 {
 	r.mu.Lock()

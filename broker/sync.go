@@ -1,0 +1,59 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// gathering says until when the committer's queue waits for more, so that they share a commit (TopicRule.Sync). The zero value is a
+// queue that goes at once.
+type gathering struct {
+	until   time.Time
+	records int
+	bytes   int
+}
+
+// add takes in p, which may wait for sync, and reports whether the queue is to be looked at: it goes at once or has an end of its own
+// now. It goes when the first of its publications has waited long enough, when one of them may not wait, and when a batch is full.
+func (g *gathering) add(p *publication, sync time.Duration) (look bool) {
+	first := g.records == 0
+	g.records++
+	g.bytes += len(p.buf)
+	if sync == 0 || g.records >= commitRecords || g.bytes >= commitBytes {
+		g.until = time.Time{}
+		return true
+	}
+	until := time.Now().Add(sync)
+	if first || !g.until.IsZero() && until.Before(g.until) {
+		g.until = until
+		return true
+	}
+	return g.until.IsZero()
+}
+
+func (g *gathering) goesOn() bool { return !g.until.IsZero() && time.Now().Before(g.until) }
+
+// gatherTime is how long the queue waits from now on.
+func (c *committer) gatherTime() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gathering.until.IsZero() {
+		return 0
+	}
+	return time.Until(c.gathering.until)
+}
+
+// syncOf is how long p may wait for others, half the time that it may wait for the store at most. What is retained and not of class
+// stored does not wait.
+func (c *committer) syncOf(p *publication) time.Duration {
+	if p.record == nil || p.class != ClassStored {
+		return 0
+	}
+	for i := range c.b.opt.Topics {
+		if r := &c.b.opt.Topics[i]; protocol.Match(r.Match, p.topic) {
+			return min(r.Sync, c.b.opt.Limits.StoreTimeout/2)
+		}
+	}
+	return 0
+}
