@@ -50,5 +50,5 @@ cross: ## build for the other platforms
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build ./...
 
 campaign: ## run the kills and faults of e2e with full counts, and a browser's hidden page (COUNT=n for another; hours)
-	CARILLON_CAMPAIGN=1 $(GO) test -count=1 -timeout 0 -v ./e2e
+	CARILLON_CAMPAIGN=1 CARILLON_COUNT=$(COUNT) $(GO) test -count=1 -timeout 0 -v ./e2e
 	cd e2e/browser && npm ci && CARILLON_CAMPAIGN=1 npm test

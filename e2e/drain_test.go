@@ -48,7 +48,7 @@ func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 		}
 		eventually(t, 20*time.Second, "publishes are acknowledged", func() bool { return acks.Load() > 200 })
 		began := time.Now()
-		b.terminate(30 * time.Second)
+		b.terminate()
 		t.Logf("exited %s after SIGTERM", time.Since(began).Round(time.Millisecond))
 		b.start()
 		at := acks.Load()
@@ -62,7 +62,7 @@ func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 				t.Errorf("topic drain.%d: found %d, but %d was acknowledged", p, found, books[p].acked.Load())
 			}
 		}
-		b.terminate(30 * time.Second)
+		b.terminate()
 	}
 }
 
@@ -86,16 +86,16 @@ func retained(t *testing.T, c *carillon.Client, topic string) int64 {
 	return found
 }
 
-// terminate sends SIGTERM and fails the test unless the broker exits with 0 within most.
-func (b *broker) terminate(most time.Duration) {
+// terminate sends SIGTERM and fails the test unless the broker exits with 0 within 30 s.
+func (b *broker) terminate() {
 	b.t.Helper()
 	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		b.t.Fatal(err)
 	}
 	select {
 	case <-b.exited:
-	case <-time.After(most):
-		b.t.Fatalf("the broker did not exit within %s of SIGTERM: %s", most, b.said())
+	case <-time.After(30 * time.Second):
+		b.t.Fatalf("the broker did not exit within 30 s of SIGTERM: %s", b.said())
 	}
 	if code := b.cmd.ProcessState.ExitCode(); code != 0 {
 		b.t.Errorf("found exit code %d, wanted 0: %s", code, b.said())

@@ -95,15 +95,22 @@ func freeAddr(t *testing.T) string {
 // start runs the broker and waits until it says that it is ready.
 func (b *broker) start() {
 	b.t.Helper()
+	if err := b.tryStart(); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// tryStart is start for tests in which the broker may refuse.
+func (b *broker) tryStart() error {
 	cmd := exec.Command(carillonBinary, append([]string{"serve", "--listen", b.listen, "--admin-listen", b.admin, "--data-dir", b.dir}, b.args...)...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CARILLON_") })
 	cmd.Env = append(cmd.Env, b.env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		b.t.Fatal(err)
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		b.t.Fatal(err)
+		return err
 	}
 	ready, exited := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -126,10 +133,11 @@ func (b *broker) start() {
 	b.mu.Unlock()
 	select {
 	case <-ready:
+		return nil
 	case <-exited:
-		b.t.Fatalf("the broker exited: %s", b.said())
+		return fmt.Errorf("the broker exited: %s", b.said())
 	case <-time.After(20 * time.Second):
-		b.t.Fatalf("the broker was not ready in time: %s", b.said())
+		return fmt.Errorf("the broker was not ready in time: %s", b.said())
 	}
 }
 

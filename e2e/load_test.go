@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -79,31 +80,33 @@ func rounds(t *testing.T, gate time.Duration, faults int, fresh func() *broker, 
 // load runs a load while disturb does its worst, then waits until everybody has everything, reads back what is kept, and checks.
 func load(t *testing.T, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) workload.Report {
 	t.Helper()
+	report, err := tryLoad(t, opt, floor, disturb)
+	if err != nil {
+		t.Errorf("%v\n%s", err, report)
+	}
+	return report
+}
+
+// tryLoad is load for tests that seed a fault and want the error.
+func tryLoad(t *testing.T, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) (workload.Report, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	l, err := workload.Start(ctx, opt)
 	if err != nil {
-		t.Fatal(err)
+		return workload.Report{}, err
 	}
 	defer l.Close()
 	disturb(ctx, l)
-	if err := l.Finish(ctx); err != nil {
-		t.Error(err)
-	}
-	if err := l.AuditStored(ctx, "resume"); err != nil {
-		t.Error(err)
-	}
-	if err := l.AuditRetained(ctx, "snapshot"); err != nil {
-		t.Error(err)
-	}
+	settle, cancel := context.WithTimeout(ctx, 40*time.Second)
+	defer cancel()
+	err = errors.Join(l.Finish(settle), l.AuditStored(settle, "resume"), l.AuditRetained(settle, "snapshot"))
 	report := workload.Check(l.Log.Events())
-	if err := report.Err(floor); err != nil {
-		t.Errorf("%v\n%s", err, report)
-	}
-	if t.Failed() {
+	err = errors.Join(err, report.Err(floor))
+	if err != nil {
 		keepEvents(t, opt.Name, l.Log.Events())
 	}
-	return report
+	return report, err
 }
 
 // keepEvents writes the log of a run that failed into the folder that CARILLON_EVENTS names.
@@ -121,9 +124,11 @@ func keepEvents(t *testing.T, name string, events []workload.Event) {
 	}
 	defer f.Close()
 	out := bufio.NewWriter(f)
-	defer out.Flush()
 	for i, e := range events {
 		fmt.Fprintf(out, "%6d %s\n", i, e)
+	}
+	if err := out.Flush(); err != nil {
+		t.Error(err)
 	}
 	t.Logf("the log of events is in %s", f.Name())
 }

@@ -156,7 +156,7 @@ func index(events []Event) *run {
 		}
 	}
 	for _, acked := range r.topics {
-		slices.SortFunc(acked, func(a, b *sent) int { return r.compare(a.at, b.at) })
+		slices.SortFunc(acked, r.compareSent)
 	}
 	return r
 }
@@ -170,6 +170,15 @@ func (r *run) hear(p protocol.Position) {
 // compare orders places of the log over the runs of the broker.
 func (r *run) compare(a, b protocol.Position) int {
 	return cmp.Or(cmp.Compare(r.runs[a.Epoch], r.runs[b.Epoch]), cmp.Compare(a.Seq, b.Seq))
+}
+
+// compareSent orders acknowledged messages of one topic. Those that the store has are ordered by their offsets: a publish that is
+// repeated after the run that had applied it has no other place.
+func (r *run) compareSent(a, b *sent) int {
+	if a.at.Offset > 0 && b.at.Offset > 0 {
+		return cmp.Compare(a.at.Offset, b.at.Offset)
+	}
+	return r.compare(a.at, b.at)
 }
 
 // matching are the topics of the log that filter matches, sorted.

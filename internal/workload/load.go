@@ -16,6 +16,7 @@ import (
 // Options shape a load. The zero value of a field is its default.
 type Options struct {
 	URL           string
+	PublishURL    string  // another way to the broker for the publishers
 	Name          string  // first level of every topic: "w"
 	Classes       []Class // of the topics: all three
 	Topics        int     // of each class: 4
@@ -29,6 +30,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	setDefault(&o.PublishURL, o.URL)
 	setDefault(&o.Name, "w")
 	setDefault(&o.Topics, 4)
 	setDefault(&o.Publishers, 4)
@@ -92,7 +94,11 @@ func Start(ctx context.Context, opt Options) (*Load, error) {
 	for i, spec := range opt.Subscriptions {
 		setDefault(&spec.Filter, opt.Name+".>")
 		setDefault(&spec.URL, opt.URL)
-		c, err := l.dial(ctx, spec.URL)
+		var opts []carillon.Option
+		if spec.Buffer > 0 {
+			opts = append(opts, carillon.WithBuffer(spec.Buffer, 1<<20))
+		}
+		c, err := l.dial(ctx, spec.URL, opts...)
 		if err != nil {
 			l.Close()
 			return nil, err
@@ -102,7 +108,7 @@ func Start(ctx context.Context, opt Options) (*Load, error) {
 		l.readers.Go(func() { s.run(reading) })
 	}
 	for i := range opt.Publishers {
-		c, err := l.dial(ctx, opt.URL)
+		c, err := l.dial(ctx, opt.PublishURL)
 		if err != nil {
 			l.Close()
 			return nil, err
@@ -142,8 +148,8 @@ func (l *Load) open(ctx context.Context) error {
 	return nil
 }
 
-func (l *Load) dial(ctx context.Context, url string) (*carillon.Client, error) {
-	c, err := carillon.Dial(ctx, url, l.opt.Client...)
+func (l *Load) dial(ctx context.Context, url string, opts ...carillon.Option) (*carillon.Client, error) {
+	c, err := carillon.Dial(ctx, url, slices.Concat(l.opt.Client, opts)...)
 	if err == nil {
 		l.clients = append(l.clients, c)
 	}

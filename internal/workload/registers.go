@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -57,7 +58,7 @@ func staleReads(history []porcupine.Operation) string {
 			writes[a.value] = op
 		}
 	}
-	out := ""
+	var out strings.Builder
 	for _, op := range history {
 		a := op.Input.(access)
 		found, ok := writes[a.value]
@@ -67,13 +68,13 @@ func staleReads(history []porcupine.Operation) string {
 		for _, later := range writes {
 			if found.Return < later.Call && later.Return < op.Call {
 				v := later.Input.(access).value
-				out += fmt.Sprintf("; a read (events %d to %d) found message %d of %s (%d to %d), overwritten by message %d of %s (%d to %d)",
+				fmt.Fprintf(&out, "; a read (events %d to %d) found message %d of %s (%d to %d), overwritten by message %d of %s (%d to %d)",
 					op.Call, op.Return, a.value.N, a.value.Publisher, found.Call, found.Return, v.N, v.Publisher, later.Call, later.Return)
 				break
 			}
 		}
 	}
-	return out
+	return out.String()
 }
 
 // accesses are the publishes and reads of those retained topics that were read.

@@ -36,8 +36,8 @@ func durability(r *run, broken func(string, ...any)) {
 func order(r *run, broken func(string, ...any)) {
 	type line struct{ topic, publisher string }
 	for _, s := range r.readers {
-		before := map[line]int{}                // the latest first attempt of what was shown
-		place := map[string]protocol.Position{} // of the last one shown in the topic
+		before := map[line]int{}     // the latest first attempt of what was shown
+		latest := map[string]*sent{} // the last one shown in the topic
 		seen := map[Message]bool{}
 		for _, i := range s.steps {
 			e := &r.events[i]
@@ -54,10 +54,10 @@ func order(r *run, broken func(string, ...any)) {
 				broken("%s was shown message %d of %s in %s behind one that was sent later", s.name, m.N, m.Publisher, m.Topic)
 			}
 			before[by] = max(before[by], m.first)
-			if last, ok := place[m.Topic]; ok && r.compare(m.at, last) < 0 {
-				broken("%s was shown message %d of %s in %s, seq %d, behind seq %d", s.name, m.N, m.Publisher, m.Topic, m.at.Seq, last.Seq)
+			if last := latest[m.Topic]; last != nil && r.compareSent(m, last) < 0 {
+				broken("%s was shown message %d of %s in %s, at %s, behind one at %s", s.name, m.N, m.Publisher, m.Topic, place(m.at), place(last.at))
 			}
-			place[m.Topic] = m.at
+			latest[m.Topic] = m
 		}
 	}
 }
@@ -90,13 +90,17 @@ type excuse struct {
 
 // covers reports whether m lies in the gap, for a reason that its class knows: a stored message is in the store.
 func (r *run) covers(g excuse, m *sent) bool {
+	byOffset := g.from.Offset < m.at.Offset && m.at.Offset <= g.to.Offset
 	if m.class == Stored {
 		switch g.reason {
 		case protocol.GapEpoch, protocol.GapNotStored, protocol.GapLive:
 			return false
 		default:
-			return g.from.Offset < m.at.Offset && m.at.Offset <= g.to.Offset
+			return byOffset
 		}
+	}
+	if m.at.Seq == 0 {
+		return byOffset
 	}
 	return r.compare(g.from, m.at) < 0 && r.compare(m.at, g.to) <= 0
 }

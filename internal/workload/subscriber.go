@@ -15,6 +15,7 @@ type Subscription struct {
 	NoRetained bool
 	URL        string        // another way to the broker than the load's, such as a proxy
 	Slow       time.Duration // for each message
+	Buffer     int           // messages that wait for it in the client, beyond which it leaves the stream; 0: the client's default
 	Leave      time.Duration // end after so long and subscribe anew; 0: stay
 }
 
