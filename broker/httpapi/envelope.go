@@ -1,7 +1,9 @@
 package httpapi
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -21,12 +23,24 @@ type envelope struct {
 	retain      bool
 	receivers   bool
 	headers     map[string]string
+	id          string
 }
 
 func (e *envelope) request(topic string) broker.PublishRequest {
 	return broker.PublishRequest{
 		Topic: topic, Payload: e.payload, ContentType: e.contentType, Headers: e.headers, Retain: e.retain, Receivers: e.receivers,
+		MessageID: e.messageID(topic),
 	}
+}
+
+// messageID is the id of the message to topic. The messages of several topics are different ones, so each has an id of its own,
+// which is the same in a repetition.
+func (e *envelope) messageID(topic string) string {
+	if e.id == "" || len(e.topics) == 1 {
+		return e.id
+	}
+	sum := sha256.Sum256([]byte(e.id + "\x00" + topic))
+	return hex.EncodeToString(sum[:protocol.MaxMessageID/2])
 }
 
 // envelopeJSON is the envelope's JSON. A nil field was not there.
@@ -39,9 +53,10 @@ type envelopeJSON struct {
 	Retain     bool              `json:"retain"`
 	Receivers  bool              `json:"receivers"`
 	Headers    map[string]string `json:"headers"`
+	ID         *string           `json:"id"`
 }
 
-var envelopeKeys = []string{"topic", "topics", "data", "data_base64", "type", "retain", "receivers", "headers"}
+var envelopeKeys = []string{"topic", "topics", "data", "data_base64", "type", "retain", "receivers", "headers", "id"}
 
 func badBody(format string, args ...any) *protocol.Error {
 	return protocol.Errorf(protocol.CodeBadBody, format, args...)
@@ -94,6 +109,11 @@ func (in *envelopeJSON) envelope() (*envelope, *protocol.Error) {
 	if in.Type != nil {
 		e.contentType = *in.Type
 	}
+	if in.ID != nil {
+		if err := e.setID("key", *in.ID); err != nil {
+			return nil, err
+		}
+	}
 	return e, e.check()
 }
 
@@ -113,6 +133,12 @@ func (e *envelope) setTopics(one *string, many *[]string) *protocol.Error {
 		e.topics = *many
 	}
 	return nil
+}
+
+// setID takes a message id, which must not be empty: that would be a publish whose repetition counts twice.
+func (e *envelope) setID(what, id string) *protocol.Error {
+	e.id = id
+	return checkMessageID(what+` "id"`, id)
 }
 
 // check refuses what the core would have to carry to every subscriber.
@@ -159,7 +185,7 @@ func parseCurlEnvelope(body []byte) (*envelope, *protocol.Error) {
 	return e, err
 }
 
-// parseFormEnvelope reads topic, data and retain from a form. Data is JSON if it parses as JSON, else text.
+// parseFormEnvelope reads a form. Data is JSON if it parses as JSON, else text.
 func parseFormEnvelope(body []byte) (*envelope, *protocol.Error) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -194,6 +220,8 @@ func (e *envelope) setField(name, value string) *protocol.Error {
 		e.topics = []string{value}
 	case "data":
 		e.payload, e.contentType = []byte(value), sniff([]byte(value))
+	case "id":
+		return e.setID("field", value)
 	case "retain", "receivers":
 		v, err := strconv.ParseBool(value)
 		if err != nil {
@@ -205,7 +233,7 @@ func (e *envelope) setField(name, value string) *protocol.Error {
 			e.receivers = v
 		}
 	default:
-		return badBody("field %q is not known; topic, data, retain and receivers are", clip(name))
+		return badBody("field %q is not known; topic, data, retain, receivers and id are", clip(name))
 	}
 	return nil
 }

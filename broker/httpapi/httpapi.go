@@ -1,4 +1,4 @@
-// Package httpapi is the broker's public HTTP door: publishing and reading retained values by plain requests, and receiving by SSE and
+// Package httpapi is the broker's public HTTP door: publishing and reading retained values and histories by plain requests, and receiving by SSE and
 // long-poll, beside the WebSocket on the same port.
 //
 // A request goes Handler.ServeHTTP -> guard (Host, Origin, token in the URL) -> route -> a handleX -> authenticate -> readBody ->
@@ -26,6 +26,7 @@ type Broker interface {
 	Authenticate(ctx context.Context, c broker.Credentials) (*broker.Identity, error)
 	Publish(ctx context.Context, id *broker.Identity, r broker.PublishRequest) (protocol.Published, error)
 	Retained(id *broker.Identity, topic string) (protocol.Message, error)
+	History(ctx context.Context, id *broker.Identity, q broker.HistoryRequest) (broker.HistoryResult, error)
 	Position() protocol.Position
 	CheckFollow(id *broker.Identity, r *broker.FollowRequest) error
 	Open(conn broker.Conn, info broker.ConnInfo) (*broker.Session, error)
@@ -239,7 +240,7 @@ func (h *Handler) route(r *request, path string) {
 
 func notFound() *protocol.Error {
 	return protocol.Errorf(protocol.CodeNotFound, "nothing is served under this path").
-		WithHint("GET /v1/subscribe, POST, GET and DELETE /v1/topics/{topic}, POST /v1/publish and the WebSocket under /ws are")
+		WithHint("GET /v1/subscribe, POST, GET and DELETE /v1/topics/{topic}, GET /v1/topics/{topic}/history, POST /v1/publish and the WebSocket under /ws are")
 }
 
 type method struct {
@@ -265,7 +266,7 @@ func (h *Handler) methods(r *request, served ...method) {
 	}
 	if r.Header.Get("Origin") != "" {
 		r.w.Header().Set("Access-Control-Allow-Methods", strings.Join(allow, ", "))
-		r.w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-None-Match, Last-Event-ID")
+		r.w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID")
 		r.w.Header().Set("Access-Control-Max-Age", "600")
 	}
 	r.w.WriteHeader(http.StatusNoContent)

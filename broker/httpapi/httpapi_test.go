@@ -21,6 +21,7 @@ type core struct {
 	*broker.Broker
 	authenticate func(broker.Credentials) (*broker.Identity, error)
 	publish      func(broker.PublishRequest) (protocol.Published, error)
+	history      func(broker.HistoryRequest) (broker.HistoryResult, error)
 	opened       func(*broker.Session)
 
 	mu        sync.Mutex
@@ -36,6 +37,13 @@ func (c *core) Authenticate(ctx context.Context, creds broker.Credentials) (*bro
 		return c.authenticate(creds)
 	}
 	return c.Broker.Authenticate(ctx, creds)
+}
+
+func (c *core) History(ctx context.Context, id *broker.Identity, q broker.HistoryRequest) (broker.HistoryResult, error) {
+	if c.history != nil {
+		return c.history(q)
+	}
+	return c.Broker.History(ctx, id, q)
 }
 
 func (c *core) Open(conn broker.Conn, info broker.ConnInfo) (*broker.Session, error) {

@@ -17,7 +17,8 @@ var _ broker.Conn = (*poll)(nil)
 // poll is the connection of a session that makes one answer. The session writes packets into it, until the answer is whole; servePoll's
 // goroutine takes the JSON of the messages out of it.
 //
-// An answer ends behind a message, a position or a gap, and its cursor is there. It does not end while retained messages are owed.
+// An answer ends behind a message, a position or a gap, and its cursor is there. It does not end while retained messages are owed, nor
+// behind a message of the store that has no cursor: a position follows.
 type poll struct {
 	b       Broker
 	sub     *subscription
@@ -32,8 +33,9 @@ type poll struct {
 	messages int
 	bytes    int
 	cursor   []byte
-	gap      json.RawMessage // nil: none
-	owed     bool            // the retained messages that follow the gap
+	place    place
+	unplaced bool          // messages of the store have come that the cursor is not behind yet
+	gap      *protocol.Gap // nil: none
 	reset    []string
 	opened   bool   // everything from before the session has come
 	late     bool   // the time to wait is over
@@ -51,7 +53,7 @@ const (
 )
 
 func newPoll(b Broker, sub *subscription) *poll {
-	p := &poll{b: b, sub: sub, now: sub.After == nil || len(sub.Fresh) > 0, changed: make(chan struct{}, 1), progress: time.Now()}
+	p := &poll{b: b, sub: sub, now: sub.After == nil || len(sub.Fresh) > 0, changed: make(chan struct{}, 1), progress: time.Now(), place: newPlace(b)}
 	if sub.After != nil {
 		p.cursor = []byte(sub.After.Cursor())
 	}
@@ -71,7 +73,7 @@ func (p *poll) Write(batch []*broker.Packet) (done bool, err error) {
 		}
 		p.takeLocked(packet)
 	}
-	if p.opened && !p.owed && (p.now || p.messages > 0) {
+	if p.opened && !p.place.owed && !p.unplaced && (p.now || p.messages > 0) {
 		p.endLocked(pollWhole)
 	}
 	p.wake()
@@ -89,7 +91,9 @@ func (p *poll) takeLocked(packet *broker.Packet) {
 			p.locatedLocked(*packet.Position)
 		}
 	case *protocol.Replay:
-		p.left = packet.Count
+		if packet.Kind == protocol.ReplayRetained {
+			p.left = packet.Count
+		}
 	case *protocol.RetainedEnd:
 		if packet.Reset {
 			p.reset = append(p.reset, p.sub.Filters[packet.Subscription-1])
@@ -119,30 +123,42 @@ func (p *poll) messageLocked(packet *broker.Packet) {
 		return
 	}
 	p.out = append(p.out, object...)
+	p.bytes += len(object)
+	if cursor == nil {
+		at, fromStore := p.place.behind(packet)
+		p.unplaced = p.unplaced || fromStore
+		if !at.IsZero() {
+			cursor = []byte(at.Cursor())
+		}
+	}
 	if cursor != nil {
-		p.cursor = cursor
+		p.cursor, p.unplaced = cursor, false
 		p.out = append(append(append(p.out[:len(p.out)-1], `,"id":"`...), cursor...), `"}`...)
 	}
-	if p.bytes += len(object); p.bytes >= pollBytes {
+	if p.bytes >= pollBytes && !p.unplaced {
 		p.endLocked(pollWhole)
 	}
 }
 
-// gapLocked takes a gap, which is the last of an answer but for the retained messages that follow it.
+// gapLocked takes a gap, which is the last of an answer but for the retained messages that follow it. Another one may come before those:
+// then the answer has one that stands for both.
 func (p *poll) gapLocked(g *protocol.Gap) {
-	p.gap = appendGap(nil, g)
-	if p.owed = !p.sub.NoRetained && g.Reason != protocol.GapLive; p.owed {
+	if p.gap != nil {
+		g = &protocol.Gap{Reason: p.gap.Reason, Count: -1, From: p.gap.From, To: g.To}
+	}
+	p.gap = g
+	if p.place.gap(g, p.sub.NoRetained); p.place.owed {
 		return
 	}
-	p.cursor = []byte(g.To.Cursor())
+	p.cursor, p.unplaced = []byte(g.To.Cursor()), false
 	p.endLocked(pollWhole)
 }
 
 // locatedLocked takes a position that is told: nothing is owed up to it.
 func (p *poll) locatedLocked(at protocol.Position) {
-	p.cursor = []byte(at.Cursor())
-	if p.owed || p.late {
-		p.owed = false
+	p.cursor, p.unplaced = []byte(at.Cursor()), false
+	owed := p.place.owed
+	if p.place.told(at); owed || p.late || p.bytes >= pollBytes {
 		p.endLocked(pollWhole)
 	}
 }
@@ -195,7 +211,10 @@ func (p *poll) tail() []byte {
 		Reset  []string        `json:"reset,omitempty"`
 		Fresh  []string        `json:"fresh,omitempty"`
 		Cursor string          `json:"cursor"`
-	}{p.gap, p.reset, nil, string(p.cursor)}
+	}{Reset: p.reset, Cursor: string(p.cursor)}
+	if p.gap != nil {
+		rest.Gap = appendGap(nil, p.gap)
+	}
 	if !p.opened {
 		rest.Fresh = p.sub.Fresh
 	}

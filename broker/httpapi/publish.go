@@ -29,8 +29,12 @@ func (h *Handler) result(topic string, ack protocol.Published) result {
 		Topic: topic, Epoch: at.Epoch.String(), Seq: &ack.Seq, Offset: &ack.Offset,
 		Durability: ack.Durability.String(), Duplicate: ack.Duplicate,
 	}
-	if ack.Seq > 0 {
+	switch {
+	case ack.Seq > 0:
 		r.Cursor = at.Cursor()
+	case ack.Duplicate && ack.Offset > 0: // the first was in another run: the store alone has a place for it
+		at.Epoch = protocol.RunID{}
+		r.Epoch, r.Cursor = "", at.Cursor()
 	}
 	if ack.Receivers >= 0 {
 		r.Receivers = &ack.Receivers
@@ -56,10 +60,6 @@ func (h *Handler) handlePublish(r *request) {
 		h.refuse(r, err)
 		return
 	}
-	if err := unsupportedHeader(r.Header); err != nil {
-		h.refuse(r, err)
-		return
-	}
 	parse, refusal := envelopeParser(mediaType(r.Header))
 	if refusal != nil {
 		r.w.Header().Set("Accept-Post", typeJSON+", "+typeForm)
@@ -76,6 +76,9 @@ func (h *Handler) handlePublish(r *request) {
 		return
 	}
 	e, refusal := parse(body)
+	if refusal == nil {
+		refusal = addKey(&e.id, `"id" in the body`, r.Header)
+	}
 	if refusal != nil {
 		h.refuse(r, refusal)
 		return

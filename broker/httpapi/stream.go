@@ -25,6 +25,7 @@ type stream struct {
 	session *broker.Session
 	filters []string
 	ids     bool // a gap has an id: no snapshot follows it
+	place   place
 
 	head atomic.Pointer[[]byte] // of the answer, until something is sent
 	left uint64                 // messages of a snapshot that are still to come; Write's
@@ -38,7 +39,7 @@ func (h *Handler) serveStream(r *request, id *broker.Identity, sub *subscription
 		return
 	}
 	s := &stream{
-		h: h, nc: nc, filters: sub.Filters, ids: sub.NoRetained,
+		h: h, nc: nc, filters: sub.Filters, ids: sub.NoRetained, place: newPlace(h.b),
 		out: outlet.New(nc, outlet.Options{SendBuffer: h.opt.SendBuffer, PeerTimeout: h.opt.PeerTimeout}),
 	}
 	answer := &rawAnswer{header: r.w.Header(), status: http.StatusOK}
@@ -126,7 +127,7 @@ func (s *stream) append(b []byte, p *broker.Packet) []byte {
 	if p.Type() == protocol.TypeMessage {
 		event := s.h.b.Form(p, encodeEvent)
 		if s.left == 0 {
-			return append(b, event...)
+			return s.appendPlaced(append(b, event...), p)
 		}
 		s.left--
 		object, _ := eventObject(event)
@@ -136,21 +137,38 @@ func (s *stream) append(b []byte, p *broker.Packet) []byte {
 	return s.appendOther(b, p)
 }
 
+// appendPlaced appends the id that the event of p, the last in b, has not if p comes from the store.
+func (s *stream) appendPlaced(b []byte, p *broker.Packet) []byte {
+	at, _ := s.place.behind(p)
+	if at.IsZero() {
+		return b
+	}
+	b = append(append(b[:len(b)-len(eventEnd)], eventID...), at.Cursor()...)
+	return append(b, eventEnd...)
+}
+
 func (s *stream) appendOther(b []byte, p *broker.Packet) []byte {
 	switch p := decode(p).(type) {
 	case *protocol.Ping:
+		if p.Position != nil {
+			s.place.told(*p.Position)
+		}
 		return appendPosition(b, p.Position)
 	case *protocol.Replay:
-		s.left = p.Count
+		if p.Kind == protocol.ReplayRetained {
+			s.left = p.Count
+		}
 	case *protocol.RetainedEnd:
 		return appendRetainedEnd(b, s.filters[p.Subscription-1], p.Reset)
 	case *protocol.Gap:
+		s.place.gap(p, s.ids)
 		b = appendGap(append(b, "event: gap\ndata: "...), p)
-		if s.ids || p.Reason == protocol.GapLive {
+		if !s.place.owed {
 			b = append(append(b, eventID...), p.To.Cursor()...)
 		}
 		return append(b, eventEnd...)
 	case *protocol.Resumed:
+		s.place.told(p.Position)
 		if int(p.Subscription) == len(s.filters) { // the last of them, all of the same place
 			b = append(append(b, "event: live\ndata: {}"+eventID...), p.Position.Cursor()...)
 			return append(b, eventEnd...)

@@ -139,12 +139,11 @@ func (s *subscription) set(name string, values []string) *protocol.Error {
 
 // resume has the subscription go on after cursor, which stands in where.
 func (s *subscription) resume(where, cursor string) *protocol.Error {
-	at, err := protocol.ParseCursor(cursor)
+	at, err := parseCursor(where, cursor)
 	if err != nil {
-		return protocol.Errorf(protocol.CodeBadPosition, "%s is %q, which is no cursor", where, clip(cursor)).
-			WithHint("send a cursor exactly as an answer or an id had it, or leave it out to begin now")
+		return err
 	}
-	s.After = &at
+	s.After = at
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -17,6 +16,7 @@ import (
 // handleTopic serves /v1/topics/{topic}. The rest of the path is decoded exactly once; a slash in it that is not escaped is
 // another path.
 func (h *Handler) handleTopic(r *request, rest string) {
+	rest, history := strings.CutSuffix(rest, "/history")
 	topic, err := url.PathUnescape(rest)
 	if strings.Contains(rest, "/") {
 		h.refuse(r, notFound().WithHint("the levels of a topic have dots between them, such as orders.42; a slash in a topic is written %2F"))
@@ -24,6 +24,11 @@ func (h *Handler) handleTopic(r *request, rest string) {
 	}
 	if err != nil || rest == "" {
 		h.refuse(r, notFound())
+		return
+	}
+	if history {
+		r.topic = topic
+		h.methods(r, method{http.MethodGet, h.getHistory}, method{http.MethodHead, h.getHistory})
 		return
 	}
 	if err := protocol.ValidateTopic(topic); err != nil {
@@ -42,11 +47,7 @@ func (h *Handler) handleTopic(r *request, rest string) {
 // postTopic publishes the body as it is.
 func (h *Handler) postTopic(r *request) {
 	var q options
-	if err := q.read(r.URL.RawQuery, "retain", "receivers"); err != nil {
-		h.refuse(r, err)
-		return
-	}
-	if err := unsupportedHeader(r.Header); err != nil {
+	if err := q.readPublish(r.Request, "retain", "receivers", "id"); err != nil {
 		h.refuse(r, err)
 		return
 	}
@@ -61,6 +62,7 @@ func (h *Handler) postTopic(r *request) {
 	}
 	h.publishOne(r, id, broker.PublishRequest{
 		Topic: r.topic, Payload: body, ContentType: contentType(r.Header, body), Retain: q.retain, Receivers: q.receivers,
+		MessageID: q.id,
 	})
 }
 
@@ -90,7 +92,7 @@ func sniff(body []byte) string {
 // deleteTopic clears the retained value. There need not be one.
 func (h *Handler) deleteTopic(r *request) {
 	var q options
-	if err := q.read(r.URL.RawQuery, "receivers"); err != nil {
+	if err := q.readPublish(r.Request, "receivers", "id"); err != nil {
 		h.refuse(r, err)
 		return
 	}
@@ -99,7 +101,7 @@ func (h *Handler) deleteTopic(r *request) {
 		h.refuse(r, err)
 		return
 	}
-	h.publishOne(r, id, broker.PublishRequest{Topic: r.topic, Retain: true, Receivers: q.receivers})
+	h.publishOne(r, id, broker.PublishRequest{Topic: r.topic, Retain: true, Receivers: q.receivers, MessageID: q.id})
 }
 
 // getTopic answers with the retained value, raw, or in JSON if that is asked for by name and says the same.
@@ -175,55 +177,4 @@ func matches(values []string, etag string) bool {
 		}
 	}
 	return false
-}
-
-// options are the parameters of a query.
-type options struct {
-	retain, receivers bool
-}
-
-// unsupported are promised by the interface and not kept by this version: taking them in silence would be a lie.
-var unsupported = []string{"ttl", "id", "exclude"}
-
-// read takes the parameters in allowed. Any other is an error: a mistyped retain must not be a publish without it.
-func (o *options) read(rawQuery string, allowed ...string) *protocol.Error {
-	query, err := url.ParseQuery(rawQuery)
-	if err != nil {
-		return protocol.Errorf(protocol.CodeBadArgs, "the query is not well formed")
-	}
-	for name, values := range query {
-		switch {
-		case slices.Contains(unsupported, name):
-			return protocol.Errorf(protocol.CodeUnsupported, "parameter %q is not supported by this version", name)
-		case !slices.Contains(allowed, name):
-			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is not known here%s", clip(name), known(allowed))
-		case len(values) != 1:
-			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is given %d times", name, len(values))
-		}
-		v, err := strconv.ParseBool(values[0])
-		if err != nil {
-			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is %q, want true or false", name, clip(values[0]))
-		}
-		switch name {
-		case "retain":
-			o.retain = v
-		case "receivers":
-			o.receivers = v
-		}
-	}
-	return nil
-}
-
-func known(allowed []string) string {
-	if len(allowed) == 0 {
-		return ""
-	}
-	return ", " + strings.Join(allowed, " and ") + " are"
-}
-
-func unsupportedHeader(header http.Header) *protocol.Error {
-	if header.Get("Idempotency-Key") == "" {
-		return nil
-	}
-	return protocol.Errorf(protocol.CodeUnsupported, "the header Idempotency-Key is not supported by this version: a repetition would be published again")
 }
