@@ -37,10 +37,11 @@ type Plugin struct {
 
 // Options are the door's settings.
 type Options struct {
-	Hosts   []string        // names the listener is reached by, beside loopback and IP addresses
-	Listen  []string        // HOST:PORT of the listener
-	Plugins func() []Plugin // nil: none
-	Version string          // of the broker
+	Hosts   []string                // names the listener is reached by, beside loopback and IP addresses
+	Listen  []string                // HOST:PORT of the listener
+	Plugins func() []Plugin         // nil: none
+	Version string                  // of the broker
+	Store   broker.StatisticsReader // whose figures are among the metrics; nil: none
 }
 
 // Handler serves the admin listener. It is safe for concurrent use.

@@ -26,6 +26,7 @@ var (
 	ringSeconds    = desc("ring_seconds", "How far back they reach.")
 	retainedTopics = desc("retained_topics", "Topics with a retained message.")
 	retainedBytes  = desc("retained_bytes", "Memory of the retained messages, overhead included.")
+	messageIDs     = desc("message_ids", "Message ids of the last minutes, but for those that the store knows.")
 	storeUp        = desc("store_up", "1 while the feed of the store is connected, or without a store.")
 	storeWaiting   = desc("store_waiting_bytes", "Publishes that wait for the store.")
 
@@ -42,7 +43,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func newRegistry(b Broker, o Options) (*prometheus.Registry, error) {
 	r := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
-		&collector{b: b, opt: o},
+		&collector{b: b, opt: o, statistics: statistics{store: o.Store}},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
@@ -55,16 +56,20 @@ func newRegistry(b Broker, o Options) (*prometheus.Registry, error) {
 
 // collector reads the broker's figures when they are asked for; nothing is counted twice.
 type collector struct {
-	b   Broker
-	opt Options
+	b          Broker
+	opt        Options
+	statistics statistics
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		sessions, subscriptions, lagging, draining, published, delivered, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
-		ringEntries, ringSeconds, retainedTopics, retainedBytes, storeUp, storeWaiting, pluginUp, pluginRestarts, buildInfo,
+		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, storeUp, storeWaiting, pluginUp, pluginRestarts, buildInfo,
 	} {
+		ch <- d
+	}
+	for _, d := range storeDescs {
 		ch <- d
 	}
 }
@@ -103,6 +108,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(ringSeconds, s.RingSpan.Seconds())
 	gauge(retainedTopics, float64(s.RetainedTopics))
 	gauge(retainedBytes, float64(s.RetainedBytes))
+	gauge(messageIDs, float64(s.MessageIDs))
 	gauge(storeUp, oneIf(s.StoreUp))
 	gauge(storeWaiting, float64(s.StoreWaitBytes))
 	for _, p := range c.opt.Plugins() {
@@ -110,6 +116,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(pluginRestarts, uint64(max(p.Restarts, 0)), p.Kind)
 	}
 	gauge(buildInfo, 1, c.opt.Version)
+	c.collectStore(ch)
 }
 
 func oneIf(b bool) float64 {

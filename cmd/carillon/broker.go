@@ -61,6 +61,7 @@ func limits(l *config.Limits) broker.Limits {
 		Sessions: int(l.Sessions), SubscriptionsIn: int(l.SubscriptionsTotal),
 		SessionsOfUser: int(l.SessionsPerUser), SessionsOfAddr: int(l.SessionsPerAddress),
 		Retained: int(l.Retained), RetainedBytes: int64(l.RetainedBytes), StorePending: int64(l.StorePending),
+		MessageIDs:  int(l.MessageIDs),
 		AuthTimeout: time.Duration(l.AuthTimeout), StoreTimeout: time.Duration(l.StoreTimeout),
 		ConnectTimeout: time.Duration(l.ConnectTimeout),
 	}

@@ -152,9 +152,11 @@ func (s *server) openAdmin() error {
 	if s.admin.listener == nil {
 		return nil
 	}
-	ops, err := admin.New(s.broker, admin.Options{
-		Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Admin.Listen}, Plugins: s.plugins.list, Version: version,
-	})
+	options := admin.Options{Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Admin.Listen}, Plugins: s.plugins.list, Version: version}
+	if s.plugins.store != nil {
+		options.Store = s.plugins.store
+	}
+	ops, err := admin.New(s.broker, options)
 	if err != nil {
 		return err
 	}

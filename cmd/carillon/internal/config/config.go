@@ -98,6 +98,7 @@ type Limits struct {
 	Retained           Count    `key:"retained" min:"1" unlimited:"true" doc:"Retained topics."`
 	RetainedBytes      Size     `key:"retained_bytes" min:"1KiB" unlimited:"true" doc:"Memory of retained values, overhead included."`
 	StorePending       Size     `key:"store_pending" min:"1KiB" unlimited:"true" doc:"Publishes that wait for the store."`
+	MessageIDs         Count    `key:"message_ids" min:"1" unlimited:"true" doc:"Message ids of the last two minutes, by which a repeated publish is known; beyond them one with an id is refused."`
 	AuthTimeout        Duration `key:"auth_timeout" min:"10ms" max:"5m" doc:"An answer of the authentication plugin."`
 	StoreTimeout       Duration `key:"store_timeout" min:"10ms" max:"5m" doc:"A commit of the storage plugin."`
 	ConnectTimeout     Duration `key:"connect_timeout" min:"100ms" max:"5m" doc:"From the upgrade to a good Connect."`
@@ -132,7 +133,7 @@ func defaultLimits() Limits {
 		Subscriptions: 128, SubscribeRate: 20, SubscribeBurst: 128,
 		PublishRate: 50, PublishBurst: 100, PublishBytes: 256 * KiB, PingRate: 10,
 		Sessions: 100_000, SessionsPerUser: 100, SessionsPerAddress: 200, SubscriptionsTotal: 2_000_000,
-		Retained: 1_000_000, RetainedBytes: 512 * MiB, StorePending: 32 * MiB,
+		Retained: 1_000_000, RetainedBytes: 512 * MiB, StorePending: 32 * MiB, MessageIDs: 2_000_000,
 		AuthTimeout: Duration(2 * time.Second), StoreTimeout: Duration(5 * time.Second), ConnectTimeout: Duration(10 * time.Second),
 		PingEvery: Duration(25 * time.Second), PongWait: Duration(10 * time.Second), Stalled: Duration(90 * time.Second),
 		ResumeWindow: Duration(10 * time.Minute), Drain: Duration(30 * time.Second), DrainSpread: Duration(10 * time.Second),
