@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 
 	"github.com/alecthomas/kong"
 
@@ -29,6 +30,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the broker."`
 	Pub     pubCmd     `cmd:"" help:"Publish a message, a file, or standard input line by line."`
 	Sub     subCmd     `cmd:"" help:"Subscribe and print messages."`
+	History historyCmd `cmd:"" help:"Print the messages that the broker's store keeps of a topic."`
 	Bench   benchCmd   `cmd:"" help:"Measure a broker."`
 	Token   tokenCmd   `cmd:"" help:"Make and inspect tokens."`
 	Plugin  pluginCmd  `cmd:"" help:"See the plugins of a running broker."`
@@ -80,6 +82,7 @@ func run(args []string) int {
 		kong.Exit(func(n int) { code = n }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Bind(s),
+		kong.Vars{"maxLast": strconv.Itoa(protocol.MaxLast), "maxRate": strconv.Itoa(protocol.MaxRate)},
 	)
 	if err != nil {
 		fmt.Fprintln(s.err, "carillon:", err)

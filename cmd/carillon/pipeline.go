@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	carillon "github.com/carillon-mq/carillon/sdk/go"
@@ -25,6 +27,7 @@ type pipeline struct {
 	pace    pacer
 	ack     *json.Encoder // nil: acknowledgements are not printed
 	s       streams
+	id      string // of a single message; "": each has one of its own
 
 	depth   int
 	waiting []underway
@@ -32,12 +35,18 @@ type pipeline struct {
 }
 
 type underway struct {
+	sending
+	p *carillon.Publishing
+}
+
+// sending is a value with the message id that it is sent with, also when it is sent again.
+type sending struct {
 	value any
-	p     *carillon.Publishing
+	id    string
 }
 
 func newPipeline(c *carillon.Client, p *pubCmd, s streams) *pipeline {
-	l := &pipeline{c: c, topic: p.Topic, every: p.Every, s: s, depth: pipelineDepth}
+	l := &pipeline{c: c, topic: p.Topic, every: p.Every, s: s, depth: pipelineDepth, id: p.ID}
 	l.pace = newPacer(c.Limits()["publish_rate"])
 	if p.Retain {
 		l.options = append(l.options, carillon.Retain())
@@ -70,7 +79,7 @@ func (l *pipeline) run(ctx context.Context, next func() (any, bool, error)) erro
 			l.skip(err)
 			continue
 		}
-		if err := l.send(late, value); err != nil {
+		if err := l.send(late, sending{value, l.newID()}); err != nil {
 			return err
 		}
 	}
@@ -109,18 +118,25 @@ func (l *pipeline) skip(err error) {
 	fmt.Fprintln(l.s.err, "carillon:", printable(err.Error()))
 }
 
-// send puts value under way, after taking what has been acknowledged, and waits while depth publishes are.
-func (l *pipeline) send(ctx context.Context, value any) error {
+func (l *pipeline) newID() string {
+	if l.id != "" {
+		return l.id
+	}
+	return rand.Text()
+}
+
+// send puts a value under way, after taking what has been acknowledged, and waits while depth publishes are.
+func (l *pipeline) send(ctx context.Context, one sending) error {
 	for len(l.waiting) > 0 && (len(l.waiting) >= l.depth || l.acknowledged(l.waiting[0])) {
 		if err := l.settle(ctx); err != nil {
 			return err
 		}
 	}
-	p, err := l.c.PublishAsync(ctx, l.topic, value, l.options...)
+	p, err := l.c.PublishAsync(ctx, l.topic, one.value, append(slices.Clip(l.options), carillon.ID(one.id))...)
 	if err != nil {
 		return err
 	}
-	l.waiting = append(l.waiting, underway{value, p})
+	l.waiting = append(l.waiting, underway{one, p})
 	return nil
 }
 
@@ -149,7 +165,7 @@ func (l *pipeline) settle(ctx context.Context) error {
 	case errors.As(err, &refusal) && refusal.Code.Retry():
 		return l.again(ctx, u, max(refusal.RetryAfter, 50*time.Millisecond))
 	case errors.Is(err, carillon.ErrUnknownOutcome) && ctx.Err() == nil:
-		fmt.Fprintln(l.s.err, "carillon: the connection was lost before an acknowledgement; the message is sent again and may arrive twice")
+		fmt.Fprintln(l.s.err, "carillon: the connection was lost before an acknowledgement; the message is sent again, with the same id")
 		return l.again(ctx, u, 0)
 	}
 	return err
@@ -158,7 +174,7 @@ func (l *pipeline) settle(ctx context.Context) error {
 // again repeats u, and everything under way behind it that was refused as well, in order and one at a time.
 func (l *pipeline) again(ctx context.Context, u underway, after time.Duration) error {
 	l.depth = 1
-	values := []any{u.value}
+	refused := []sending{u.sending}
 	behind := l.waiting
 	l.waiting = nil
 	for _, b := range behind {
@@ -169,11 +185,11 @@ func (l *pipeline) again(ctx context.Context, u underway, after time.Duration) e
 			}
 			continue
 		}
-		values = append(values, b.value)
+		refused = append(refused, b.sending)
 	}
 	sleep(ctx, after)
-	for _, v := range values {
-		if err := l.send(ctx, v); err != nil {
+	for _, one := range refused {
+		if err := l.send(ctx, one); err != nil {
 			return err
 		}
 	}
@@ -190,6 +206,7 @@ func (l *pipeline) tell(ack carillon.Ack) error {
 		Seq        uint64          `json:"seq"`
 		Offset     uint64          `json:"offset"`
 		Durability string          `json:"durability"`
+		Duplicate  bool            `json:"duplicate,omitempty"`
 		Cursor     carillon.Cursor `json:"cursor,omitempty"`
-	}{l.topic, ack.Seq, ack.Offset, ack.Durability.String(), ack.Cursor()})
+	}{l.topic, ack.Seq, ack.Offset, ack.Durability.String(), ack.Duplicate, ack.Cursor()})
 }

@@ -22,6 +22,17 @@ const (
 	formRaw              // the payload's bytes and a line end
 )
 
+// formOf is the form that the flags --json and --raw ask for.
+func formOf(json, raw bool) form {
+	switch {
+	case json:
+		return formJSON
+	case raw:
+		return formRaw
+	}
+	return formText
+}
+
 // printer writes messages to out and what else there is to say to err.
 type printer struct {
 	out     *bufio.Writer

@@ -24,6 +24,7 @@ type pubCmd struct {
 	Data  *string `arg:"" optional:"" help:"The message; - reads standard input, a message a line."`
 
 	Retain  bool              `help:"Keep the message as the topic's retained value; without data, clear it."`
+	ID      string            `name:"id" help:"Id of the message: within two minutes the broker applies the same one only once." placeholder:"ID"`
 	Header  map[string]string `short:"H" help:"Header of the message, may be repeated." placeholder:"K=V" mapsep:"none"`
 	JSON    bool              `name:"json" xor:"form" help:"The data is JSON; anything else is an error."`
 	Msgpack bool              `xor:"form" help:"The data is JSON and is sent as msgpack."`
@@ -49,6 +50,10 @@ func (p *pubCmd) Validate() error {
 		return errors.New("there is no DATA; without it only a retained value can be cleared, with --retain")
 	case p.Count < 0 || p.Every < 0:
 		return errors.New("--count and --every cannot be negative")
+	case len(p.ID) > protocol.MaxMessageID:
+		return fmt.Errorf("--id has %d bytes, want at most %d", len(p.ID), protocol.MaxMessageID)
+	case p.ID != "" && (p.Count > 1 || p.Data != nil && *p.Data == "-"):
+		return errors.New("--id is that of one message; without it each has one of its own")
 	}
 	return nil
 }

@@ -19,6 +19,9 @@ type subCmd struct {
 	Filters []string `arg:"" name:"filter" help:"What to subscribe to: orders.42, orders.*, orders.>."`
 
 	Since        string `help:"Resume after a position, as --json prints it." placeholder:"CURSOR"`
+	Last         int    `help:"Begin with the newest so many messages that are still there, at most ${maxLast}, instead of the retained values." placeholder:"N"`
+	Latest       bool   `help:"When behind, get only the newest message of each topic."`
+	MaxRate      int    `help:"Get at most so many messages a second, up to ${maxRate}; of each topic the newest is kept." placeholder:"N"`
 	Count        int    `help:"End after so many messages." placeholder:"N"`
 	RetainedOnly bool   `help:"Print the retained values and end."`
 	JSON         bool   `name:"json" xor:"form" help:"Print a JSON object a line; gaps too."`
@@ -37,8 +40,16 @@ func (c *subCmd) Validate() error {
 		return errors.New("--count cannot be negative")
 	case c.Since != "" && c.RetainedOnly:
 		return errors.New("either --since or --retained-only")
+	case c.Since != "" && c.Last != 0:
+		return errors.New("either --since or --last")
+	case c.Last != 0 && c.RetainedOnly:
+		return errors.New("either --last, which sends no retained values, or --retained-only")
+	case c.Last != 0 && len(c.Filters) > 1:
+		return errors.New("--last goes with one filter: each filter would have newest messages of its own")
+	case c.MaxRate < 0 || c.MaxRate > protocol.MaxRate:
+		return fmt.Errorf("--max-rate is %d, want a number from 1 to %d", c.MaxRate, protocol.MaxRate)
 	}
-	return nil
+	return checkLast(c.Last)
 }
 
 // step is one step of one subscription's stream.
@@ -93,9 +104,19 @@ func (c *subCmd) warn(s streams) {
 // subscribe starts one subscription for each filter.
 func (c *subCmd) subscribe(client *carillon.Client) []*carillon.Subscription {
 	c.Filters = slices.Compact(slices.Sorted(slices.Values(c.Filters)))
+	options := []carillon.SubscribeOption{carillon.From(carillon.Cursor(c.Since))}
+	if c.Last > 0 {
+		options = append(options, carillon.Last(c.Last))
+	}
+	if c.Latest {
+		options = append(options, carillon.Latest())
+	}
+	if c.MaxRate > 0 {
+		options = append(options, carillon.MaxRate(c.MaxRate))
+	}
 	var subs []*carillon.Subscription
 	for _, f := range c.Filters {
-		subs = append(subs, client.Subscribe(f, carillon.From(carillon.Cursor(c.Since))))
+		subs = append(subs, client.Subscribe(f, options...))
 	}
 	return subs
 }
@@ -103,7 +124,7 @@ func (c *subCmd) subscribe(client *carillon.Client) []*carillon.Subscription {
 // print writes every step until ctx ends, the count is reached, every snapshot has ended if only those are wanted, or a
 // subscription ends with an error.
 func (c *subCmd) print(ctx context.Context, s streams, steps <-chan step) error {
-	p := printer{out: bufio.NewWriter(s.out), err: s.err, form: c.form()}
+	p := printer{out: bufio.NewWriter(s.out), err: s.err, form: formOf(c.JSON, c.Raw)}
 	messages, snapshots := 0, 0
 	for {
 		var st step
@@ -139,16 +160,6 @@ func (c *subCmd) print(ctx context.Context, s streams, steps <-chan step) error 
 // matchesEarlier reports whether a subscription before number from gets the topic as well.
 func (c *subCmd) matchesEarlier(topic string, from int) bool {
 	return slices.ContainsFunc(c.Filters[:from], func(f string) bool { return carillon.Match(f, topic) })
-}
-
-func (c *subCmd) form() form {
-	switch {
-	case c.JSON:
-		return formJSON
-	case c.Raw:
-		return formRaw
-	}
-	return formText
 }
 
 // oneLine puts text on one line.
