@@ -12,6 +12,8 @@ import (
 // benchCmd measures a broker. Without --server it starts one of its own, with a storage plugin, and can then tell what it cost.
 type benchCmd struct {
 	Fanout  benchFanoutCmd  `cmd:"" help:"One publisher, many subscribers of its topic."`
+	Publish benchPublishCmd `cmd:"" help:"Many publishers that wait for their acknowledgements."`
+	Resume  benchResumeCmd  `cmd:"" help:"Clients that are cut off, miss messages, and all come back at once."`
 	Connect benchConnectCmd `cmd:"" help:"Many idle subscribed connections: memory and CPU of each."`
 }
 

@@ -35,6 +35,7 @@ func startOwnBroker(ctx context.Context, s streams) (server bench.Server, stop f
 		return server, nil, err
 	}
 	cmd := exec.CommandContext(ctx, exe, "serve", "--listen", listen, "--admin-listen", admin, "--data-dir", dir)
+	cmd.Env = append(os.Environ(), "CARILLON_TOPICS="+bench.TopicRules)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return server, nil, err

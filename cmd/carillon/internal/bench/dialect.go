@@ -66,10 +66,28 @@ func (Carillon) Count(msg []byte, numbered func(uint64) error) (c Counts, err er
 		case protocol.TypePing, protocol.TypePong:
 		case protocol.TypeGap:
 			return c, fmt.Errorf("the broker told of a gap: the run is invalid")
+		case protocol.TypeError, protocol.TypeDisconnect:
+			return c, refusalIn(msg[:n])
 		default:
 			return c, fmt.Errorf("found packet type %s", protocol.Type(msg[1]))
 		}
 		msg = msg[n:]
 	}
 	return c, nil
+}
+
+// refusalIn is what an Error or a Disconnect says.
+func refusalIn(packet []byte) error {
+	raw, _, err := protocol.Next(packet)
+	if err != nil {
+		return err
+	}
+	p, err := protocol.DecodePacket(raw)
+	switch p := p.(type) {
+	case *protocol.ErrorPacket:
+		return p.Err()
+	case *protocol.Disconnect:
+		return p.Err()
+	}
+	return err
 }
