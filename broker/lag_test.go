@@ -313,3 +313,25 @@ func TestABrokenConnectionFreesAReaderThatWaits(t *testing.T) {
 		}
 	})
 }
+
+// How far the session is behind that lags most is known.
+func TestTheFurthestLagIsMeasured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, broker.Options{PingEvery: time.Hour})
+		c := brokertest.Dial(t, b, nil)
+		c.Subscribe(1, "a")
+		c.Shut()
+		for range 100 {
+			publish(t, b, "a", kib(1))
+		}
+		time.Sleep(10 * time.Second)
+		if st := b.Stats(); st.LagEntries < 30 || st.LagEntries > 100 || st.LagSpan != 10*time.Second {
+			t.Errorf("found a lag of %d entries and %s, wanted some tens and 10 s", st.LagEntries, st.LagSpan)
+		}
+		c.Open()
+		synctest.Wait()
+		if st := b.Stats(); st.LagEntries != 0 || st.LagSpan != 0 {
+			t.Errorf("found a lag of %d entries and %s of nobody", st.LagEntries, st.LagSpan)
+		}
+	})
+}

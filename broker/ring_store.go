@@ -139,3 +139,17 @@ func (r *ring) size() (bytes int64, span time.Duration) {
 	}
 	return r.bytes, max(0, span)
 }
+
+// age is how long the entry seq has been in the log, or the oldest that is held.
+func (r *ring) age(seq uint64) time.Duration {
+	oldest, _ := r.oldest()
+	at, ok := r.seek(max(seq, oldest))
+	if !ok {
+		return 0
+	}
+	e := at.next()
+	if e == nil {
+		return 0
+	}
+	return max(0, time.Since(r.began)-time.Duration(e.at)*time.Millisecond)
+}

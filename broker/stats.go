@@ -16,8 +16,10 @@ import (
 type Stats struct {
 	Sessions      int64 // open now
 	Subscriptions int64
-	Lagging       int64 // sessions that read the log from their own cursor now
-	DrainSessions int64 // sessions still open while the broker drains
+	Lagging       int64         // sessions that read the log from their own cursor now
+	LagEntries    int64         // entries of the log that the furthest of them has before it
+	LagSpan       time.Duration // age of the entry that it is at, or of the oldest that is held
+	DrainSessions int64         // sessions still open while the broker drains
 
 	Published map[Class]uint64
 	Delivered uint64
@@ -63,6 +65,7 @@ func (b *Broker) Stats() Stats {
 		st.DrainSessions = st.Sessions
 	}
 	st.RingBytes, st.RingSpan = b.ring.size()
+	st.LagEntries, st.LagSpan = b.furthest()
 	first, _ := b.ring.oldest()
 	st.RingEntries = int64(b.ring.head.Load() + 1 - first)
 	topics, size := b.retained.size()
@@ -75,6 +78,26 @@ func (b *Broker) Stats() Stats {
 		st.StoreUp = c.up.Load()
 	}
 	return st
+}
+
+// furthest is how far behind the session is that lags most.
+func (b *Broker) furthest() (entries int64, span time.Duration) {
+	if b.stats.lagging.Load() == 0 {
+		return 0, 0
+	}
+	head := b.ring.head.Load()
+	first := head + 1
+	b.registry.each(func(s *Session) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.lag != nil {
+			first = min(first, s.lag.next)
+		}
+	})
+	if first > head {
+		return 0, 0
+	}
+	return int64(head + 1 - first), b.ring.age(first)
 }
 
 // counters is what the broker counts while it works.
