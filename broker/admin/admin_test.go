@@ -90,7 +90,7 @@ func TestPaths(t *testing.T) {
 
 func TestMetricsHaveThePromisedNames(t *testing.T) {
 	b := &fake{stats: broker.Stats{
-		Sessions: 3, Subscriptions: 4, Lagging: 1, DrainSessions: 2, Delivered: 9, RingBytes: 1024, RingSpan: 90 * time.Second, StoreUp: true, MessageIDs: 12,
+		Sessions: 3, Subscriptions: 4, Lagging: 1, LagEntries: 7, LagSpan: 1500 * time.Millisecond, DrainSessions: 2, Delivered: 9, RingBytes: 1024, RingSpan: 90 * time.Second, StoreUp: true, MessageIDs: 12,
 		Published:          map[broker.Class]uint64{broker.ClassLive: 1, broker.ClassMemory: 2, broker.ClassStored: 3},
 		Gaps:               map[protocol.GapReason]uint64{"epoch": 5},
 		Rejected:           map[protocol.Code]uint64{protocol.CodeForbidden: 6},
@@ -102,7 +102,7 @@ func TestMetricsHaveThePromisedNames(t *testing.T) {
 	}})
 	_, body := get(t, h, "GET", "/metrics")
 	for _, line := range []string{
-		"carillon_sessions 3", "carillon_subscriptions 4", "carillon_sessions_lagging 1", "carillon_drain_sessions 2",
+		"carillon_sessions 3", "carillon_subscriptions 4", "carillon_sessions_lagging 1", "carillon_lag_entries_max 7", "carillon_lag_seconds_max 1.5", "carillon_drain_sessions 2",
 		`carillon_messages_published_total{class="live"} 1`, `carillon_messages_published_total{class="memory"} 2`,
 		`carillon_messages_published_total{class="stored"} 3`, "carillon_messages_delivered_total 9",
 		`carillon_gaps_total{reason="epoch"} 5`, `carillon_rejected_total{code="forbidden"} 6`,

@@ -12,6 +12,8 @@ var (
 	sessions      = desc("sessions", "Sessions that are open.")
 	subscriptions = desc("subscriptions", "Subscriptions of all sessions.")
 	lagging       = desc("sessions_lagging", "Sessions that are behind and read the log from a cursor of their own.")
+	lagEntries    = desc("lag_entries_max", "Messages that the session furthest behind has not read yet, of all topics.")
+	lagSeconds    = desc("lag_seconds_max", "How old the next of them is.")
 	draining      = desc("drain_sessions", "Sessions still open while the broker drains.")
 	published     = desc("messages_published_total", "Messages accepted, by the class of their topic.", "class")
 	delivered     = desc("messages_delivered_total", "Messages handed to sessions.")
@@ -64,7 +66,7 @@ type collector struct {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		sessions, subscriptions, lagging, draining, published, delivered, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
+		sessions, subscriptions, lagging, lagEntries, lagSeconds, draining, published, delivered, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
 		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, storeUp, storeWaiting, pluginUp, pluginRestarts, buildInfo,
 	} {
 		ch <- d
@@ -90,6 +92,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(sessions, float64(s.Sessions))
 	gauge(subscriptions, float64(s.Subscriptions))
 	gauge(lagging, float64(s.Lagging))
+	gauge(lagEntries, float64(s.LagEntries))
+	gauge(lagSeconds, s.LagSpan.Seconds())
 	gauge(draining, float64(s.DrainSessions))
 	for class, n := range s.Published {
 		counter(published, n, class.String())
