@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,7 +85,12 @@ func welcome(public, admin string, cfg *config.Config, temporary bool) string {
 	fmt.Fprintf(&b, "\nWatch a topic that ticks:\n\n  %s sub%s 'demo.>'\n", command, server)
 	fmt.Fprintf(&b, "\nSubscribe in one terminal, publish from another:\n\n  %s sub%s 'orders.>'\n", command, server)
 	fmt.Fprintf(&b, "  curl -d '{\"total\":5}' %s://%s/v1/topics/orders.42\n", web, host)
-	fmt.Fprintf(&b, "  %s pub%s orders.42 '{\"total\":6}'\n\n", command, server)
+	fmt.Fprintf(&b, "  %s pub%s orders.42 '{\"total\":6}'\n", command, server)
+	if slices.ContainsFunc(cfg.Topics, func(t config.Topic) bool { return t.Match == devStored }) {
+		fmt.Fprintf(&b, "\nTopics below `stored` keep their messages:\n\n  %s pub%s stored.log 'hello'\n", command, server)
+		fmt.Fprintf(&b, "  %s history%s stored.log\n", command, server)
+	}
+	b.WriteString("\n")
 	return b.String()
 }
 
