@@ -3,10 +3,12 @@ package carillon
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-mq/carillon/protocol"
@@ -17,6 +19,9 @@ type Client struct {
 	url    string
 	opt    options
 	tokens tokens
+
+	idPrefix string // of message ids
+	ids      atomic.Uint64
 
 	slots   chan struct{} // one per publish that is not settled: WithPendingLimit
 	first   chan error    // outcome of Dial
@@ -73,7 +78,7 @@ type Status struct {
 // only Dial itself; the client lives until Close, or until a refusal that makes reconnecting useless.
 func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	c := &Client{
-		url: url, opt: defaultOptions(),
+		url: url, opt: defaultOptions(), idPrefix: rand.Text()[:16],
 		first: make(chan error, 1), flushed: make(chan struct{}), noted: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	for _, o := range opts {
@@ -229,7 +234,7 @@ func (c *Client) stop(err error) {
 	defer c.mu.Unlock()
 	c.stopped = err
 	for _, p := range c.queue {
-		c.settleLocked(p, Ack{}, err)
+		c.giveUpLocked(p, err)
 	}
 	c.queue = nil
 	for _, h := range slices.Clone(c.asked) {

@@ -36,6 +36,7 @@ type connection struct {
 	maxMessage  int           // bytes
 	maxInflight int
 	limits      map[string]int64 // as announced, never nil
+	with        peer
 
 	wake  chan struct{} // there may be something to write
 	over  chan struct{} // closed when reading has ended
@@ -108,6 +109,7 @@ func (c *Client) connect(ctx context.Context) (cn *connection, hello *protocol.C
 	cn.limits = make(map[string]int64, len(hello.Limits))
 	maps.Copy(cn.limits, hello.Limits)
 	cn.maxMessage, cn.maxInflight = defaultMessage, defaultInflight
+	cn.with = peer{run: hello.Position.Epoch, user: hello.User}
 	if n := hello.Limits["packet"]; n > 0 {
 		cn.maxMessage = int(min(n, readLimit))
 	}

@@ -33,6 +33,7 @@ var (
 	ErrUnsubscribed = errors.New("carillon: the subscription is closed")
 
 	// ErrUnknownOutcome is returned by a publish that was sent but whose acknowledgement did not come. It may or may not have been applied.
+	// To publish the same again with the same ID is safe for 2 minutes, for a topic that is not stored as long as the broker runs.
 	ErrUnknownOutcome = errors.New("carillon: no acknowledgement, the outcome is unknown")
 
 	// ErrQueueFull is returned by a publish while there is no connection and WithPendingLimit publishes wait already.
@@ -42,7 +43,8 @@ var (
 	errIterate = errors.New("carillon: the subscription is already being iterated")
 )
 
-// Retryable reports whether the same call may succeed later. After ErrUnknownOutcome it may apply the publish a second time.
+// Retryable reports whether the same call may succeed later. After ErrUnknownOutcome it may apply the publish a second time, unless both
+// have the same ID.
 func Retryable(err error) bool {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code.Retry()

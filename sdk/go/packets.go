@@ -94,16 +94,26 @@ func (c *Client) publishedLocked(cn *connection, p *protocol.Published) {
 	if !ok {
 		return
 	}
-	at := pub.base
+	c.settleLocked(pub, Ack{
+		Seq: p.Seq, Offset: p.Offset, Durability: p.Durability, Receivers: p.Receivers, Duplicate: p.Duplicate,
+		position: placeOf(p, pub.sent.base),
+	}, nil)
+}
+
+// placeOf is a position at or before a message that has been acknowledged. base is the session's when it was sent. The message of a
+// repetition may be from long before that: its position has its own places and nothing else.
+func placeOf(p *protocol.Published, base protocol.Position) protocol.Position {
+	at := base
+	if p.Duplicate {
+		at = protocol.Position{}
+	}
 	if p.Seq > 0 {
-		at.Seq = p.Seq
+		at.Epoch, at.Seq = base.Epoch, p.Seq
 	}
 	if p.Offset > 0 {
-		at.Offset = p.Offset
+		at.Term, at.Offset = base.Term, p.Offset
 	}
-	c.settleLocked(pub, Ack{
-		Seq: p.Seq, Offset: p.Offset, Durability: p.Durability, Receivers: p.Receivers, Duplicate: p.Duplicate, position: at,
-	}, nil)
+	return at
 }
 
 func (c *Client) subscribedLocked(cn *connection, p *protocol.Subscribed) {
@@ -259,7 +269,11 @@ func (c *Client) forceLocked(s *Subscription, e Event) { s.in.offer(e, true) }
 func (c *Client) refusedLocked(cn *connection, p *protocol.ErrorPacket) {
 	switch r := c.answeredLocked(cn, p.ID).(type) {
 	case *Publishing:
-		c.settleLocked(r, Ack{}, fmt.Errorf("publish %q: %w", r.out.Topic, p.Err()))
+		err := error(p.Err())
+		if r.sent.again { // that it is refused now says nothing of the first time
+			err = fmt.Errorf("%w (%w)", ErrUnknownOutcome, err)
+		}
+		c.settleLocked(r, Ack{}, fmt.Errorf("publish %q: %w", r.out.Topic, err))
 	case *historyRequest:
 		c.endHistoryLocked(r, fmt.Errorf("history of %q: %w", r.out.Filter, p.Err()))
 	case *Subscription:

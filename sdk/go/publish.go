@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/protocol"
@@ -56,7 +58,9 @@ func ContentType(t string) PublishOption {
 	return func(p *protocol.Publish) { p.ContentType = t }
 }
 
-// ID sets the message id, by which the broker recognizes a publish that is repeated.
+// ID sets the message id, by which the broker recognizes for 2 minutes a publish that is repeated: one with the same id and content is
+// not applied again (Ack.Duplicate). Without ID every publish has a random one. An empty id is none: then the broker keeps nothing
+// for it, and the client never repeats it.
 func ID(id string) PublishOption {
 	return func(p *protocol.Publish) { p.MessageID = id }
 }
@@ -70,9 +74,9 @@ func WantReceivers() PublishOption {
 // JSON(v) as JSON, and any other value as msgpack.
 //
 // While there is no connection it waits for the next one, until ctx ends; it fails with ErrQueueFull when too many do
-// (WithPendingLimit). If the connection is lost, or ctx ends, after it was sent and before it was acknowledged, the error is
-// ErrUnknownOutcome: it is not sent again by itself. Any number of goroutines may publish at once; their publishes travel
-// together. The publishes of one goroutine are applied in order.
+// (WithPendingLimit). If the connection is lost after it was sent and before it was acknowledged, it is sent again with its id, which
+// cannot apply it twice, as long as the broker is in the same run and ctx has not ended. Otherwise the error is ErrUnknownOutcome.
+// Any number of goroutines may publish at once; their publishes travel together. The publishes of one goroutine are applied in order.
 func (c *Client) Publish(ctx context.Context, topic string, value any, opts ...PublishOption) (Ack, error) {
 	p, err := c.publish(ctx, topic, value, false, opts)
 	if err != nil {
@@ -96,11 +100,45 @@ func (c *Client) Clear(ctx context.Context, topic string, opts ...PublishOption)
 type Publishing struct {
 	c    *Client
 	out  protocol.Publish
-	base protocol.Position // the session's when it was sent; guarded by c.mu
+	sent sending // guarded by c.mu
 	done chan struct{}
 	ack  Ack // with err set before done is closed
 	err  error
 }
+
+// sending is what is known of the first time that a publish was sent.
+type sending struct {
+	at    time.Time // zero: not yet
+	to    peer
+	base  protocol.Position // the session's then
+	again bool              // it has been sent more than once
+}
+
+// peer is whom a connection is with. A broker knows the message ids of the same user in the same run.
+type peer struct {
+	run  protocol.RunID
+	user string
+}
+
+// repeatWithin is how long after the first time a publish is sent again. The broker knows its id for 2 minutes, which may begin at once.
+const repeatWithin = 90 * time.Second
+
+// repeatable reports whether a publish may be sent to the broker: for the first time, or again because that knows its id.
+func (s *sending) repeatable(to peer, now time.Time) bool {
+	return s.at.IsZero() || s.to == to && now.Sub(s.at) < repeatWithin
+}
+
+// note takes down that a publish is sent. What counts is the first time.
+func (s *sending) note(to peer, session protocol.Position, now time.Time) {
+	if s.at.IsZero() {
+		*s = sending{at: now, to: to, base: session}
+		return
+	}
+	s.again = true
+}
+
+// ID is the message id: a publish with the same ID, topic and content is a repetition of this one.
+func (p *Publishing) ID() string { return p.out.MessageID }
 
 // Done is closed when the outcome is known.
 func (p *Publishing) Done() <-chan struct{} { return p.done }
@@ -119,7 +157,7 @@ func (p *Publishing) Wait(ctx context.Context) (Ack, error) {
 }
 
 func (c *Client) publish(ctx context.Context, topic string, value any, async bool, opts []PublishOption) (*Publishing, error) {
-	p := &Publishing{c: c, out: protocol.Publish{Topic: topic}, done: make(chan struct{})}
+	p := &Publishing{c: c, out: protocol.Publish{Topic: topic, MessageID: c.newMessageID()}, done: make(chan struct{})}
 	payload, contentType, err := encode(value)
 	if err != nil {
 		return nil, fmt.Errorf("publish %q: encode %T: %w", topic, value, err)
@@ -138,6 +176,11 @@ func (c *Client) publish(ctx context.Context, topic string, value any, async boo
 		return nil, fmt.Errorf("publish %q: %w", topic, err)
 	}
 	return p, nil
+}
+
+// newMessageID returns an id that no other publish has: a random text of the client's and a number.
+func (c *Client) newMessageID() string {
+	return c.idPrefix + strconv.FormatUint(c.ids.Add(1), 36)
 }
 
 // validate refuses what would make the broker close the connection.
@@ -202,13 +245,13 @@ func (c *Client) acquire(ctx context.Context) error {
 	}
 }
 
-// takeBack ends p with err if it has not been sent yet and reports whether its outcome is known.
+// takeBack ends p with err if it is not in flight, and reports whether it has ended.
 func (c *Client) takeBack(p *Publishing, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if i := slices.Index(c.queue, p); i >= 0 {
 		c.queue = slices.Delete(c.queue, i, i+1)
-		c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, err))
+		c.giveUpLocked(p, err)
 	}
 	select {
 	case <-p.done:
@@ -216,6 +259,14 @@ func (c *Client) takeBack(p *Publishing, err error) bool {
 	default:
 		return false
 	}
+}
+
+// giveUpLocked ends p, which is not in flight, because of err. If it has been sent, its outcome is unknown.
+func (c *Client) giveUpLocked(p *Publishing, err error) {
+	if !p.sent.at.IsZero() {
+		err = fmt.Errorf("%w (%w)", ErrUnknownOutcome, err)
+	}
+	c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, err))
 }
 
 // settleLocked gives p its outcome. p is in no queue any more.

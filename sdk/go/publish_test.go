@@ -169,20 +169,6 @@ func TestPublishLargerThanTheBrokerTakesIsRefusedHere(t *testing.T) {
 	})
 }
 
-func TestPublishInFlightWhenTheConnectionIsLostHasAnUnknownOutcome(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *fakeBroker) {
-		c, fc := b.dial(at(5, 0))
-		done := publish(c, "a", 1)
-		expect[*protocol.Publish](fc)
-		fc.cut()
-		err := (<-done).err
-		if !errors.Is(err, ErrUnknownOutcome) || !Retryable(err) {
-			t.Errorf("got %v, retryable %v", err, Retryable(err))
-		}
-		b.resume(at(5, 0)).quiet()
-	})
-}
-
 func TestPublishWhileDisconnectedWaitsForTheNextConnection(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *fakeBroker) {
 		c, fc := b.dial(at(5, 0))

@@ -3,6 +3,7 @@ package carillon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -98,17 +99,21 @@ func (c *Client) attach(cn *connection, hello *protocol.Connected) {
 	}
 }
 
-// detach ends a session: the outcome of what is in flight is unknown, the subscriptions keep their places. It returns why the
-// session ended.
+// detach ends a session: what is in flight is to be sent again or has an unknown outcome, the subscriptions keep their places. It
+// returns why the session ended.
 func (c *Client) detach(cn *connection, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cn = nil
-	for _, r := range cn.inflight {
-		if p, ok := r.(*Publishing); ok {
+	var again []*Publishing
+	for _, id := range slices.Sorted(maps.Keys(cn.inflight)) { // in the order in which they were sent
+		if p, ok := cn.inflight[id].(*Publishing); ok && p.out.MessageID != "" {
+			again = append(again, p)
+		} else if ok {
 			c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, ErrUnknownOutcome))
 		}
 	}
+	c.queue = append(again, c.queue...)
 	for _, s := range c.subs {
 		if s.phase == phaseLive {
 			c.live.remove(s)
@@ -143,9 +148,15 @@ func (c *Client) fill(cn *connection, b []byte) []byte {
 
 // fill appends packets of queue as long as they fit and reports how many of the queue are dealt with.
 func fill[R request](c *Client, cn *connection, b []byte, queue []R) (_ []byte, sent int) {
+	now := time.Now()
 	for _, r := range queue {
 		if len(cn.inflight) >= cn.maxInflight {
 			break
+		}
+		if p, ok := any(r).(*Publishing); ok && !p.sent.repeatable(cn.with, now) {
+			c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, ErrUnknownOutcome))
+			sent++
+			continue
 		}
 		id := c.nextID + 1
 		next := r.packet(id).Append(b)
@@ -164,7 +175,7 @@ func fill[R request](c *Client, cn *connection, b []byte, queue []R) (_ []byte, 
 			r.id = id
 			cn.byID[id] = r
 		case *Publishing:
-			r.base = c.pos
+			r.sent.note(cn.with, c.pos, now)
 		}
 	}
 	return b, sent
