@@ -8,7 +8,7 @@ func (b *Broker) RingBytes() (charged, held int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.chunks {
-		held += chunkOverhead + int64(cap(c.entries))*entrySlot
+		held += chunkOverhead + int64(cap(c.entries))*entrySlot + int64(len(c.sketch))*8
 		for i := range c.n.Load() {
 			e := &c.entries[i]
 			held += entryOverhead - entrySlot + int64(len(e.topic))
@@ -96,7 +96,7 @@ func (b *Broker) Leftovers() (items, nodes, interest, watched int) {
 // LogReader reads the log from its beginning on for filter, and from there again when it has come to the end. It returns how many
 // entries it has passed.
 func (b *Broker) LogReader(filter string) (read func() int) {
-	m := &matcher{wanted: []wanted{{filter, 0}}}
+	m := &matcher{wanted: []wanted{newWanted(filter, 0)}}
 	packets := make([]*Packet, 0, 4096)
 	oldest, _ := b.ring.oldest()
 	next := oldest

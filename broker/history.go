@@ -222,7 +222,7 @@ func (b *Broker) newestOf(id *Identity, filter string, n int) (start, *protocol.
 	if !id.CanReadHistory(filter) {
 		return start{}, protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
 	}
-	first, found := b.ring.newest(&matcher{wanted: []wanted{{filter, 0}}}, n)
+	first, found := b.ring.newest(&matcher{wanted: []wanted{newWanted(filter, 0)}}, n)
 	st := start{resume: true, next: first}
 	complete := b.ring.completeFrom()
 	if found >= n || complete == 0 || !b.archive.serves(filter) {

@@ -175,7 +175,7 @@ func (s *Session) liveMatcherLocked() *matcher {
 	m := &matcher{epoch: s.subsEpoch}
 	for _, sub := range s.subs {
 		if sub.live {
-			m.wanted = append(m.wanted, wanted{sub.filter, sub.since})
+			m.wanted = append(m.wanted, newWanted(sub.filter, sub.since))
 		}
 	}
 	return m

@@ -1,6 +1,10 @@
 package broker
 
-import "github.com/carillon-mq/carillon/protocol"
+import (
+	"slices"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
 
 // scanEntries is how many entries a reader looks at before it lets others have the goroutine's turn.
 const scanEntries = 4096
@@ -16,23 +20,38 @@ type matcher struct {
 type wanted struct {
 	filter string
 	since  uint64
+	hash   uint64 // what a chunk's sketch is asked, unless any
+	any    bool
+}
+
+func newWanted(filter string, since uint64) wanted {
+	w := wanted{filter: filter, since: since}
+	w.hash, w.any = sketched(filter)
+	return w
 }
 
 const never = ^uint64(0)
 
-// memoTopics bounds a matcher's memory of topics.
-const memoTopics = 1024
+const (
+	memoTopics  = 1024 // bounds a matcher's memory of topics
+	memoFilters = 4    // so many filters are matched faster than remembered
+)
 
 // since is the seq from which entries of topic are wanted, never if none is.
 func (m *matcher) since(topic string) uint64 {
-	if seq, known := m.memo[topic]; known {
-		return seq
+	if len(m.wanted) > memoFilters {
+		if seq, known := m.memo[topic]; known {
+			return seq
+		}
 	}
 	seq := never
 	for _, w := range m.wanted {
 		if w.since < seq && protocol.Match(w.filter, topic) {
 			seq = w.since
 		}
+	}
+	if len(m.wanted) <= memoFilters {
+		return seq
 	}
 	if m.memo == nil || len(m.memo) >= memoTopics {
 		m.memo = make(map[string]uint64)
@@ -41,8 +60,12 @@ func (m *matcher) since(topic string) uint64 {
 	return seq
 }
 
-func (m *matcher) wantsAny(topics []string) bool {
-	for _, t := range topics {
+// wantsAny reports whether a complete chunk may have an entry that is wanted.
+func (m *matcher) wantsAny(c *chunk) bool {
+	if !slices.ContainsFunc(m.wanted, func(w wanted) bool { return w.any || c.sketch.has(w.hash) }) {
+		return false
+	}
+	for _, t := range c.topics {
 		if m.since(t) != never {
 			return true
 		}
@@ -88,11 +111,15 @@ func (r *ring) read(st *stretch, m *matcher, last uint64, maxBytes int) bool {
 
 // skip passes a whole chunk in which no topic is wanted (log.md A6).
 func (r *ring) skip(at *place, st *stretch, m *matcher, last uint64) bool {
+	following := at.c.next.Load()
+	if following != nil && at.i == at.c.n.Load() {
+		*at = place{following, 0}
+		following = at.c.next.Load()
+	}
 	if at.i != 0 {
 		return false
 	}
-	following := at.c.next.Load()
-	if following == nil || following.first > last || m.wantsAny(at.c.topics) {
+	if following == nil || following.first > last || m.wantsAny(at.c) {
 		return false
 	}
 	st.chunk, st.inChunk, st.stored = at.c.first, 0, 0

@@ -45,6 +45,7 @@ type chunk struct {
 	n       atomic.Uint32
 	next    atomic.Pointer[chunk]
 	topics  []string
+	sketch  sketch  // of topics
 	entries []entry // of constant length
 
 	// Guarded by ring.mu.
@@ -79,6 +80,7 @@ type ring struct {
 	live      []liveBody // bodies of fleeting entries that are still held, oldest first
 	topicSet  map[string]struct{}
 	closed    bool
+	sealed    bool // nothing is appended any more
 
 	head atomic.Uint64 // seq of the newest entry, 0 before the first
 }
@@ -111,8 +113,8 @@ func newRing(limit int64, kept *retained) *ring {
 }
 
 func (r *ring) addChunkLocked(first uint64) *chunk {
-	c := &chunk{first: first, before: r.watermark, entries: make([]entry, r.slots), end: r.appended}
-	c.held = chunkOverhead + int64(r.slots)*entrySlot
+	c := &chunk{first: first, before: r.watermark, entries: make([]entry, r.slots), sketch: make(sketch, sketchWords(r.slots)), end: r.appended}
+	c.held = chunkOverhead + int64(r.slots)*entrySlot + int64(len(c.sketch))*8
 	if n := len(r.chunks); n > 0 {
 		r.chunks[n-1].next.Store(c)
 	}
@@ -122,11 +124,14 @@ func (r *ring) addChunkLocked(first uint64) *chunk {
 	return c
 }
 
-// appendLocked gives m its place at the end of the log and returns it. It waits while a shard is too far behind (A5), which
-// is bounded by CPU alone: shards never wait for a socket. m.buf becomes the entry's packet, m.seq its place. mu is held; the
-// caller wakes the shards after letting go of it.
+// appendLocked gives m its place at the end of the log and returns it, or nil when the ring is sealed. It waits while a shard is too
+// far behind (A5), which is bounded by CPU alone: shards never wait for a socket. m.buf becomes the entry's packet, m.seq its place. mu
+// is held; the caller wakes the shards after letting go of it.
 func (r *ring) appendLocked(m *message) *entry {
 	r.awaitRoomLocked()
+	if r.sealed {
+		return nil
+	}
 	c := r.chunks[len(r.chunks)-1]
 	n := c.n.Load()
 	if int(n) == len(c.entries) || (n > 0 && c.bytes >= r.chunkLimit) {
@@ -152,6 +157,7 @@ func (r *ring) appendLocked(m *message) *entry {
 	if _, known := r.topicSet[m.topic]; !known {
 		r.topicSet[m.topic] = struct{}{}
 		c.topics = append(c.topics, m.topic)
+		c.sketch.add(m.topic)
 	}
 
 	cost := e.cost + e.bodyCost

@@ -113,7 +113,7 @@ func (r *ring) newest(m *matcher, n int) (first uint64, found int) {
 	r.mu.Unlock()
 	for i := len(chunks) - 1; i >= 0; i-- {
 		c := chunks[i]
-		if c.next.Load() != nil && !m.wantsAny(c.topics) {
+		if c.next.Load() != nil && !m.wantsAny(c) {
 			continue
 		}
 		for k := int(c.n.Load()) - 1; k >= 0; k-- {

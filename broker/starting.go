@@ -114,7 +114,7 @@ func (st *starting) stretch() stretch {
 }
 
 func (sub *subscription) matcher() *matcher {
-	return &matcher{wanted: []wanted{{sub.filter, 0}}}
+	return &matcher{wanted: []wanted{newWanted(sub.filter, 0)}}
 }
 
 // readStarting gathers the next packets of the first starting subscription. Called by the drainer.
