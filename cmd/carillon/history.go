@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/carillon-mq/carillon/protocol"
 	carillon "github.com/carillon-mq/carillon/sdk/go"
@@ -65,7 +66,7 @@ func (c *historyCmd) print(ctx context.Context, client *carillon.Client, s strea
 	p := printer{out: bufio.NewWriter(s.out), err: s.err, form: formOf(c.JSON, c.Raw)}
 	after := carillon.Cursor(c.After)
 	for printed := 0; ; {
-		page, err := client.History(ctx, c.Filter, c.options(after, printed)...)
+		page, err := readPage(ctx, client, c.Filter, c.options(after, printed))
 		if err != nil {
 			return err
 		}
@@ -88,6 +89,20 @@ func (c *historyCmd) print(ctx context.Context, client *carillon.Client, s strea
 		}
 	}
 }
+
+// readPage asks for a page, again when that was too soon after others.
+func readPage(ctx context.Context, client *carillon.Client, filter string, options []carillon.HistoryOption) (*carillon.HistoryPage, error) {
+	for {
+		page, err := client.History(ctx, filter, options...)
+		refusal, refused := errors.AsType[*carillon.Error](err)
+		if !refused || refusal.Code != protocol.CodeRateLimited || !sleep(ctx, max(refusal.RetryAfter, minPause)) {
+			return page, err
+		}
+	}
+}
+
+// minPause is how long a refusal that names no time is heeded.
+const minPause = 50 * time.Millisecond
 
 // options are those of the next page.
 func (c *historyCmd) options(after carillon.Cursor, printed int) []carillon.HistoryOption {

@@ -163,7 +163,7 @@ func (l *pipeline) settle(ctx context.Context) error {
 		l.skip(err)
 		return nil
 	case errors.As(err, &refusal) && refusal.Code.Retry():
-		return l.again(ctx, u, max(refusal.RetryAfter, 50*time.Millisecond))
+		return l.again(ctx, u, max(refusal.RetryAfter, minPause))
 	case errors.Is(err, carillon.ErrUnknownOutcome) && ctx.Err() == nil:
 		fmt.Fprintln(l.s.err, "carillon: the connection was lost before an acknowledgement; the message is sent again, with the same id")
 		return l.again(ctx, u, 0)
