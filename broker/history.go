@@ -58,7 +58,7 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 	ctx, cancel := context.WithTimeout(ctx, b.opt.Limits.StoreTimeout)
 	defer cancel()
 	gather := historyPage{query: q, limit: r.Limit, most: most, newest: r.Last > 0}
-	if err := gather.read(ctx, b.archive.store); err != nil {
+	if err := gather.read(ctx, b.archive); err != nil {
 		b.opt.Logger.Warn("a history could not be read", "err", err)
 		return page, errStoreAway
 	}
@@ -112,11 +112,17 @@ type historyPage struct {
 	more     bool
 }
 
-func (g *historyPage) read(ctx context.Context, store HistoryStore) error {
+func (g *historyPage) read(ctx context.Context, a *archive) error {
+	select {
+	case a.slots <- struct{}{}:
+		defer func() { <-a.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	for {
 		q := g.query
 		q.Limit = g.limit - len(g.messages)
-		found, err := store.ReadHistory(ctx, q)
+		found, err := a.store.ReadHistory(ctx, q)
 		if err != nil {
 			return err
 		}
