@@ -1,6 +1,10 @@
 package broker
 
-import "github.com/carillon-mq/carillon/protocol"
+import (
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
 
 // A lagging session that the log has passed, or one that follows and comes from another run, reads the store like a subscription that
 // resumes (past.go). Its messages are for all its live subscriptions and move the session's offset alone.
@@ -28,7 +32,7 @@ func (s *Session) wantsPast(topic string, offset uint64) bool {
 // readLagPast moves a session that is in the past. Session.mu is held.
 func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
 	p := l.past
-	if p.reading {
+	if p.reading || s.overtakenLocked(l) {
 		return batch
 	}
 	batch, pg := s.b.takePage(batch, 0, p)
@@ -53,6 +57,25 @@ func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
 		return batch
 	}
 	return s.joinLagLocked(l, next, mark, batch)
+}
+
+// overtakenLocked ends a session that follows and that the log has passed before it could tell where its filters begin: from where they
+// do, its messages would come before that. The client comes back with the position it has.
+func (s *Session) overtakenLocked(l *lag) bool {
+	oldest, _ := s.b.ring.oldest()
+	if !l.opening || oldest <= l.joined {
+		return false
+	}
+	for _, sub := range s.subs {
+		if sub.live && sub.since >= l.joined {
+			l.waiting = true
+			s.shard.urge(func() {
+				s.Disconnect(protocol.Errorf(protocol.CodeUnavailable, "the log has moved on before the stream could begin").WithRetryAfter(time.Second))
+			})
+			return true
+		}
+	}
+	return false
 }
 
 // joinLagLocked makes the cursor one in the log again, and tells what was in the log alone and is missed.
