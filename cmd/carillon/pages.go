@@ -21,6 +21,7 @@ const introduction = `This is Carillon, a pub/sub broker for the web.
   /ws                               WebSocket, subprotocol carillon.v1
   POST /v1/topics/{topic}           publish
   GET  /v1/topics/{topic}           read the retained message
+  GET  /v1/topics/{topic}/history   read the messages that the store keeps
   GET  /v1/subscribe?filter=FILTER  receive, by server-sent events or long-poll
 
 There is no page here; "carillon dev" has one to try things with.

@@ -68,7 +68,10 @@ export class MessageList {
   gap(gap, filter) {
     const row = this.#row('gap', filter)
     const what = gap.count === undefined ? 'Messages may be missing here' : `${gap.count} ${gap.count === 1 ? 'message is' : 'messages are'} missing here`
-    const why = { epoch: 'the broker was restarted', trimmed: 'the broker no longer holds them', not_stored: 'they are not stored' }[gap.reason] ?? gap.reason
+    const why = {
+      epoch: 'the broker was restarted', trimmed: 'the broker no longer holds them', not_stored: 'they are not stored',
+      ahead: 'the store has gone back', forbidden: 'the token does not reach back that far', live: 'their topics keep none',
+    }[gap.reason] ?? gap.reason
     const head = element('div', 'row-head')
     head.append(time(Date.now()), element('strong', '', 'Gap'), element('code', 'topic', filter))
     row.append(head, element('div', 'payload', `${what}: ${why}.`))
