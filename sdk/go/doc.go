@@ -15,15 +15,16 @@
 //
 // A Client keeps one connection. It reconnects by itself, for ever, with full jitter, until a code of the broker says that it is
 // of no use; every subscription then goes on from where it was, or its stream says what is missing. It never runs the
-// application's code on its read loop, and it never drops a message silently.
+// application's code on its read loop, and it never drops a message silently. A publish whose connection is lost is sent again with
+// its id where that cannot apply it twice; where it could, the error says that the outcome is unknown.
 //
 // How it works inside: the run goroutine (client.go) makes a connection, reads it, and comes back after the backoff. What it
 // reads goes through Client.handle (packets.go), a table with one case a packet, which moves the subscriptions' wire side
 // (stream.go) and fills their inboxes (inbox.go), from which the application iterates (subscription.go). What is to be written
-// is taken by the connection's writer (connection.go): subscribe requests first, then the publish queue (publish.go), as many
-// packets as fit into one WebSocket message.
+// is taken by the connection's writer (connection.go): requests for subscriptions and histories (history.go) first, then the publish
+// queue (publish.go), as many packets as fit into one WebSocket message.
 //
 // Positions: the session has one, moved by every live message; a subscription has its own until it is live and the session has
-// reached it. Everything about the wire is guarded by Client.mu; an inbox has its own lock. Lock order: Client.mu, then
+// reached it, a conflated one (Latest, MaxRate) for good. Everything about the wire is guarded by Client.mu; an inbox has its own lock. Lock order: Client.mu, then
 // inbox.mu. Nothing of the application is called with a lock held.
 package carillon

@@ -69,6 +69,72 @@ func ExampleSubscription_Messages() {
 	}
 }
 
+// A publish that got no answer is repeated with its id: the broker applies it once.
+func ExampleID() {
+	ctx := context.Background()
+	c, err := carillon.Dial(ctx, "ws://127.0.0.1:8080/ws")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	for {
+		ack, err := c.Publish(ctx, "orders.42", Order{ID: 42, Total: 5}, carillon.ID("order-42-paid"))
+		if err == nil {
+			fmt.Println(ack.Duplicate) // it had been applied before
+			return
+		}
+		if !carillon.Retryable(err) {
+			log.Fatal(err)
+		}
+	}
+}
+
+// Everything that is kept, page by page, and then what follows, without a hole between.
+func ExampleClient_History() {
+	ctx := context.Background()
+	c, err := carillon.Dial(ctx, "ws://127.0.0.1:8080/ws")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	var cursor carillon.Cursor
+	for more := true; more; {
+		page, err := c.History(ctx, "orders.*", carillon.After(cursor))
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, m := range page.Messages {
+			fmt.Println(m.Topic, m.Time)
+		}
+		cursor, more = page.Cursor, page.More
+	}
+	for m, err := range c.Subscribe("orders.*", carillon.From(cursor), carillon.NoRetained()).Messages(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(m.Topic, m.Time)
+	}
+}
+
+// A page of figures needs no value that is old already.
+func ExampleLatest() {
+	ctx := context.Background()
+	c, err := carillon.Dial(ctx, "ws://127.0.0.1:8080/ws")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	for m, err := range c.Subscribe("sensors.>", carillon.Latest(), carillon.MaxRate(20)).Messages(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(m.Topic, string(m.Payload))
+	}
+}
+
 // A program that keeps the cursor goes on where it was after it was started again.
 func ExampleFrom() {
 	ctx := context.Background()
