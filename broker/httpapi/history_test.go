@@ -13,16 +13,23 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// storedDoor is a door to a broker that stores what is below `orders`, and a few messages there.
-func storedDoor(t *testing.T, opt broker.Options) *door {
+// storedDoor is a door to a broker that stores what is below `orders`.
+func storedDoor(t *testing.T, opt broker.Options) *storedIn {
 	t.Helper()
-	opt.Store = brokertest.NewStore()
+	store := brokertest.NewStore()
+	opt.Store = store
 	opt.Topics = []broker.TopicRule{{Match: "orders.>", Class: broker.ClassStored}}
 	d := newDoorWith(t, Options{}, opt)
 	if err := d.WaitReady(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return &storedIn{d, store}
+}
+
+// storedIn is a door to a broker with a store.
+type storedIn struct {
+	*door
+	store *brokertest.Store
 }
 
 // page is an answer of a history.

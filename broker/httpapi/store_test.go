@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/brokertest"
@@ -82,6 +83,37 @@ func TestAStreamThatIsCutWhileItReadsTheStoreGoesOn(t *testing.T) {
 			next++
 		}
 		s.resp.Body.Close()
+	}
+}
+
+// A stream whose client takes nothing falls behind what the log holds. When the client reads on, the store has what it missed.
+func TestAStreamThatFallsBehindGoesOnFromTheStore(t *testing.T) {
+	d := storedDoor(t, broker.Options{RingBytes: 1 << 20, PingEvery: 24 * time.Hour})
+	s := d.stream(t, "filter=orders.*&retained=false")
+	s.want("live {} +")
+	const messages = 400 // 24 MB: more than sockets hold
+	pad := strings.Repeat("x", 60_000)
+	for i := range messages {
+		d.putJSON(t, "orders.1", fmt.Sprintf(`{"n":%d,"pad":%q}`, i, pad), false)
+	}
+	if d.Stats().Lagging == 0 {
+		t.Fatal("the stream does not lag")
+	}
+	for next := 0; next < messages; {
+		e, ok := s.next()
+		if !ok || e.name == "gap" {
+			t.Fatalf("found %.100s, %v", e, ok)
+		}
+		if e.name != "message" {
+			continue
+		}
+		if n := number(t, e.data); n != next || !e.hasID {
+			t.Fatalf("found message %d, wanted %d, with an id", n, next)
+		}
+		next++
+	}
+	if len(d.store.Reads()) == 0 {
+		t.Error("the store was not read")
 	}
 }
 
