@@ -25,6 +25,6 @@
 // queue (publish.go), as many packets as fit into one WebSocket message.
 //
 // Positions: the session has one, moved by every live message; a subscription has its own until it is live and the session has
-// reached it, a conflated one (Latest, MaxRate) for good. Everything about the wire is guarded by Client.mu; an inbox has its own lock. Lock order: Client.mu, then
-// inbox.mu. Nothing of the application is called with a lock held.
+// reached it, a conflated one (Latest, MaxRate) for good. Everything about the wire is guarded by Client.mu; an inbox has its own
+// lock. Lock order: Client.mu, then inbox.mu. Nothing of the application is called with a lock held.
 package carillon

@@ -120,7 +120,7 @@ type peer struct {
 	user string
 }
 
-// repeatWithin is how long after the first time a publish is sent again. The broker knows its id for 2 minutes, which may begin at once.
+// repeatWithin is how long after the first time a publish is sent again ([REC-5]). The broker knows its id for 2 minutes.
 const repeatWithin = 90 * time.Second
 
 // repeatable reports whether a publish may be sent to the broker: for the first time, or again because that knows its id.
