@@ -10,6 +10,9 @@
 //	handleSubscribe -> shard.subscribe -> startNow -> goLive                     when little or nothing has to be sent first,
 //	handleSubscribe -> shard.subscribe -> drain -> readStarting -> shard.take    when a cursor of its own has to catch up.
 //
+// A cursor that is behind the ring, or of another run, reads the Store first (past.go, lag_past.go, archive.go) and joins the ring from
+// there. A conflated subscription keeps its cursor for good (conflate.go).
+//
 // A session that only receives, over HTTP, goes Follow -> shard.follow -> drain -> readLag -> shard.takeBack: it begins as one that lags.
 //
 // The ring is the log of recent messages (ring.go). A shard per CPU tails it for its sessions and writes to their sockets
@@ -19,6 +22,6 @@
 //
 // The package opens no sockets and starts no processes: a transport gives it Conns, Options give it an Authenticator and a Store.
 // Lock order: committer.mu, Session.mu, Broker.forming, ring.mu, retained.mu; shard.mu, registry.mu, soon.mu, Broker.runMu and
-// counters.mu are held alone or last. No lock is held while calling out, but for Conn.Write, which does not wait, and the encode of
+// counters.mu, archive.mu and messageIDs.mu are held alone or last. No lock is held while calling out, but for Conn.Write, which does not wait, and the encode of
 // a Form, which computes.
 package broker
