@@ -31,7 +31,7 @@ func (r *ring) load(m *message) {
 func (r *ring) loaded(offset, head uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if offset > r.base.offset {
+	if offset > r.completeFromLocked() {
 		r.base.first, _ = r.behindLocked(offset)
 		r.base.offset = offset
 	}
