@@ -208,7 +208,7 @@ func alive(pid int) bool {
 // eventually waits until what is so, and fails the test when that takes longer than most.
 func eventually(t *testing.T, most time.Duration, what string, so func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), most)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), most) // while the test cleans up, too
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -45,6 +45,7 @@ func (s *total) add(r workload.Report) {
 	s.Repeated += r.Repeated
 	s.Shown += r.Shown
 	s.Gaps += r.Gaps
+	s.Counted += r.Counted
 	s.Kept += r.Kept
 	s.Reads += r.Reads
 	s.Faults += r.Faults
@@ -103,18 +104,15 @@ func tryLoad(t *testing.T, opt workload.Options, floor workload.Floor, disturb f
 	err = errors.Join(l.Finish(settle), l.AuditStored(settle, "resume"), l.AuditRetained(settle, "snapshot"))
 	report := workload.Check(l.Log.Events())
 	err = errors.Join(err, report.Err(floor))
-	if err != nil {
-		keepEvents(t, opt.Name, l.Log.Events())
-	}
+	keepEvents(t, opt.Name, l.Log.Events())
 	return report, err
 }
 
-// keepEvents writes the log of a run that failed into the folder that CARILLON_EVENTS names.
+// keepEvents writes the log of a run into the folder that CARILLON_EVENTS names, for whoever looks for the cause of a failure.
 func keepEvents(t *testing.T, name string, events []workload.Event) {
 	t.Helper()
 	dir := os.Getenv("CARILLON_EVENTS")
 	if dir == "" {
-		t.Log("with CARILLON_EVENTS=folder the log of events is kept there")
 		return
 	}
 	f, err := os.Create(filepath.Join(dir, t.Name()+"-"+name+".txt"))
@@ -130,7 +128,6 @@ func keepEvents(t *testing.T, name string, events []workload.Event) {
 	if err := out.Flush(); err != nil {
 		t.Error(err)
 	}
-	t.Logf("the log of events is in %s", f.Name())
 }
 
 // everyKind is one subscription of each kind.

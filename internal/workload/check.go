@@ -20,6 +20,7 @@ type Violation struct {
 type Report struct {
 	Sent, Acked, Lost, Shown, Gaps, Kept, Reads, Faults int
 	Repeated                                            int // publishes answered as duplicates
+	Counted                                             int // gaps that say how many messages are missing
 	Violations                                          []Violation
 }
 
@@ -96,8 +97,8 @@ func (r Report) Err(f Floor) error {
 
 // String is the report in one line.
 func (r Report) String() string {
-	return fmt.Sprintf("%d sent, %d acknowledged (%d of them as duplicates), %d without an outcome, %d shown, %d gaps told, %d read back, %d registers read, %d faults, %d violations",
-		r.Sent, r.Acked, r.Repeated, r.Lost, r.Shown, r.Gaps, r.Kept, r.Reads, r.Faults, len(r.Violations))
+	return fmt.Sprintf("%d sent, %d acknowledged (%d of them as duplicates), %d without an outcome, %d shown, %d gaps told (%d with a count), %d read back, %d registers read, %d faults, %d violations",
+		r.Sent, r.Acked, r.Repeated, r.Lost, r.Shown, r.Gaps, r.Counted, r.Kept, r.Reads, r.Faults, len(r.Violations))
 }
 
 // run is a log, indexed.
@@ -210,6 +211,9 @@ func (r *run) report() Report {
 			out.Shown++
 		case Told:
 			out.Gaps++
+			if e.Count >= 0 {
+				out.Counted++
+			}
 		case Kept:
 			out.Kept++
 		case Answered:

@@ -86,21 +86,21 @@ type excuse struct {
 	reason   protocol.GapReason
 	from, to protocol.Position
 	count    int64
+	told     int // the event
 }
 
 // covers reports whether m lies in the gap, for a reason that its class knows: a stored message is in the store.
 func (r *run) covers(g excuse, m *sent) bool {
-	byOffset := g.from.Offset < m.at.Offset && m.at.Offset <= g.to.Offset
 	if m.class == Stored {
 		switch g.reason {
 		case protocol.GapEpoch, protocol.GapNotStored, protocol.GapLive:
 			return false
 		default:
-			return byOffset
+			return g.from.Offset < m.at.Offset && m.at.Offset <= g.to.Offset
 		}
 	}
-	if m.at.Seq == 0 {
-		return byOffset
+	if m.at.Seq == 0 { // of a run that ended before it could say so; only the store knew when it was asked again
+		return g.from.Epoch != g.to.Epoch && m.first < g.told
 	}
 	return r.compare(g.from, m.at) < 0 && r.compare(m.at, g.to) <= 0
 }
@@ -109,7 +109,7 @@ func (r *run) told(s *reader) []excuse {
 	var out []excuse
 	for _, i := range s.steps {
 		if e := &r.events[i]; e.Kind == Told {
-			out = append(out, excuse{e.Reason, e.From, e.Position, e.Count})
+			out = append(out, excuse{e.Reason, e.From, e.Position, e.Count, i})
 		}
 	}
 	return out
