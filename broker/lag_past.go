@@ -108,7 +108,7 @@ func (s *Session) joinLagLocked(l *lag, next, mark uint64, batch []*Packet) []*P
 // owesLocked reports whether the position of a session in the past is not to be told: retained messages have to come first.
 func (s *Session) owesLocked(l *lag) bool {
 	if l.past == nil {
-		return len(l.snapshots) > 0
+		return l.owes()
 	}
 	if !l.past.gapped {
 		return false
