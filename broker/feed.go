@@ -70,41 +70,6 @@ func (c *committer) follow(ctx context.Context) error {
 	return err
 }
 
-// prepare tells the store that has come which histories to keep, which it has to know before the first record, and asks for its terms.
-func (c *committer) prepare(ctx context.Context) (err error) {
-	c.terms = nil
-	c.keyed.Store(hasPower(c.store, PowerKeys))
-	if lister, ok := c.store.(TermLister); ok && hasPower(c.store, PowerTerms) {
-		if c.terms, err = lister.ListTerms(ctx); err != nil {
-			return err
-		}
-	}
-	if c.keeps = hasPower(c.store, PowerHistory); c.keeps {
-		return c.b.archive.store.SetRetention(ctx, c.b.opt.retention())
-	}
-	return nil
-}
-
-// hasPower reports whether the store that is there has p.
-func hasPower(s Store, p Power) bool {
-	if powered, ok := s.(PoweredStore); ok {
-		return powered.Has(p)
-	}
-	var ok bool
-	switch p {
-	case PowerTerms:
-		_, ok = s.(TermLister)
-	case PowerHistory:
-		_, ok = s.(HistoryStore)
-	case PowerStatistics:
-		_, ok = s.(StatisticsReader)
-	case PowerBackup:
-		_, ok = s.(BackupMaker)
-	case PowerTTL, PowerKeys: // fields of a record: nothing to tell it by
-	}
-	return ok
-}
-
 // load fills the retained map and takes the feed's beginning from the store. When a feed was followed before, records were missed,
 // or the store has gone back: nobody can be told what exactly. So this run of the log ends there and another one begins; every
 // client comes back to a gap (log.md P3).
@@ -138,67 +103,6 @@ func (c *committer) load(ctx context.Context) error {
 func (c *committer) unload() {
 	c.mapped = false
 	c.loaded.Store(false)
-}
-
-// loadLog brings the newest that the store keeps of stored topics into the log, at most half of it, so that clients that come back
-// after a start are served from memory (log.md P7).
-func (c *committer) loadLog(ctx context.Context, head uint64) error {
-	filters := c.b.opt.storedFilters()
-	if head == 0 || !c.keeps || len(filters) == 0 {
-		c.b.followStore(head)
-		return nil
-	}
-	q := HistoryQuery{Filters: filters, Through: head}
-	if err := c.sizeUp(ctx, &q); err != nil {
-		return err
-	}
-	for first := true; ; first = false {
-		found, err := c.b.archive.store.ReadHistory(ctx, q)
-		if err != nil {
-			return err
-		}
-		if first {
-			c.b.followStore(found.After)
-		}
-		for i := range found.Records {
-			if m := found.Records[i].message(c.b.opt.classOf(found.Records[i].Topic)); m.class == ClassStored {
-				c.b.ring.load(&m)
-			}
-		}
-		c.b.ring.loaded(found.lost(), head)
-		if found.Done || found.Through >= head {
-			break
-		}
-		q.After, q.Last = found.Through, 0
-	}
-	c.b.nudgeAll()
-	c.b.markShards(head)
-	return nil
-}
-
-// sizeUp asks for as many of the newest messages as fit half of the log, by the size of the very newest.
-func (c *committer) sizeUp(ctx context.Context, q *HistoryQuery) error {
-	q.Last = 100
-	found, err := c.b.archive.store.ReadHistory(ctx, *q)
-	if err != nil || len(found.Records) == 0 {
-		return err
-	}
-	var bytes int64
-	for i := range found.Records {
-		m := found.Records[i].message(ClassStored)
-		bytes += entryOverhead + int64(len(m.topic)+cap(m.buf))
-	}
-	q.Last = int(c.b.opt.RingBytes/2*int64(len(found.Records))/bytes) + 1
-	return nil
-}
-
-// lost is the offset up to which something is missing.
-func (h *HistoryPage) lost() uint64 {
-	lost := max(h.TrimmedThrough, h.Floor)
-	if n := len(h.Damaged); n > 0 {
-		lost = max(lost, h.Damaged[n-1])
-	}
-	return lost
 }
 
 func (r *Record) message(class Class) message {
