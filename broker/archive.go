@@ -61,8 +61,12 @@ func (a *archive) serves(filters ...string) bool {
 // common is the last offset that the store and who holds pos have in common (log.md P2); none when the store does not know the term.
 func (a *archive) common(pos protocol.Position) (offset uint64, ok bool) {
 	_, head := a.b.ring.tip()
+	present := a.b.Position().Term
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if len(a.terms) == 0 && pos.Term == present { // a store that cannot list them
+		return min(pos.Offset, head), true
+	}
 	return commonOffset(a.terms, head, pos)
 }
 
@@ -140,6 +144,14 @@ func (a *archive) reach(window time.Duration) (uint64, error) {
 	if time.Now().Before(until) {
 		return offset, nil
 	}
+	found, err, _ := a.reads.Do("reach", func() (any, error) { return a.findReach(window) })
+	if err != nil {
+		return 0, err
+	}
+	return found.(uint64), nil
+}
+
+func (a *archive) findReach(window time.Duration) (uint64, error) {
 	from := time.Now().Add(-window).UnixMilli()
 	_, high := a.b.ring.tip()
 	low := uint64(0)

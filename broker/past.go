@@ -68,15 +68,24 @@ func (b *Broker) resumeInPast(pos protocol.Position, filters []string, history b
 	if history {
 		return p, true
 	}
-	reach, err := b.archive.reach(b.opt.ResumeWindow)
-	if err != nil {
-		_, reach = b.ring.tip() // no decision is no
-	}
-	if common < reach {
+	if reach := b.reach(common); common < reach {
 		p.gaps = append(p.gaps, pastGap{protocol.GapForbidden, b.pastAt(p, common), reach})
 		p.after, p.told = reach, reach
 	}
 	return p, true
+}
+
+// reach is the offset from which a client that has everything up to common may go on without the right to history.
+func (b *Broker) reach(common uint64) uint64 {
+	if _, _, ok := b.ring.join(common); ok {
+		reach, _ := b.ring.watermarkBefore(b.ring.firstWithin(b.opt.ResumeWindow))
+		return reach
+	}
+	reach, err := b.archive.reach(b.opt.ResumeWindow)
+	if err != nil {
+		_, reach = b.ring.tip() // no decision is no
+	}
+	return reach
 }
 
 // pastReady refuses a reader that needs the store while that is away.
