@@ -36,8 +36,11 @@ type Broker struct {
 	epoch protocol.RunID
 	term  protocol.RunID // the store's
 
+	restored *carried // the log of the last run, if that goes on
+
 	stop     chan struct{}
-	loops    sync.WaitGroup // shards, committer
+	loops    sync.WaitGroup // shards
+	feeds    sync.WaitGroup // committer
 	drainers sync.WaitGroup
 	started  sync.Once
 	closed   sync.Once
@@ -78,6 +81,9 @@ func New(opt Options) (*Broker, error) {
 		b.committer = newCommitter(b, opt.Store)
 		b.archive = newArchive(b, opt.Store)
 	}
+	if opt.Log != nil {
+		b.restoreLog(opt.Log)
+	}
 	return b, nil
 }
 
@@ -88,8 +94,8 @@ func (b *Broker) Start() {
 			b.loops.Go(func() { sh.run(b.stop) })
 		}
 		if b.committer != nil {
-			b.loops.Go(func() { b.committer.run(b.ctx) })
-			b.loops.Go(func() { b.committer.sendLoop(b.ctx) })
+			b.feeds.Go(func() { b.committer.run(b.ctx) })
+			b.feeds.Go(func() { b.committer.sendLoop(b.ctx) })
 		}
 	})
 }
@@ -150,6 +156,7 @@ func (b *Broker) Close() {
 		close(b.stop)
 	})
 	b.loops.Wait()
+	b.feeds.Wait()
 	b.drainers.Wait()
 }
 

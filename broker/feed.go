@@ -88,13 +88,18 @@ func (c *committer) load(ctx context.Context) error {
 		return err
 	}
 	c.b.retained.keepOnly(named)
+	from, goesOn := c.b.goOn(c.terms, head)
 	c.mu.Lock()
-	c.offset = head
+	c.offset = from
 	c.mu.Unlock()
-	if c.following {
+	switch {
+	case goesOn:
+	case c.following:
 		c.b.beginEpoch(head)
-	} else if err := c.loadLog(ctx, head); err != nil {
-		return err
+	default:
+		if err := c.loadLog(ctx, head); err != nil {
+			return err
+		}
 	}
 	c.following, c.mapped = true, true
 	return nil

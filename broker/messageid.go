@@ -1,10 +1,14 @@
 package broker
 
 import (
-	"hash/maphash"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash/crc32"
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-mq/carillon/protocol"
@@ -23,7 +27,8 @@ const (
 // A publish goes: begin -> appended -> answered. What is not appended after all is taken out by answered or withdraw.
 type messageIDs struct {
 	limit int
-	seed  maphash.Seed
+	salt  [16]byte
+	room  atomic.Pointer[[]byte] // for who hashes next
 
 	mu          sync.Mutex
 	generations []*idGeneration // oldest first; the last one grows
@@ -54,7 +59,9 @@ const (
 )
 
 func newMessageIDs(limit int) *messageIDs {
-	return &messageIDs{limit: limit, seed: maphash.MakeSeed(), joined: map[uint64][]acknowledge{}}
+	t := &messageIDs{limit: limit, joined: map[uint64][]acknowledge{}}
+	rand.Read(t.salt[:])
+	return t
 }
 
 // begin takes in the publish r of user. The first one of its id gets a key and goes on. A repetition has none: it is answered
@@ -85,14 +92,21 @@ func (t *messageIDs) begin(user string, r *PublishRequest, now time.Time, done a
 	return 0, ack, true, nil
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// hash is the key of r, which nobody can aim at another's, and a checksum of its content, which is to tell what a user has mixed up.
 func (t *messageIDs) hash(user string, r *PublishRequest) (key, digest uint64) {
-	var room [512]byte
-	key = max(maphash.Bytes(t.seed, r.appendID(room[:0], user)), 1)
-	var h maphash.Hash
-	h.SetSeed(t.seed)
-	h.Write(r.appendContent(room[:0]))
-	h.Write(r.Payload)
-	return key, h.Sum64()
+	room := t.room.Swap(nil)
+	if room == nil {
+		room = new([]byte)
+	}
+	sum := sha256.Sum256(r.appendID(append((*room)[:0], t.salt[:]...), user))
+	key = max(binary.LittleEndian.Uint64(sum[:]), 1)
+	content := r.appendContent((*room)[:0])
+	*room = content
+	defer t.room.Store(room)
+	digest = uint64(crc32.Update(crc32.ChecksumIEEE(content), crc32.IEEETable, r.Payload))
+	return key, digest<<32 | uint64(crc32.Update(crc32.Checksum(content, castagnoli), castagnoli, r.Payload))
 }
 
 func (t *messageIDs) findLocked(key uint64) (g *idGeneration, first firstPublish, known bool) {
@@ -109,15 +123,28 @@ func (t *messageIDs) addLocked(key, digest uint64, now time.Time) *protocol.Erro
 	if exceeds(t.count+1, t.limit) {
 		return protocol.Errorf(protocol.CodeQuota, "%d messages with an id were published in the last %v, that is the limit", t.count, messageIDWindow)
 	}
-	last := len(t.generations) - 1
-	if last < 0 || now.Sub(t.generations[last].began) >= messageIDGeneration {
-		t.generations = append(t.generations, &idGeneration{began: now, ids: map[uint64]firstPublish{}})
-		time.AfterFunc(messageIDGeneration+messageIDWindow, t.drop) // also when nothing is published any more
-		last++
+	n := len(t.generations)
+	if n == 0 || now.Sub(t.generations[n-1].began) >= messageIDGeneration {
+		t.beginLocked(now)
+		n = len(t.generations)
 	}
-	t.generations[last].ids[key] = firstPublish{idOnItsWay, digest}
+	t.generations[n-1].ids[key] = firstPublish{idOnItsWay, digest}
 	t.count++
 	return nil
+}
+
+func (t *messageIDs) beginLocked(began time.Time) *idGeneration {
+	g := &idGeneration{began: began, ids: map[uint64]firstPublish{}}
+	t.generations = append(t.generations, g)
+	time.AfterFunc(time.Until(began)+messageIDGeneration+messageIDWindow, t.drop) // also when nothing is published any more
+	return g
+}
+
+func (g *idGeneration) setOffset(key, offset uint64) {
+	if g.offsets == nil {
+		g.offsets = map[uint64]uint64{}
+	}
+	g.offsets[key] = offset
 }
 
 func (t *messageIDs) drop() {
@@ -154,10 +181,7 @@ func (t *messageIDs) appendedLocked(p *publication) {
 	}
 	g.ids[p.messageKey] = first
 	if p.offset > 0 {
-		if g.offsets == nil {
-			g.offsets = map[uint64]uint64{}
-		}
-		g.offsets[p.messageKey] = p.offset
+		g.setOffset(p.messageKey, p.offset)
 	}
 }
 

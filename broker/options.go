@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"io"
 	"log/slog"
 	"math"
 	"runtime"
@@ -58,7 +59,8 @@ type Options struct {
 	RingBytes  int64 // 64 MiB
 	Shards     int   // one per CPU, at most 8
 	Logger     *slog.Logger
-	ServerName string // told to clients in Connected
+	Log        io.Reader // what WriteLog wrote at the end of the last run: New reads it. nil: the log begins anew
+	ServerName string    // told to clients in Connected
 
 	// RefusalLevel is the level at which refusals are logged: slog.LevelInfo (default) or, in production, slog.LevelWarn.
 	RefusalLevel slog.Level
