@@ -133,7 +133,7 @@ func defaultLimits() Limits {
 		Subscriptions: 128, SubscribeRate: 20, SubscribeBurst: 128,
 		PublishRate: 50, PublishBurst: 100, PublishBytes: 256 * KiB, PingRate: 10,
 		Sessions: 100_000, SessionsPerUser: 100, SessionsPerAddress: 200, SubscriptionsTotal: 2_000_000,
-		Retained: 1_000_000, RetainedBytes: 512 * MiB, StorePending: 32 * MiB, MessageIDs: 2_000_000,
+		Retained: 1_000_000, RetainedBytes: 512 * MiB, StorePending: 32 * MiB, MessageIDs: 4_000_000,
 		AuthTimeout: Duration(2 * time.Second), StoreTimeout: Duration(5 * time.Second), ConnectTimeout: Duration(10 * time.Second),
 		PingEvery: Duration(25 * time.Second), PongWait: Duration(10 * time.Second), Stalled: Duration(90 * time.Second),
 		ResumeWindow: Duration(10 * time.Minute), Drain: Duration(30 * time.Second), DrainSpread: Duration(10 * time.Second),
