@@ -71,6 +71,9 @@ func rounds(t *testing.T, gate time.Duration, faults int, fresh func() *broker, 
 			b = fresh()
 		}
 		sum.add(round(b, "r"+strconv.Itoa(sum.rounds)))
+		if limited && sum.rounds%keep == 0 {
+			t.Logf("so far %d rounds: %s", sum.rounds, sum.Report)
+		}
 		if limited && sum.Faults >= faults || !limited && time.Since(began) > gate {
 			break
 		}
