@@ -8,7 +8,7 @@ func (b *Broker) RingBytes() (charged, held int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.chunks {
-		held += chunkOverhead + int64(cap(c.entries))*entrySlot + int64(len(c.sketch))*8
+		held += chunkOverhead + int64(cap(c.entries))*entrySlot + c.sketch.Bytes()
 		for i := range c.n.Load() {
 			e := &c.entries[i]
 			held += entryOverhead - entrySlot + int64(len(e.topic))

@@ -3,6 +3,7 @@ package broker
 import (
 	"slices"
 
+	"github.com/carillon-mq/carillon/broker/internal/sketch"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -20,14 +21,11 @@ type matcher struct {
 type wanted struct {
 	filter string
 	since  uint64
-	hash   uint64 // what a chunk's sketch is asked, unless any
-	any    bool
+	prefix sketch.Prefix
 }
 
 func newWanted(filter string, since uint64) wanted {
-	w := wanted{filter: filter, since: since}
-	w.hash, w.any = sketched(filter)
-	return w
+	return wanted{filter: filter, since: since, prefix: sketch.PrefixOf(filter)}
 }
 
 const never = ^uint64(0)
@@ -62,7 +60,7 @@ func (m *matcher) since(topic string) uint64 {
 
 // wantsAny reports whether a complete chunk may have an entry that is wanted.
 func (m *matcher) wantsAny(c *chunk) bool {
-	if !slices.ContainsFunc(m.wanted, func(w wanted) bool { return w.any || c.sketch.has(w.hash) }) {
+	if !slices.ContainsFunc(m.wanted, func(w wanted) bool { return c.sketch.Has(w.prefix) }) {
 		return false
 	}
 	for _, t := range c.topics {

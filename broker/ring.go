@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/carillon-mq/carillon/broker/internal/sketch"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -45,8 +46,8 @@ type chunk struct {
 	n       atomic.Uint32
 	next    atomic.Pointer[chunk]
 	topics  []string
-	sketch  sketch  // of topics
-	entries []entry // of constant length
+	sketch  sketch.Sketch // of topics
+	entries []entry       // of constant length
 
 	// Guarded by ring.mu.
 	bytes  int64  // cost of the entries
@@ -113,8 +114,8 @@ func newRing(limit int64, kept *retained) *ring {
 }
 
 func (r *ring) addChunkLocked(first uint64) *chunk {
-	c := &chunk{first: first, before: r.watermark, entries: make([]entry, r.slots), sketch: make(sketch, sketchWords(r.slots)), end: r.appended}
-	c.held = chunkOverhead + int64(r.slots)*entrySlot + int64(len(c.sketch))*8
+	c := &chunk{first: first, before: r.watermark, entries: make([]entry, r.slots), sketch: sketch.New(r.slots), end: r.appended}
+	c.held = chunkOverhead + int64(r.slots)*entrySlot + c.sketch.Bytes()
 	if n := len(r.chunks); n > 0 {
 		r.chunks[n-1].next.Store(c)
 	}
@@ -157,7 +158,7 @@ func (r *ring) appendLocked(m *message) *entry {
 	if _, known := r.topicSet[m.topic]; !known {
 		r.topicSet[m.topic] = struct{}{}
 		c.topics = append(c.topics, m.topic)
-		c.sketch.add(m.topic)
+		c.sketch.Add(m.topic)
 	}
 
 	cost := e.cost + e.bodyCost

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sort"
 	"time"
 )
@@ -108,11 +109,10 @@ func (r *ring) watermarkBefore(seq uint64) (mark uint64, ok bool) {
 // newest finds where the newest n entries that m wants begin: the seq of the first of them, and how many there are.
 func (r *ring) newest(m *matcher, n int) (first uint64, found int) {
 	r.mu.Lock()
-	chunks := append([]*chunk(nil), r.chunks...)
+	chunks := slices.Clone(r.chunks)
 	first = r.head.Load() + 1
 	r.mu.Unlock()
-	for i := len(chunks) - 1; i >= 0; i-- {
-		c := chunks[i]
+	for _, c := range slices.Backward(chunks) {
 		if c.next.Load() != nil && !m.wantsAny(c) {
 			continue
 		}

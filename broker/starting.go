@@ -61,20 +61,19 @@ func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool)
 		st.gap, st.head = protocol.GapAhead, true
 		return st
 	}
-	if !same || pos.Seq+1 < oldest {
-		if b.archive.serves(filters...) {
-			var known bool
-			if st.past, known = b.resumeInPast(pos, filters, history); known {
-				return st
-			}
-		}
-		if !same {
-			st.gap, st.head = protocol.GapEpoch, true
-			if !pos.Term.IsZero() && b.archive.serves(filters...) {
-				st.gap = protocol.GapAhead
-			}
+	kept := (!same || pos.Seq+1 < oldest) && b.archive.serves(filters...)
+	if kept {
+		var known bool
+		if st.past, known = b.resumeInPast(pos, filters, history); known {
 			return st
 		}
+	}
+	if !same {
+		st.gap, st.head = protocol.GapEpoch, true
+		if kept && !pos.Term.IsZero() {
+			st.gap = protocol.GapAhead
+		}
+		return st
 	}
 	st.next = pos.Seq + 1
 	if st.next < oldest {
