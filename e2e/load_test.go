@@ -104,7 +104,7 @@ func tryLoad(t *testing.T, opt workload.Options, floor workload.Floor, disturb f
 	disturb(ctx, l)
 	settle, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
-	err = errors.Join(l.Finish(settle), l.AuditStored(settle, "resume"), l.AuditRetained(settle, "snapshot"))
+	err = errors.Join(l.Finish(settle), l.AuditStored(settle, "resume"), l.AuditHistory(settle, "history"), l.AuditRetained(settle, "snapshot"))
 	report := workload.Check(l.Log.Events())
 	err = errors.Join(err, report.Err(floor))
 	keepEvents(t, opt.Name, l.Log.Events())

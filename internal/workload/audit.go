@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	carillon "github.com/carillon-mq/carillon/sdk/go"
 )
@@ -35,6 +36,32 @@ func (l *Load) AuditStored(ctx context.Context, who string) error {
 			_, done = e.(*carillon.Resumed)
 			return done
 		})
+	})
+}
+
+// AuditHistory reads the stored topics page by page.
+func (l *Load) AuditHistory(ctx context.Context, who string) error {
+	filter := l.opt.Name + "." + string(Stored) + ".>"
+	return l.Audit(who, filter, func(found func(Message)) error {
+		c, err := carillon.Dial(ctx, l.opt.URL, l.opt.Client...)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close(ctx) }() // nothing is published over it
+		for at, more := l.began, true; more; {
+			page, err := c.History(ctx, filter, carillon.After(at), carillon.Limit(1+rand.IntN(1024)))
+			if err != nil {
+				return err
+			}
+			if page.Gap != "" {
+				return fmt.Errorf("found a gap (%s) behind %s", page.Gap, at)
+			}
+			for _, m := range page.Messages {
+				found(messageIn(m.Topic, m.Payload))
+			}
+			at, more = page.Cursor, page.More
+		}
+		return nil
 	})
 }
 
