@@ -163,7 +163,7 @@ func TestAStreamTellsNoPositionWhileASnapshotIsMissing(t *testing.T) {
 		if err := c.Session.Follow(r); err != nil {
 			t.Fatal(err)
 		}
-		stream := brokertest.NewStream(r, b.Epoch())
+		stream := brokertest.NewStream(r, b.Position)
 		for range 60 {
 			time.Sleep(500 * time.Millisecond)
 			c.Allow(2 << 10)

@@ -28,22 +28,28 @@ type modelClient struct {
 	gaps         []*protocol.Gap // that came for all
 	unsubscribed bool            // on this connection: counts may be unknown
 	failed       error
+	gone         bool              // the broker has ended the session, or has refused a subscription for now
 	history      []protocol.Packet // of this connection
 }
 
 // modelSub is a subscription, over all the connections on which it was resumed.
 type modelSub struct {
-	filter   string
-	retained bool
-	from     uint64 // begins behind this entry; from and the rest are of the present beginning
-	began    bool
-	last     uint64 // the last entry it was handed
-	got      map[uint64]bool
-	gaps     [][2]uint64
-	joined   bool              // the log, on this connection
-	live     uint64            // behind this entry
-	values   map[string]string // what its client knows of retained messages
-	named    map[string]bool   // in the snapshot that is coming
+	filter    string
+	retained  bool
+	from      uint64 // begins behind this entry; from and the rest are of the present beginning
+	began     bool
+	last      uint64 // the last entry it was handed
+	got       map[uint64]bool
+	gaps      []toldGap
+	ahead     bool              // has to be told so, before anything else
+	whileAway bool              // it went on while nobody knew
+	plainGap  bool              // was told what is not stored, on this connection
+	joined    bool              // the log, on this connection
+	live      uint64            // behind this entry
+	values    map[string]string // what its client knows of retained messages
+	named     map[string]bool   // in the snapshot that is coming
+
+	placeless map[uint64]bool // of got, those that a client which follows cannot go on behind
 }
 
 // resumed is what a subscription goes on from; without a token it begins anew.
@@ -57,12 +63,34 @@ func (c *modelClient) ids() []uint64 { return sortedKeys(c.subs) }
 func (c *modelClient) connect(rt *rapid.T) {
 	c.conn = brokertest.NewConn()
 	c.subs, c.tracker.Subs = map[uint64]*modelSub{}, nil
-	c.history, c.sent, c.gaps, c.unsubscribed, c.nextID = nil, map[uint64]bool{}, nil, false, 0
+	c.history, c.sent, c.gaps, c.unsubscribed, c.nextID, c.gone = nil, map[uint64]bool{}, nil, false, 0, false
 	var err error
 	if c.session, err = c.m.b.Open(c.conn, broker.ConnInfo{}); err != nil {
 		rt.Fatal(err)
 	}
 	c.send(rt, &protocol.Connect{Version: 1})
+}
+
+// leave loses the connection, and is what goes on on the next one.
+func (c *modelClient) leave(rt *rapid.T) (goesOn []*resumed) {
+	c.read(rt)
+	for _, id := range c.ids() {
+		r := &resumed{sub: c.subs[id]}
+		if s := c.tracker.Subs[id]; s != nil {
+			r.token = c.tracker.Token(s)
+		}
+		goesOn = append(goesOn, r)
+	}
+	c.conn.Abort()
+	c.session.Closed(nil)
+	return goesOn
+}
+
+func (c *modelClient) resume(rt *rapid.T, goesOn []*resumed) {
+	c.connect(rt)
+	for _, r := range goesOn {
+		c.subscribe(rt, r.sub.filter, r.sub.retained, r)
+	}
 }
 
 func (c *modelClient) send(rt *rapid.T, p protocol.Packet) {
@@ -81,7 +109,7 @@ func (c *modelClient) subscribe(rt *rapid.T, filter string, retained bool, goesO
 	s := &modelSub{filter: filter, retained: retained, got: map[uint64]bool{}, values: map[string]string{}, named: map[string]bool{}}
 	if goesOn != nil && goesOn.token != nil {
 		s, p.Position = goesOn.sub, goesOn.token
-		s.joined = false
+		s.joined, s.plainGap, s.ahead, s.whileAway = false, false, c.m.ahead(rt, filter, p.Position), c.m.away
 	}
 	c.subs[p.ID] = s
 	c.tracker.Subscribe(p)
@@ -118,14 +146,21 @@ func lastOf(history []protocol.Packet) string {
 
 func (c *modelClient) handle(packet protocol.Packet) error {
 	switch p := packet.(type) {
-	case *protocol.ErrorPacket, *protocol.Disconnect:
-		return fmt.Errorf("found %T, wanted none", p)
+	case *protocol.Disconnect:
+		if c.gone = c.m.store != nil && p.Code == protocol.CodeUnavailable; !c.gone {
+			return fmt.Errorf("found the session ended as %s", p.Name)
+		}
+	case *protocol.ErrorPacket:
+		if c.gone = c.m.store != nil && (p.Code == protocol.CodeStoreUnavailable || p.Code == protocol.CodeNotReady); !c.gone {
+			return fmt.Errorf("found %s: %s", p.Name, p.Detail)
+		}
 	case *protocol.Subscribed:
 		if s := c.subs[p.ID]; s != nil && !s.began {
-			s.began, s.from, s.last = true, p.Position.Seq, p.Position.Seq
+			s.began, s.from = true, c.m.numberAt(&p.Position)
+			s.last = s.from
 		}
 		if s := c.subs[p.ID]; s != nil && !s.retained && c.tracker.Subs[p.ID].Live {
-			s.joined, s.live = true, p.Position.Seq
+			s.joined, s.live = true, c.m.numberAt(&p.Position)
 		}
 	case *protocol.Message:
 		if !c.tracker.Replaying() {
@@ -147,7 +182,7 @@ func (c *modelClient) handle(packet protocol.Packet) error {
 // count checks the count of a gap for all: what no connection of this client was sent of what its live subscriptions want.
 func (c *modelClient) count(g *protocol.Gap) error {
 	if g.Count < 0 {
-		if !c.unsubscribed {
+		if !c.unsubscribed && g.From.Seq < g.To.Seq {
 			return fmt.Errorf("found no count, wanted one: nothing was unsubscribed")
 		}
 		return nil
@@ -156,13 +191,13 @@ func (c *modelClient) count(g *protocol.Gap) error {
 		return nil // what the subscription that ended has missed is in the count or not, as it was live or not
 	}
 	var missing int64
-	for seq := g.From.Seq + 1; seq <= g.To.Seq; seq++ {
-		e := c.m.log[seq-1]
-		if c.sent[seq] || g.Reason == protocol.GapLive && !(e.live && !e.retain) {
-			continue
+	for n := c.m.numberAt(g.From) + 1; n <= c.m.numberAt(&g.To); n++ {
+		e := c.m.log[n-1]
+		if c.sent[n] || e.stored || g.Reason == protocol.GapLive && !(e.live && !e.retain) {
+			continue // what is stored comes from the store, or lies in a gap of offsets
 		}
 		for _, s := range c.subs {
-			if s.joined && s.live < seq && protocol.Match(s.filter, e.topic) {
+			if s.joined && s.live < n && protocol.Match(s.filter, e.topic) {
 				missing++
 				break
 			}
@@ -188,8 +223,9 @@ func (c *modelClient) on(t *brokertest.Tracked, e brokertest.Event) {
 	switch {
 	case s == nil:
 	case e.Gap != nil:
-		s.gaps = append(s.gaps, [2]uint64{e.Gap.From.Seq, e.Gap.To.Seq})
-		clear(s.named)
+		if err := s.gap(c.m, e.Gap); err != nil {
+			c.fail(t, "%v", err)
+		}
 	case e.End != nil:
 		for topic := range s.values {
 			if e.End.Reset && !s.named[topic] {
@@ -198,7 +234,7 @@ func (c *modelClient) on(t *brokertest.Tracked, e brokertest.Event) {
 		}
 	case e.Resumed != nil:
 		if !s.joined { // one that has joined may be told again, after a gap
-			s.joined, s.live = true, e.Resumed.Position.Seq
+			s.joined, s.live = true, c.m.numberAt(&e.Resumed.Position)
 		}
 	case e.Retained:
 		s.named[e.Message.Topic] = true
@@ -206,6 +242,37 @@ func (c *modelClient) on(t *brokertest.Tracked, e brokertest.Event) {
 	default:
 		c.message(t, s, e.Message)
 	}
+}
+
+// gap notes a gap, and checks that it is one of those that there may be.
+func (s *modelSub) gap(m *model, g *protocol.Gap) error {
+	s.gaps = append(s.gaps, m.told(g))
+	clear(s.named)
+	named := g.Subscription != 0
+	switch g.Reason {
+	case protocol.GapAhead:
+		if !s.ahead && !s.whileAway && named {
+			return errors.New("found ahead, of a token that the store knows")
+		}
+		s.ahead = false
+	case protocol.GapEpoch, protocol.GapNotStored:
+		if !m.mayBePlain(s.filter) && named {
+			return fmt.Errorf("found %s for a filter that only stored topics match", g.Reason)
+		}
+		if g.From.Epoch == g.To.Epoch {
+			break // the log has passed it before it was live
+		}
+		if s.plainGap && named {
+			return fmt.Errorf("found %s again", g.Reason)
+		}
+		s.plainGap = true
+	case protocol.GapForbidden:
+		return errors.New("found forbidden, nothing is")
+	}
+	if s.ahead {
+		return fmt.Errorf("found %s before ahead", g.Reason)
+	}
+	return nil
 }
 
 func (c *modelClient) message(t *brokertest.Tracked, s *modelSub, m *protocol.Message) {
@@ -219,6 +286,8 @@ func (c *modelClient) message(t *brokertest.Tracked, s *modelSub, m *protocol.Me
 	switch {
 	case entry.topic != m.Topic || !protocol.Match(s.filter, m.Topic):
 		c.fail(t, "found message %d of %q", n, m.Topic)
+	case s.ahead:
+		c.fail(t, "found message %d, wanted to be told first that the token is ahead", n)
 	case entry.live && (n <= s.last || s.got[n]):
 		return // a message without a place may come to a subscription twice where it joins: POS-7 has nothing to tell it by
 	case n <= s.last || s.got[n] || n <= s.from:
@@ -234,29 +303,29 @@ func (c *modelClient) fail(t *brokertest.Tracked, format string, a ...any) {
 }
 
 // finish checks that the subscription has everything, and the retained messages.
-func (s *modelSub) finish(m *model) error {
+func (s *modelSub) finish(m *model, held map[uint64]bool, values map[string]string) error {
 	if !s.began || !s.joined {
 		return errors.New("found it not live in the end")
 	}
-	for i, e := range m.log {
-		seq := uint64(i + 1)
-		if seq <= s.from || s.got[seq] || !protocol.Match(s.filter, e.topic) {
+	for i := range m.log {
+		n, e := uint64(i+1), &m.log[i]
+		if n <= s.from || s.got[n] || e.lost || !protocol.Match(s.filter, e.topic) {
 			continue
 		}
-		if !slices.ContainsFunc(s.gaps, func(g [2]uint64) bool { return g[0] < seq && seq <= g[1] }) {
-			return fmt.Errorf("message %d was neither delivered nor told missing; gaps %v", seq, s.gaps)
+		if held[n] && !slices.ContainsFunc(s.gaps, func(g toldGap) bool { return (g.jump || g.until <= m.restored) && m.covers(g, n) }) {
+			return fmt.Errorf("message %d was not delivered, and the store has it; gaps %+v", n, s.gaps)
+		}
+		if !slices.ContainsFunc(s.gaps, func(g toldGap) bool { return m.covers(g, n) }) {
+			return fmt.Errorf("message %d %+v was neither delivered nor told missing; gaps %+v", n, *e, s.gaps)
 		}
 	}
 	if !s.retained {
 		return nil
 	}
 	want := map[string]string{}
-	for i, e := range m.log {
-		if !e.retain || !protocol.Match(s.filter, e.topic) {
-			continue
-		}
-		if want[e.topic] = fmt.Sprint(i + 1); e.clear {
-			delete(want, e.topic)
+	for topic, n := range values {
+		if protocol.Match(s.filter, topic) {
+			want[topic] = n
 		}
 	}
 	for topic, n := range s.values {

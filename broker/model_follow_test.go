@@ -23,6 +23,7 @@ type modelFollower struct {
 	subs     map[string]*modelSub
 	sent     map[uint64]bool // on this connection, as messages of the log
 	failed   error
+	gone     bool // the broker has ended the session, or could not begin it
 	history  []protocol.Packet
 }
 
@@ -32,46 +33,68 @@ func (f *modelFollower) open(rt *rapid.T, r broker.FollowRequest) {
 	f.conn = brokertest.NewConn()
 	f.conn.OneWay()
 	f.history, f.sent = nil, map[uint64]bool{}
-	f.stream = brokertest.NewStream(r, f.m.b.Epoch())
+	f.stream = brokertest.NewStream(r, f.m.b.Position)
 	f.stream.On = f.on
 	subs := map[string]*modelSub{}
 	for _, filter := range r.Filters {
 		if subs[filter] = f.subs[filter]; subs[filter] == nil || r.After == nil || slices.Contains(r.Fresh, filter) {
-			subs[filter] = &modelSub{filter: filter, retained: f.retained, got: map[uint64]bool{}, values: map[string]string{}, named: map[string]bool{}}
+			subs[filter] = &modelSub{filter: filter, retained: f.retained, got: map[uint64]bool{}, values: map[string]string{}, named: map[string]bool{}, placeless: map[uint64]bool{}}
 		}
-		subs[filter].joined = false
+		subs[filter].again()
 	}
-	f.subs = subs
+	f.subs, f.gone = subs, false
 	var err error
 	if f.session, err = f.m.b.Open(f.conn, broker.ConnInfo{Identity: broker.Everybody()}); err != nil {
 		rt.Fatal(err)
 	}
 	if err := f.session.Follow(r); err != nil {
-		rt.Fatal(err)
+		if f.gone = f.m.store != nil && (code(err) == protocol.CodeStoreUnavailable || code(err) == protocol.CodeNotReady); !f.gone {
+			rt.Fatal(err)
+		}
+		f.conn.Abort()
+	}
+}
+
+// again is a subscription that goes on on another connection. What it was handed without a place behind it comes again.
+func (s *modelSub) again() {
+	s.joined, s.plainGap, s.ahead = false, false, false
+	for n := range s.placeless {
+		delete(s.got, n)
+	}
+	clear(s.placeless)
+	s.last = s.from
+	for n := range s.got {
+		s.last = max(s.last, n)
 	}
 }
 
 // reopen loses the connection and goes on from the last position, with other filters perhaps.
 func (f *modelFollower) reopen(rt *rapid.T) {
-	f.read(rt)
-	after, fresh := f.stream.Cursor()
-	var r broker.FollowRequest
-	for _, s := range f.stream.Filters {
-		r.Filters = append(r.Filters, s.Filter)
-	}
-	if after != nil {
-		r.After, r.Fresh = after, fresh
+	r := f.leave(rt)
+	if r.After != nil {
 		if i := rapid.IntRange(0, 5).Draw(rt, "drop"); i < len(r.Filters) && len(r.Filters) > 1 {
-			r.Fresh = slices.DeleteFunc(slices.Clone(fresh), func(s string) bool { return s == r.Filters[i] })
+			r.Fresh = slices.DeleteFunc(slices.Clone(r.Fresh), func(s string) bool { return s == r.Filters[i] })
 			r.Filters = slices.Delete(slices.Clone(r.Filters), i, i+1)
 		}
 	}
 	if filter := rapid.SampledFrom(modelFilters).Draw(rt, "new"); !slices.Contains(r.Filters, filter) && len(r.Filters) < 4 {
 		r.Filters, r.Fresh = append(r.Filters, filter), append(slices.Clone(r.Fresh), filter)
 	}
+	f.open(rt, r)
+}
+
+// leave loses the connection, and is what goes on on the next one.
+func (f *modelFollower) leave(rt *rapid.T) (r broker.FollowRequest) {
+	f.read(rt)
+	for _, s := range f.stream.Filters {
+		r.Filters = append(r.Filters, s.Filter)
+	}
+	if after, fresh := f.stream.Cursor(); after != nil {
+		r.After, r.Fresh = after, fresh
+	}
 	f.conn.Abort()
 	f.session.Closed(nil)
-	f.open(rt, r)
+	return r
 }
 
 func (f *modelFollower) read(rt *rapid.T) {
@@ -80,7 +103,17 @@ func (f *modelFollower) read(rt *rapid.T) {
 	}
 	for _, p := range f.conn.Packets() {
 		f.history = append(f.history, p)
+		if d, ended := p.(*protocol.Disconnect); ended && d.Code == protocol.CodeUnavailable { // the log has begun anew, or has passed what was to begin
+			f.gone = true
+			continue
+		}
+		before, _ := f.stream.Cursor()
 		err := f.stream.Handle(p)
+		if after, _ := f.stream.Cursor(); after != before { // it goes on behind everything that has come
+			for _, s := range f.subs {
+				clear(s.placeless)
+			}
+		}
 		if g, ok := p.(*protocol.Gap); ok && err == nil {
 			err = f.count(g)
 		}
@@ -99,9 +132,9 @@ func (f *modelFollower) count(g *protocol.Gap) error {
 		return nil
 	}
 	var missing int64
-	for seq := g.From.Seq + 1; seq <= g.To.Seq; seq++ {
-		e := f.m.log[seq-1]
-		if f.sent[seq] || g.Reason == protocol.GapLive && !(e.live && !e.retain) {
+	for n := f.m.numberAt(g.From) + 1; n <= f.m.numberAt(&g.To); n++ {
+		e := f.m.log[n-1]
+		if f.sent[n] || e.stored || g.Reason == protocol.GapLive && !(e.live && !e.retain) {
 			continue
 		}
 		if slices.ContainsFunc(f.stream.Filters, func(s brokertest.Followed) bool { return s.Begun && protocol.Match(s.Filter, e.topic) }) {
@@ -118,7 +151,7 @@ func (f *modelFollower) on(s *brokertest.Followed, e brokertest.Event) {
 	sub := f.subs[s.Filter]
 	switch {
 	case e.Gap != nil:
-		sub.gaps = append(sub.gaps, [2]uint64{e.Gap.From.Seq, e.Gap.To.Seq})
+		sub.gaps = append(sub.gaps, f.m.told(e.Gap))
 		clear(sub.named)
 	case e.End != nil:
 		for topic := range sub.values {
@@ -128,7 +161,7 @@ func (f *modelFollower) on(s *brokertest.Followed, e brokertest.Event) {
 		}
 	case e.Resumed != nil:
 		if sub.joined = true; !sub.began {
-			sub.began, sub.from = true, e.Resumed.Position.Seq
+			sub.began, sub.from = true, f.m.numberAt(&e.Resumed.Position)
 			sub.last = sub.from
 		}
 	case e.Retained:
@@ -136,6 +169,9 @@ func (f *modelFollower) on(s *brokertest.Followed, e brokertest.Event) {
 	default:
 		f.sent[number(e.Message)] = true
 		f.message(sub, e.Message)
+		if after, _ := f.stream.Cursor(); e.Message.Seq == 0 && e.Message.Offset > 0 && (after == nil || after.Offset != e.Message.Offset) {
+			sub.placeless[number(e.Message)] = true
+		}
 	}
 }
 
@@ -164,9 +200,9 @@ func (f *modelFollower) fail(format string, a ...any) {
 	}
 }
 
-func (f *modelFollower) finish(rt *rapid.T) {
+func (f *modelFollower) finish(rt *rapid.T, held map[uint64]bool, values map[string]string) {
 	for _, filter := range sortedNames(f.subs) {
-		if err := f.subs[filter].finish(f.m); err != nil {
+		if err := f.subs[filter].finish(f.m, held, values); err != nil {
 			rt.Fatalf("follower %d, %q: %v, after\n%s", f.name, filter, err, lastOf(f.history))
 		}
 	}

@@ -14,16 +14,18 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// TestSubscribersGetTheLog is G1, G4, G5 and G10 in small: random publishes, subscribes, resumes, stalls, unsubscribes and cuts over a
-// few topics, with a ring of some tens of messages, against the plain list of what was published.
+// TestSubscribersGetTheLog is G1, G4, G5 and G10 in small: random publishes, subscribes, resumes, stalls, unsubscribes, cuts and
+// restarts over a few topics, with a ring of some tens of messages and a store that goes away, loses answers, drops what its rules do
+// not keep and is replaced by an older copy of itself, against the plain list of what was published.
 //
-// A subscription has to get what matches it, from where it began, in order and once, or be told of a gap around it; across cuts, too.
-// The counts of gaps are exact. In the end a client that wants retained messages knows exactly those that there are.
+// A subscription has to get what matches it, from where it began, in order and once, or be told of a gap around it; across cuts and
+// restarts, too. What the store still has of a stored topic has to come in any case. The counts of gaps are exact. In the end a
+// client that wants retained messages knows exactly those that there are.
 func TestSubscribersGetTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(struct{ testing.TB }{t}, func(rt *rapid.T) { // a bubble has no deadline to ask for
 			m := newModel(rt)
-			defer m.b.Close()
+			defer func() { m.b.Close() }()
 			rt.Repeat(map[string]func(*rapid.T){
 				"publish":     m.publish,
 				"burst":       m.burst,
@@ -36,6 +38,8 @@ func TestSubscribersGetTheLog(t *testing.T) {
 				"reopen":      m.reopen,
 				"locate":      m.locate,
 				"rest":        func(*rapid.T) { synctest.Wait() },
+				"restart":     m.restart,
+				"store":       m.storeFault,
 				"":            m.check,
 			})
 			m.finish(rt)
@@ -44,43 +48,39 @@ func TestSubscribersGetTheLog(t *testing.T) {
 }
 
 var (
-	modelTopics  = []string{"a.x", "a.y", "b.x", "live.x"}
-	modelFilters = []string{"a.x", "a.*", "*.x", ">", "live.x", "b.>", "c"}
+	modelTopics  = []string{"a.x", "a.y", "b.x", "live.x", "kept.x", "kept.y", "aged.x"}
+	modelFilters = []string{"a.x", "a.*", "*.x", ">", "live.x", "b.>", "c", "kept.x", "kept.*", "*.y", "aged.>"}
+	modelStored  = []string{"kept.*", "aged.>"}
 )
 
-// published is one entry of the log as the model knows it; its seq is its place in the list, from 1.
-type published struct {
-	topic  string
-	live   bool
-	retain bool
-	clear  bool
-}
-
 type model struct {
+	opt       broker.Options
 	b         *broker.Broker
-	store     *brokertest.Store // nil: none
+	run       modelRun
+	runs      map[protocol.RunID]modelRun // by epoch
+	store     *brokertest.Store           // nil: none
+	keeps     bool                        // it has histories
+	terms     bool                        // it knows them
+	copy      *brokertest.State
+	restored  uint64 // the newest message when a copy was last put in the store's place: that may bring back what had been dropped
+	away      bool   // the store is, or was since the sessions were looked at last
 	log       []published
 	clients   []*modelClient
 	followers []*modelFollower
 }
 
 func newModel(rt *rapid.T) *model {
-	m := &model{}
-	opt := broker.Options{
+	m := &model{runs: map[protocol.RunID]modelRun{}}
+	m.opt = broker.Options{
 		RingBytes: 64 << 10, Shards: rapid.IntRange(1, 2).Draw(rt, "shards"),
 		Topics: []broker.TopicRule{{Match: "live.>", Class: broker.ClassLive}},
 		Limits: broker.Limits{Pending: 8 << 10}, PingEvery: 24 * time.Hour, Stalled: 240 * time.Hour, // time goes by while a feed is cut
+		DrainSpread: 1,
 	}
 	if rapid.Bool().Draw(rt, "store") {
-		m.store = brokertest.NewStore()
-		opt.Store = m.store
+		m.openStore(rt)
 	}
-	var err error
-	if m.b, err = broker.New(opt); err != nil {
-		rt.Fatal(err)
-	}
-	m.b.Start()
-	synctest.Wait()
+	m.start(rt)
 	for i := range 3 {
 		c := &modelClient{m: m, name: i, subs: map[uint64]*modelSub{}}
 		c.tracker.On = c.on
@@ -114,28 +114,57 @@ func (m *model) publish(rt *rapid.T) {
 }
 
 func (m *model) burst(rt *rapid.T) {
+	topics := [][]string{modelTopics, {"kept.x", "aged.x"}}[rapid.IntRange(0, 1).Draw(rt, "what")]
 	for range rapid.IntRange(2, 60).Draw(rt, "messages") {
-		m.append(rt, rapid.SampledFrom(modelTopics).Draw(rt, "topic"), 1000, "")
+		m.append(rt, rapid.SampledFrom(topics).Draw(rt, "topic"), 1000, "")
 	}
 }
 
+// appendPlain publishes what needs no store.
+func (m *model) appendPlain(rt *rapid.T) {
+	m.append(rt, rapid.SampledFrom([]string{"a.x", "b.x"}).Draw(rt, "topic"), 100, "")
+}
+
 func (m *model) append(rt *rapid.T, topic string, size int, kind string) {
-	if m.store != nil && rapid.IntRange(0, 9).Draw(rt, "fault") == 0 {
-		m.store.LoseAnswers(1)
-	}
 	p := published{topic: topic, live: topic == "live.x", retain: kind != "", clear: kind == "clear"}
+	p.stored = m.mayBeStored(topic)
 	m.log = append(m.log, p)
+	e, n := &m.log[len(m.log)-1], uint64(len(m.log))
 	payload := make([]byte, size)
 	if p.clear {
 		payload = nil
 	}
-	number := map[string]string{"n": fmt.Sprint(len(m.log))} // a message of class live has no seq to know it by
-	ack, err := m.b.Publish(rt.Context(), broker.Everybody(), broker.PublishRequest{Topic: topic, Payload: payload, Headers: number, Retain: p.retain})
+	number := map[string]string{"n": fmt.Sprint(n)} // not every message has a seq to know it by
+	fault := 9
+	if m.store != nil && !m.away {
+		fault = rapid.IntRange(0, 9).Draw(rt, "fault")
+	}
+	switch fault {
+	case 0:
+		m.store.LoseAnswers(1)
+	case 1: // another broker publishes it
+		if !p.stored && !p.retain {
+			break
+		}
+		m.awaitStore()
+		e.offset = m.store.Commit(broker.Record{Topic: topic, Retain: p.retain, Payload: payload, Headers: number})
+		synctest.Wait()
+		return
+	}
+	r := broker.PublishRequest{Topic: topic, Payload: payload, Headers: number, Retain: p.retain, MessageID: number["n"]}
+	ack, err := m.b.Publish(rt.Context(), broker.Everybody(), r)
 	if err != nil {
 		rt.Fatal(err)
 	}
-	if want := uint64(len(m.log)); !p.live && ack.Seq != want || p.live && ack.Seq != 0 {
-		rt.Fatalf("found message %d acknowledged as %d", want, ack.Seq)
+	if want := m.seqOf(n); !p.live && ack.Seq != want || p.live && ack.Seq != 0 || ack.Duplicate || p.stored && ack.Offset == 0 {
+		rt.Fatalf("found message %d, the log's %d, acknowledged as %+v", n, want, ack)
+	}
+	e.offset = ack.Offset
+	if fault == 2 {
+		again, err := m.b.Publish(rt.Context(), broker.Everybody(), r)
+		if ack.Duplicate = true; err != nil || again != ack {
+			rt.Fatalf("found the repetition of %+v acknowledged as %+v, %v", ack, again, err)
+		}
 	}
 }
 
@@ -161,20 +190,8 @@ func (m *model) unsubscribe(rt *rapid.T) {
 
 // cut loses a connection and resumes everything on another one.
 func (m *model) cut(rt *rapid.T, c *modelClient) {
-	c.read(rt)
-	before := map[uint64][]byte{}
-	for id := range c.subs {
-		if s := c.tracker.Subs[id]; s != nil {
-			before[id] = c.tracker.Token(s)
-		}
-	}
-	c.conn.Abort()
-	c.session.Closed(nil)
-	old := c.subs
-	c.connect(rt)
-	for _, id := range sortedKeys(old) {
-		c.subscribe(rt, old[id].filter, old[id].retained, &resumed{sub: old[id], token: before[id]})
-	}
+	goesOn := c.leave(rt)
+	c.resume(rt, goesOn)
 }
 
 func (m *model) check(rt *rapid.T) {
@@ -188,17 +205,22 @@ func (m *model) check(rt *rapid.T) {
 
 // finish opens every socket and checks that everybody has got, or been told of, everything.
 func (m *model) finish(rt *rapid.T) {
-	for _, c := range m.clients {
-		c.conn.Open()
+	m.mend(rt)
+	for some := true; some; some = m.bringBack(rt) {
+		for _, c := range m.clients {
+			c.conn.Open()
+		}
+		for _, f := range m.followers {
+			f.conn.Open()
+		}
+		time.Sleep(time.Second) // who could not read the store tries again
+		synctest.Wait()
+		m.check(rt)
 	}
-	for _, f := range m.followers {
-		f.conn.Open()
-	}
-	synctest.Wait()
-	m.check(rt)
+	held, values := m.held(rt), m.values()
 	for _, c := range m.clients {
 		for _, id := range sortedKeys(c.subs) {
-			if err := c.subs[id].finish(m); err != nil {
+			if err := c.subs[id].finish(m, held, values); err != nil {
 				rt.Fatalf("client %d, subscription %d, %q: %v, after\n%s", c.name, id, c.subs[id].filter, err, c.last())
 			}
 		}
@@ -206,7 +228,7 @@ func (m *model) finish(rt *rapid.T) {
 		c.session.Closed(nil)
 	}
 	for _, f := range m.followers {
-		f.finish(rt)
+		f.finish(rt, held, values)
 	}
 	if got := m.b.Stats().Lagging; got != 0 {
 		rt.Fatalf("found %d sessions lagging in the end", got)

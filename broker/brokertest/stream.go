@@ -32,6 +32,8 @@ type Stream struct {
 	cursor   *protocol.Position
 	last     uint64 // seq of the last message
 	epoch    protocol.RunID
+	term     protocol.RunID
+	present  func() protocol.Position
 	opened   bool // Resumed has come for all
 	replay   struct {
 		filter uint64
@@ -48,9 +50,11 @@ type Followed struct {
 	owed   bool // its retained messages, after a gap
 }
 
-// NewStream is a stream that is being opened; epoch is the broker's.
-func NewStream(r broker.FollowRequest, epoch protocol.RunID) *Stream {
-	s := &Stream{retained: !r.NoRetained, epoch: epoch}
+// NewStream is a stream that is being opened; present is the broker's Position.
+func NewStream(r broker.FollowRequest, present func() protocol.Position) *Stream {
+	at := present()
+	epoch := at.Epoch
+	s := &Stream{retained: !r.NoRetained, epoch: epoch, term: at.Term, present: present}
 	for i, filter := range r.Filters {
 		begun := r.After != nil && !slices.Contains(r.Fresh, filter)
 		s.Filters = append(s.Filters, Followed{Number: uint64(i + 1), Filter: filter, Begun: begun, fresh: !begun})
@@ -136,8 +140,16 @@ func (s *Stream) move(to protocol.Position) error {
 	if to.Epoch == s.epoch && to.Seq < s.last {
 		return fmt.Errorf("found position %d told behind message %d", to.Seq, s.last)
 	}
-	s.cursor, s.last = &to, max(s.last, to.Seq)
+	s.cursor = &to
+	s.passed(to)
 	return nil
+}
+
+// passed notes that nothing up to a position of this run of the log may come any more.
+func (s *Stream) passed(at protocol.Position) {
+	if at.Epoch == s.epoch {
+		s.last = max(s.last, at.Seq)
+	}
 }
 
 func (s *Stream) gap(p *protocol.Gap) error {
@@ -154,7 +166,7 @@ func (s *Stream) gap(p *protocol.Gap) error {
 			s.on(f, Event{Gap: p})
 		}
 	}
-	s.last = max(s.last, p.To.Seq)
+	s.passed(p.To)
 	if !snapshots {
 		return s.move(p.To)
 	}
@@ -187,7 +199,7 @@ func (s *Stream) message(m *protocol.Message) error {
 	owed := slices.ContainsFunc(s.Filters, func(f Followed) bool { return f.owed })
 	for i := range s.Filters {
 		f := &s.Filters[i]
-		if protocol.Match(f.Filter, m.Topic) && (retained && f.owed || f.Begun != retained && !owed) {
+		if protocol.Match(f.Filter, m.Topic) && (f.Begun && !retained || retained && f.owed || retained && !f.Begun && !owed) {
 			handed = true
 			s.on(f, Event{Message: m, Retained: retained})
 		}
@@ -200,6 +212,7 @@ func (s *Stream) message(m *protocol.Message) error {
 
 func (s *Stream) moveTo(m *protocol.Message) error {
 	if m.Seq == 0 {
+		s.moveInStore(m)
 		return nil
 	}
 	if m.Seq <= s.last {
@@ -217,6 +230,17 @@ func (s *Stream) moveTo(m *protocol.Message) error {
 	at.Seq, at.Offset = m.Seq, max(at.Offset, m.Offset)
 	s.cursor, s.last = &at, m.Seq
 	return nil
+}
+
+// moveInStore moves the cursor over a message of the store, whose place is an offset of the store's term alone. It stays while
+// retained messages are owed, and when nobody knows the term.
+func (s *Stream) moveInStore(m *protocol.Message) {
+	if m.Offset == 0 || s.cursor == nil || s.term.IsZero() || s.term != s.present().Term || slices.ContainsFunc(s.Filters, func(f Followed) bool { return f.owed }) {
+		return
+	}
+	at := *s.cursor
+	at.Term, at.Offset = s.term, m.Offset
+	s.cursor = &at
 }
 
 func (s *Stream) resumed(p *protocol.Resumed) error {
