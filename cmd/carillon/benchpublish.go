@@ -33,7 +33,8 @@ func (c *benchPublishCmd) Run(ctx context.Context, s streams) error {
 		fmt.Fprintf(s.out, "acknowledged          %d in %.2f s\nacks/s                %.0f\np50, p99, p99.9       %.2f, %.2f, %.2f ms\n",
 			r.Acks, r.Seconds, r.PerSecond, millis(r.P50), millis(r.P99), millis(r.P999))
 		if r.ServerCPU > 0 {
-			fmt.Fprintf(s.out, "server CPU-s          %.2f, plugins included\nserver CPU-s/million  %.1f\n", r.ServerCPU, r.CPUPerMillion)
+			fmt.Fprintf(s.out, "server CPU-s          %.2f, plugins included\nserver CPU-s/million  %.1f\nbroker memory, peak   %d MiB\n",
+				r.ServerCPU, r.CPUPerMillion, r.BrokerPeak>>20)
 		}
 	})
 }
@@ -59,7 +60,8 @@ func (c *benchResumeCmd) Run(ctx context.Context, s streams) error {
 		r := result.(bench.ResumeResult)
 		fmt.Fprintf(s.out, "connected, all live   %.2f s\nresumed, all live     %.2f s\nratio                 %.2f\n", r.Fresh, r.Resumed, r.Ratio)
 		if r.ResumedCPU > 0 {
-			fmt.Fprintf(s.out, "server CPU each       %.0f µs fresh, %.0f µs resumed, plugins included\n", r.FreshCPU, r.ResumedCPU)
+			fmt.Fprintf(s.out, "server CPU each       %.0f µs fresh, %.0f µs resumed, plugins included\nbroker memory, peak   %d MiB\n",
+				r.FreshCPU, r.ResumedCPU, r.BrokerPeak>>20)
 		}
 	})
 }

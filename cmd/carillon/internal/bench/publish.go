@@ -65,6 +65,7 @@ type PublishResult struct {
 	P999          time.Duration `json:"p999_ns"`
 	ServerCPU     float64       `json:"server_cpu_seconds,omitempty"`
 	CPUPerMillion float64       `json:"server_cpu_seconds_per_million,omitempty"`
+	BrokerPeak    int64         `json:"broker_peak_rss_bytes,omitempty"` // plugins not included
 }
 
 // Publish publishes from many connections and waits for every acknowledgement.
@@ -124,7 +125,9 @@ func Publish(ctx context.Context, s Server, o PublishOptions) (PublishResult, er
 	if pauseErr != nil {
 		return PublishResult{}, pauseErr
 	}
-	return o.result(all, elapsed, before, after), nil
+	r := o.result(all, elapsed, before, after)
+	r.BrokerPeak = s.peak()
+	return r, nil
 }
 
 // pause lets d pass, unless something fails.
@@ -203,6 +206,9 @@ func (p *publishing) run(measuring, ending *atomic.Bool) error {
 			return err
 		}
 		now, counts := time.Now(), measuring.Load()
+		if got.Answers > len(p.sent) {
+			return fmt.Errorf("found %d acknowledgements of %d publishes: the run is invalid", got.Answers, len(p.sent))
+		}
 		for _, at := range p.sent[:got.Answers] {
 			if counts {
 				p.took = append(p.took, uint32(now.Sub(at).Microseconds()))

@@ -41,6 +41,7 @@ type ResumeResult struct {
 
 	FreshCPU   float64 `json:"fresh_server_cpu_microseconds_each,omitempty"`
 	ResumedCPU float64 `json:"resumed_server_cpu_microseconds_each,omitempty"`
+	BrokerPeak int64   `json:"broker_peak_rss_bytes,omitempty"` // plugins not included
 }
 
 // Resume connects clients and times it until all are live, cuts all of them off, publishes what they miss, and times their return until
@@ -83,7 +84,7 @@ func Resume(ctx context.Context, s Server, o ResumeOptions) (ResumeResult, error
 	}); err != nil {
 		return r, fmt.Errorf("resume: %w", err)
 	}
-	r.Ratio = r.Resumed / r.Fresh
+	r.Ratio, r.BrokerPeak = r.Resumed/r.Fresh, s.peak()
 	return r, nil
 }
 

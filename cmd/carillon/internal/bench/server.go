@@ -85,15 +85,26 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * clockTick, nil
 }
 
+// peak is the most memory that the server's process has held so far, its children not included; 0 when it cannot be read.
+func (s Server) peak() int64 {
+	if s.PID == 0 {
+		return 0
+	}
+	return kilobytesIn(fmt.Sprintf("/proc/%d/status", s.PID), "VmHWM:")
+}
+
 // pssOf is the memory of pid, shared pages counted in proportion; 0 when it cannot be read.
-func pssOf(pid int) int64 {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+func pssOf(pid int) int64 { return kilobytesIn(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:") }
+
+// kilobytesIn is the figure behind name in a file of /proc, in bytes.
+func kilobytesIn(path, name string) int64 {
+	f, err := os.Open(path)
 	if err != nil {
 		return 0
 	}
 	defer f.Close()
 	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if rest, ok := strings.CutPrefix(sc.Text(), "Pss:"); ok {
+		if rest, ok := strings.CutPrefix(sc.Text(), name); ok {
 			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
 			return kb << 10
 		}
