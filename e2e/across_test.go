@@ -139,7 +139,7 @@ func TestAClientAcrossAPlannedRestartMissesNothing(t *testing.T) {
 func TestPlannedRestartsLoseNothing(t *testing.T) {
 	rounds(t, 8*time.Second, 200, func() *broker { return newLoadBroker(t) }, func(b *broker, name string) workload.Report {
 		opt := workload.Options{URL: b.url(), Name: name, Pause: 4 * time.Millisecond, Subscriptions: everyKind(name), Readers: 1, Client: patient}
-		report := load(t, opt, workload.Floor{Acked: 800, Shown: 2000, Kept: 200, Faults: 3}, func(ctx context.Context, l *workload.Load) {
+		report := load(t, opt, workload.Floor{Acked: 700, Shown: 1000, Kept: 200, Faults: 3}, func(ctx context.Context, l *workload.Load) {
 			for range 3 {
 				await(ctx, t, l, 200)
 				fault(l, "SIGTERM")
