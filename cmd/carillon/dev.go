@@ -35,7 +35,7 @@ func (c *devCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	storeSome(cfg)
-	return runBroker(ctx, cfg, s, mode{dev: true}, func(ctx context.Context, srv *server) {
+	return runBroker(ctx, cfg, s, mode{dev: true, temporary: cfg.DataDir == temporary}, func(ctx context.Context, srv *server) {
 		public, admin := srv.addresses()
 		fmt.Fprint(s.err, welcome(public, admin, cfg, cfg.DataDir == temporary))
 		tick(ctx, srv.broker)

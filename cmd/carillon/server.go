@@ -21,6 +21,7 @@ import (
 // server is a broker with its plugins and its doors.
 type server struct {
 	cfg     *config.Config
+	mode    mode
 	log     *slog.Logger
 	plugins *plugins
 	broker  *broker.Broker
@@ -43,7 +44,8 @@ type door struct {
 
 // mode is what `dev` and `serve` differ in.
 type mode struct {
-	dev bool
+	dev       bool
+	temporary bool // its data goes with it
 }
 
 // refusals is the level at which refusals are logged.
@@ -69,7 +71,7 @@ func startTime(c *config.Config) time.Duration {
 // startServer starts everything, in this order: listeners (so that a taken port is told before anything is touched), plugins,
 // the admin door (so that probes are answered meanwhile), the core, the public door. It returns when the broker is ready.
 func startServer(ctx context.Context, cfg *config.Config, log *slog.Logger, m mode) (*server, error) {
-	s := &server{cfg: cfg, log: log}
+	s := &server{cfg: cfg, log: log, mode: m}
 	if err := s.start(ctx, m); err != nil {
 		s.abort()
 		return nil, err
@@ -95,8 +97,11 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 	if s.plugins, err = startPlugins(s.cfg, s.log); err != nil {
 		return err
 	}
+	last := s.lastLog()
+	defer last.release()
 	options := brokerOptions(s.cfg, s.log, m.refusals())
 	s.plugins.into(&options)
+	last.into(&options)
 	if s.broker, err = broker.New(options); err != nil {
 		return err
 	}
@@ -108,6 +113,9 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 	defer cancel()
 	if err := s.plugins.wait(ctx); err != nil {
 		return err
+	}
+	if err := last.spend(); err != nil {
+		return fmt.Errorf("the last run's log could be used a second time: %w", err)
 	}
 	s.broker.Start()
 	if err := s.openPublic(m); err != nil {
@@ -210,6 +218,9 @@ func (s *server) drain() error {
 	requests.Go(func() { requestsErr = s.public.http.Shutdown(work) }) // stops accepting at once
 	err := s.broker.Drain(work)
 	requests.Wait()
+	if err == nil {
+		s.keepLog(work)
+	}
 	if err == nil && requestsErr != nil {
 		err = fmt.Errorf("HTTP requests: %w", requestsErr)
 	}
@@ -218,6 +229,24 @@ func (s *server) drain() error {
 	}
 	s.close(ctx)
 	return err
+}
+
+// lastLog is what the run before has left for this one.
+func (s *server) lastLog() *lastLog {
+	if s.mode.temporary {
+		return nil
+	}
+	return openLog(s.cfg.DataDir, s.log)
+}
+
+// keepLog leaves the log for the next run, from which clients then resume as if nothing had been. Without it they are told gaps.
+func (s *server) keepLog(ctx context.Context) {
+	if s.mode.temporary {
+		return
+	}
+	if err := saveLog(ctx, s.cfg.DataDir, s.broker.WriteLog); err != nil {
+		s.log.Warn("the log was not kept for the next start: clients will be told gaps", "err", err)
+	}
 }
 
 // close ends at once what is still there.
