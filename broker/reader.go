@@ -19,13 +19,21 @@ type matcher struct {
 }
 
 type wanted struct {
-	filter string
-	since  uint64
-	prefix sketch.Prefix
+	filter  string
+	since   uint64
+	prefix  sketch.Prefix
+	literal bool
 }
 
 func newWanted(filter string, since uint64) wanted {
-	return wanted{filter: filter, since: since, prefix: sketch.PrefixOf(filter)}
+	return wanted{filter: filter, since: since, prefix: sketch.PrefixOf(filter), literal: protocol.IsLiteral(filter)}
+}
+
+func (w *wanted) matches(topic string) bool {
+	if w.literal {
+		return w.filter == topic
+	}
+	return protocol.Match(w.filter, topic)
 }
 
 const never = ^uint64(0)
@@ -43,8 +51,9 @@ func (m *matcher) since(topic string) uint64 {
 		}
 	}
 	seq := never
-	for _, w := range m.wanted {
-		if w.since < seq && protocol.Match(w.filter, topic) {
+	for i := range m.wanted {
+		w := &m.wanted[i]
+		if w.since < seq && w.matches(topic) {
 			seq = w.since
 		}
 	}
