@@ -233,6 +233,9 @@ func (c *modelClient) on(t *brokertest.Tracked, e brokertest.Event) {
 			}
 		}
 	case e.Resumed != nil:
+		if s.ahead {
+			c.fail(t, "found it resumed, wanted to be told first that the token is ahead")
+		}
 		if !s.joined { // one that has joined may be told again, after a gap
 			s.joined, s.live = true, c.m.numberAt(&e.Resumed.Position)
 		}
@@ -266,6 +269,7 @@ func (s *modelSub) gap(m *model, g *protocol.Gap) error {
 			return fmt.Errorf("found %s again", g.Reason)
 		}
 		s.plainGap = true
+	case protocol.GapTrimmed, protocol.GapLive:
 	case protocol.GapForbidden:
 		return errors.New("found forbidden, nothing is")
 	}

@@ -42,6 +42,11 @@ func (f *modelFollower) open(rt *rapid.T, r broker.FollowRequest) {
 		}
 		subs[filter].again()
 	}
+	for _, filter := range r.Filters {
+		if r.After != nil && !slices.Contains(r.Fresh, filter) && f.m.ahead(rt, filter, r.After.Append(nil)) {
+			f.ahead(r.Filters, r.Fresh, subs)
+		}
+	}
 	f.subs, f.gone = subs, false
 	var err error
 	if f.session, err = f.m.b.Open(f.conn, broker.ConnInfo{Identity: broker.Everybody()}); err != nil {
@@ -52,6 +57,13 @@ func (f *modelFollower) open(rt *rapid.T, r broker.FollowRequest) {
 			rt.Fatal(err)
 		}
 		f.conn.Abort()
+	}
+}
+
+// ahead notes that what goes on has to be told that its position is ahead.
+func (f *modelFollower) ahead(filters, fresh []string, subs map[string]*modelSub) {
+	for _, filter := range filters {
+		subs[filter].ahead = !slices.Contains(fresh, filter)
 	}
 }
 
@@ -151,8 +163,9 @@ func (f *modelFollower) on(s *brokertest.Followed, e brokertest.Event) {
 	sub := f.subs[s.Filter]
 	switch {
 	case e.Gap != nil:
-		sub.gaps = append(sub.gaps, f.m.told(e.Gap))
-		clear(sub.named)
+		if err := sub.gap(f.m, e.Gap); err != nil {
+			f.fail("%q: %v", s.Filter, err)
+		}
 	case e.End != nil:
 		for topic := range sub.values {
 			if e.End.Reset && !sub.named[topic] {
@@ -160,6 +173,9 @@ func (f *modelFollower) on(s *brokertest.Followed, e brokertest.Event) {
 			}
 		}
 	case e.Resumed != nil:
+		if sub.ahead {
+			f.fail("%q: found it resumed, wanted to be told first that the position is ahead", s.Filter)
+		}
 		if sub.joined = true; !sub.began {
 			sub.began, sub.from = true, f.m.numberAt(&e.Resumed.Position)
 			sub.last = sub.from
@@ -184,6 +200,8 @@ func (f *modelFollower) message(s *modelSub, m *protocol.Message) {
 	}
 	entry := f.m.log[n-1]
 	switch {
+	case s.ahead:
+		f.fail("found message %d, wanted to be told first that the position is ahead", n)
 	case entry.topic != m.Topic || !protocol.Match(s.filter, m.Topic):
 		f.fail("found message %d of %q for %q", n, m.Topic, s.filter)
 	case entry.live && (n <= s.last || s.got[n]):

@@ -27,8 +27,8 @@ func (m *model) openStore(rt *rapid.T) {
 	m.store.PageSize(rapid.SampledFrom([]int{0, 1, 5}).Draw(rt, "records of a page"), rapid.SampledFrom([]uint64{0, 3, 20}).Draw(rt, "offsets of a page"))
 	m.opt.Store = m.store
 	m.opt.Topics = append(m.opt.Topics,
-		broker.TopicRule{Match: "kept.*", Class: broker.ClassStored, History: broker.History{Count: 25}},
-		broker.TopicRule{Match: "aged.>", Class: broker.ClassStored, History: broker.History{Age: time.Minute, Bytes: 60_000}})
+		broker.TopicRule{Match: "kept.*", Class: broker.ClassStored, History: broker.History{Count: 40}},
+		broker.TopicRule{Match: "aged.>", Class: broker.ClassStored, History: broker.History{Age: time.Minute, Bytes: 100_000}})
 }
 
 // start begins a run of the broker.
@@ -58,6 +58,9 @@ func (m *model) restart(rt *rapid.T) {
 	for _, f := range m.followers {
 		r := f.leave(rt)
 		comeBack = append(comeBack, func() { f.open(rt, r) })
+	}
+	for range rapid.IntRange(0, 4).Draw(rt, "published meanwhile") {
+		m.publish(rt)
 	}
 	m.b.Close()
 	if m.store != nil {

@@ -114,7 +114,7 @@ func (m *model) publish(rt *rapid.T) {
 }
 
 func (m *model) burst(rt *rapid.T) {
-	topics := [][]string{modelTopics, {"kept.x", "aged.x"}}[rapid.IntRange(0, 1).Draw(rt, "what")]
+	topics := [][]string{modelTopics, {"kept.x", "aged.x"}, {"aged.x"}}[rapid.IntRange(0, 2).Draw(rt, "what")]
 	for range rapid.IntRange(2, 60).Draw(rt, "messages") {
 		m.append(rt, rapid.SampledFrom(topics).Draw(rt, "topic"), 1000, "")
 	}

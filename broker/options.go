@@ -94,7 +94,7 @@ type Limits struct {
 	Retained        int   // retained topics: 1,000,000
 	RetainedBytes   int64 // with overhead: 512 MiB
 	StorePending    int64 // bytes of publishes that wait for the store: 32 MiB
-	MessageIDs      int   // message ids of the last minutes, those that the store does not know itself: 2,000,000, about 50 bytes each
+	MessageIDs      int   // message ids of the last minutes, those that the store does not know itself: 4,000,000, about 50 bytes each
 	AuthTimeout     time.Duration
 	StoreTimeout    time.Duration
 	ConnectTimeout  time.Duration // from the upgrade to a good Connect: 10 s
@@ -141,7 +141,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Retained, 1_000_000)
 	setDefault(&l.RetainedBytes, 512<<20)
 	setDefault(&l.StorePending, 32<<20)
-	setDefault(&l.MessageIDs, 2_000_000)
+	setDefault(&l.MessageIDs, 4_000_000)
 	setDefault(&l.AuthTimeout, 2*time.Second)
 	setDefault(&l.StoreTimeout, 5*time.Second)
 	setDefault(&l.ConnectTimeout, 10*time.Second)
