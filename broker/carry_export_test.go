@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/carillon-mq/carillon/broker/internal/sketch"
 )
 
 // LogLines writes down everything that the log and the retained values are, but for what they cost.
@@ -28,8 +30,9 @@ func (b *Broker) LogLines() []string {
 			}
 			lines = append(lines, line)
 		}
-		if !slices.Equal(topics, c.topics) {
-			lines = append(lines, fmt.Sprintf("chunk %d knows %q, holds %q", c.first, c.topics, topics))
+		missing := slices.ContainsFunc(topics, func(topic string) bool { return !c.sketch.Has(sketch.PrefixOf(topic)) })
+		if missing || !slices.Equal(topics, c.topics) {
+			lines = append(lines, fmt.Sprintf("chunk %d knows %q, holds %q; not all of them by its sketch: %t", c.first, c.topics, topics, missing))
 		}
 	}
 	r.retained.tree.Scan(func(v retainedValue) bool {

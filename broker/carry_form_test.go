@@ -162,6 +162,7 @@ func TestALogIsReadAsItWasWritten(t *testing.T) {
 				rt.Fatal(err)
 			}
 			b.Start()
+			defer func() { b.Close() }() // the last one
 			for range rapid.IntRange(1, 3).Draw(rt, "runs") {
 				for range rapid.IntRange(0, 60).Draw(rt, "publishes") {
 					r := broker.PublishRequest{
@@ -189,7 +190,6 @@ func TestALogIsReadAsItWasWritten(t *testing.T) {
 					rt.Fatalf("found %d bytes charged, %d held", charged, held)
 				}
 			}
-			b.Close()
 		})
 	})
 }

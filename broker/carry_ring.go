@@ -130,11 +130,7 @@ type carriedEntry struct {
 
 // putBackLocked appends an entry as it was. mu is held, and nobody reads yet.
 func (r *ring) putBackLocked(was *carriedEntry) *Packet {
-	c := r.chunks[len(r.chunks)-1]
-	n := c.n.Load()
-	if int(n) == len(c.entries) || (n > 0 && c.bytes >= r.chunkLimit) {
-		c, n = r.addChunkLocked(r.head.Load()+1), 0
-	}
+	c, n := r.slotLocked()
 	r.watermark = was.watermark
 	e := &c.entries[n]
 	e.seq, e.chunk, e.watermark = r.head.Load()+1, c.first, was.watermark
@@ -146,16 +142,7 @@ func (r *ring) putBackLocked(was *carriedEntry) *Packet {
 		p = &Packet{data: was.body, seq: e.seq, mark: e.watermark}
 		e.body.Store(p)
 	}
-	if _, known := r.topicSet[e.topic]; !known {
-		r.topicSet[e.topic] = struct{}{}
-		c.topics = append(c.topics, e.topic)
-	}
-	cost := e.cost + e.bodyCost
-	c.bytes += cost
-	c.held += cost - entrySlot
-	r.bytes += cost - entrySlot
-	r.appended += uint64(cost)
-	c.end = r.appended
+	r.enterLocked(c, e)
 	r.dropLocked(r.limit, r.appended)
 	c.n.Store(n + 1)
 	r.head.Store(e.seq)

@@ -133,12 +133,7 @@ func (r *ring) appendLocked(m *message) *entry {
 	if r.sealed {
 		return nil
 	}
-	c := r.chunks[len(r.chunks)-1]
-	n := c.n.Load()
-	if int(n) == len(c.entries) || (n > 0 && c.bytes >= r.chunkLimit) {
-		c = r.addChunkLocked(r.head.Load() + 1)
-		n = 0
-	}
+	c, n := r.slotLocked()
 	r.watermark = max(r.watermark, m.offset)
 
 	e := &c.entries[n]
@@ -155,18 +150,7 @@ func (r *ring) appendLocked(m *message) *entry {
 		seq = 0 // a live message has no position: it moves nobody's token
 	}
 	e.body.Store(&Packet{data: protocol.FinishMessage(m.buf, seq, m.offset), seq: e.seq, mark: e.watermark})
-	if _, known := r.topicSet[m.topic]; !known {
-		r.topicSet[m.topic] = struct{}{}
-		c.topics = append(c.topics, m.topic)
-		c.sketch.Add(m.topic)
-	}
-
-	cost := e.cost + e.bodyCost
-	c.bytes += cost
-	c.held += cost - entrySlot // which the chunk was charged for
-	r.bytes += cost - entrySlot
-	r.appended += uint64(cost)
-	c.end = r.appended
+	r.enterLocked(c, e)
 	if e.fleeting {
 		r.live = append(r.live, liveBody{e, c, r.appended})
 	}
@@ -180,6 +164,31 @@ func (r *ring) appendLocked(m *message) *entry {
 	c.n.Store(n + 1)
 	r.head.Store(e.seq)
 	return e
+}
+
+// slotLocked is where the next entry goes.
+func (r *ring) slotLocked() (c *chunk, n uint32) {
+	c = r.chunks[len(r.chunks)-1]
+	n = c.n.Load()
+	if int(n) == len(c.entries) || (n > 0 && c.bytes >= r.chunkLimit) {
+		return r.addChunkLocked(r.head.Load() + 1), 0
+	}
+	return c, n
+}
+
+// enterLocked charges e to its chunk, which knows its topic from here on.
+func (r *ring) enterLocked(c *chunk, e *entry) {
+	if _, known := r.topicSet[e.topic]; !known {
+		r.topicSet[e.topic] = struct{}{}
+		c.topics = append(c.topics, e.topic)
+		c.sketch.Add(e.topic)
+	}
+	cost := e.cost + e.bodyCost
+	c.bytes += cost
+	c.held += cost - entrySlot // which the chunk was charged for
+	r.bytes += cost - entrySlot
+	r.appended += uint64(cost)
+	c.end = r.appended
 }
 
 // awaitRoomLocked waits while a shard is more than a quarter of the ring behind, unless the shards have ended.
