@@ -249,7 +249,7 @@ func (c *checker) page(id uint64) (page, error) {
 	if _, err := io.ReadFull(io.NewSectionReader(c.file, int64(id)*c.pageSize, c.pageSize), data); err != nil {
 		return page{}, fmt.Errorf("page %d: %w", id, err)
 	}
-	p := pageIn(data, id)
+	p := pageIn(data, 0)
 	if p.id != id || uint64(p.overflow) >= c.pages-id {
 		return page{}, damaged("page %d: its header is wrong", id)
 	}

@@ -127,6 +127,28 @@ func TestFlippedBitsAreFoundOrHarmless(t *testing.T) {
 	}
 }
 
+// A page that says that it is page 0 is not taken for one of the small buckets, which have no id: bbolt would panic on it where nobody
+// can recover.
+func TestAPageThatHasLostItsIDIsRefused(t *testing.T) {
+	good, want := goodFile(t)
+	dir := t.TempDir()
+	refused := 0
+	for at := 2 * 4096; at < len(good); at += 4096 {
+		file := bytes.Clone(good)
+		clear(file[at : at+8])
+		got, err := openDamaged(t, dir, file)
+		if err == nil && !reflect.DeepEqual(want, got) {
+			t.Errorf("page %d: other content: %s", at/4096, cmp.Diff(want, got))
+		}
+		if err != nil {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("no page was missed")
+	}
+}
+
 func TestAShortenedFileIsRefused(t *testing.T) {
 	good, want := goodFile(t)
 	dir := t.TempDir()
