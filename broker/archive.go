@@ -98,13 +98,16 @@ type page struct {
 	conflated bool // the newest of each topic alone
 }
 
-// read is one page behind an offset. Identical reads at the same time are one. It blocks, at most for Limits.StoreTimeout.
-func (a *archive) read(q HistoryQuery) (*page, error) {
+// read is one page behind an offset. Identical reads at the same time are one. It blocks until ctx ends, and from its turn on at most
+// for Limits.StoreTimeout.
+func (a *archive) read(ctx context.Context, q HistoryQuery) (*page, error) {
 	key := fmt.Sprintf("%d %d %d %d %s", q.After, q.Through, q.Last, q.Limit, strings.Join(q.Filters, " "))
 	p, err, _ := a.reads.Do(key, func() (any, error) {
-		a.slots <- struct{}{}
+		if err := a.takeSlot(ctx); err != nil {
+			return nil, err
+		}
 		defer func() { <-a.slots }()
-		ctx, cancel := context.WithTimeout(a.b.ctx, a.b.opt.Limits.StoreTimeout)
+		ctx, cancel := context.WithTimeout(ctx, a.b.opt.Limits.StoreTimeout)
 		defer cancel()
 		found, err := a.store.ReadHistory(ctx, q)
 		if err != nil {
@@ -116,6 +119,16 @@ func (a *archive) read(q HistoryQuery) (*page, error) {
 		return nil, err
 	}
 	return p.(*page), nil
+}
+
+// takeSlot waits for a turn to read.
+func (a *archive) takeSlot(ctx context.Context) error {
+	select {
+	case a.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // newPage encodes as much of a history as a reader is given at once.

@@ -20,11 +20,11 @@ type conflation struct {
 	told    bool          // Resumed has been sent
 	last    uint64        // the newest entry that matched
 	waiting bool          // for its rate
+	noted   bool          // in shard.conflated
 
 	// Messages of class live do not stay in the log.
 	fleeting map[string]*Packet // the newest of each topic
-	bytes    int
-	missed   int64 // did not fit
+	missed   int64              // did not fit
 }
 
 // paceLow is how often a subscription with a high rate is served.
@@ -49,57 +49,88 @@ func (sh *shard) joinConflated(sub *subscription) {
 	sh.interest.add(sub.filter, 1)
 }
 
-// noteConflated wakes a conflated subscription for an entry. Called by the shard's goroutine.
+// noteConflated notes an entry for a conflated subscription, which is woken when the shard says that it has passed it. Called by the
+// shard's goroutine.
 func (sh *shard) noteConflated(sub *subscription, e *entry) {
 	s := sub.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := sub.conflated
-	if s.closed || sub.start == nil || c.last == e.seq {
+	c, st := sub.conflated, sub.start
+	if s.closed || st == nil || c.last == e.seq {
 		return
+	}
+	if st.waiting && !c.waiting && c.last < st.next { // there was nothing for it since
+		st.next, st.mark = e.seq, sh.mark
 	}
 	c.last = e.seq
 	if e.fleeting {
-		c.keep(e, s.b.opt.Limits.Pending)
+		s.keptBytes += c.keep(e, s.keptBytes, s.b.opt.Limits.Pending)
 	}
-	if sub.start.waiting && !c.waiting {
+	if !c.noted {
+		c.noted = true
+		sh.conflated = append(sh.conflated, sub)
+	}
+}
+
+// wakeConflated has what was noted read. Called by the shard's goroutine behind a batch.
+func (sh *shard) wakeConflated() {
+	for _, sub := range sh.conflated {
+		sub.wakeConflated()
+	}
+	clear(sh.conflated)
+	sh.conflated = sh.conflated[:0]
+}
+
+func (sub *subscription) wakeConflated() {
+	s, c := sub.session, sub.conflated
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.noted = false
+	if sub.start != nil && sub.start.waiting && !c.waiting {
 		sub.start.waiting = false
 		s.drainLocked(0)
 	}
 }
 
-// keep keeps a message that the log will not, if there is room.
-func (c *conflation) keep(e *entry, room int) {
+// keep keeps a message that the log will not, if there is room beside what the session has kept, and returns how many bytes that are.
+func (c *conflation) keep(e *entry, kept, most int) (bytes int) {
 	p := e.body.Load()
 	if p == nil {
 		c.missed++
-		return
+		return 0
 	}
-	old := c.fleeting[e.topic]
-	grows := len(p.data) + len(e.topic)
-	if old != nil {
-		grows = len(p.data) - len(old.data)
+	bytes = len(p.data) + len(e.topic)
+	if old := c.fleeting[e.topic]; old != nil {
+		bytes = len(p.data) - len(old.data)
 	}
-	if c.bytes > 0 && c.bytes+grows > room {
+	if kept > 0 && kept+bytes > most {
 		c.missed++
-		return
+		return 0
 	}
 	if c.fleeting == nil {
 		c.fleeting = map[string]*Packet{}
 	}
 	c.fleeting[e.topic] = p
-	c.bytes += grows
+	return bytes
 }
 
-// take takes the message of a fleeting entry, if it is the newest of its topic.
-func (c *conflation) take(e *entry) *Packet {
-	p := c.fleeting[e.topic]
-	if p == nil || p.seq != e.seq {
-		return nil
+// kept is the message of a fleeting entry, if it is the newest of its topic.
+func (c *conflation) kept(e *entry) *Packet {
+	if p := c.fleeting[e.topic]; p != nil && p.seq == e.seq {
+		return p
 	}
-	delete(c.fleeting, e.topic)
-	c.bytes -= len(p.data) + len(e.topic)
-	return p
+	return nil
+}
+
+// drop forgets the messages kept of the entries before next, and returns how many bytes these were.
+func (c *conflation) drop(next uint64) (bytes int) {
+	for topic, p := range c.fleeting {
+		if p.seq < next {
+			bytes += len(p.data) + len(topic)
+			delete(c.fleeting, topic)
+		}
+	}
+	return bytes
 }
 
 // allowed is how many messages may be sent now.
@@ -110,10 +141,12 @@ func (c *conflation) allowed(now time.Time) int {
 	return int(c.rate.TokensAt(now))
 }
 
-// readConflated gathers the next messages of a conflated subscription. Called by the drainer, without Session.mu.
-func (s *Session) readConflated(sub *subscription, st *starting, batch []*Packet) []*Packet {
-	passed := s.shard.passedSeq.Load()
-	newest, held := s.b.ring.newestOfEach(st.matcher, st.next, passed)
+// readConflated gathers the next messages of a conflated subscription, of the entries up to passed. Called by the drainer, without
+// Session.mu.
+func (s *Session) readConflated(sub *subscription, st *starting, passed uint64, batch []*Packet) []*Packet {
+	began := time.Now()
+	newest, held := s.b.newestOfEach(st.matcher, st.next, passed)
+	took := time.Since(began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := sub.conflated
@@ -125,7 +158,7 @@ func (s *Session) readConflated(sub *subscription, st *starting, batch []*Packet
 	}
 	most := c.allowed(time.Now())
 	if most == 0 && len(newest) > 0 {
-		s.restConflated(sub)
+		s.restConflated(sub, took)
 		return batch
 	}
 	read := st.stretch()
@@ -137,13 +170,20 @@ func (s *Session) readConflated(sub *subscription, st *starting, batch []*Packet
 	read.missed, c.missed = c.missed, 0
 	from := s.b.positionAt(st.next-1, st.mark)
 	st.next, st.mark = read.next, max(st.mark, read.mark)
+	s.keptBytes -= c.drop(st.next)
 	c.sent(s.b, read.count)
 	batch = s.b.appendReplay(batch, sub.id, &read, from)
-	if !all || c.last >= st.next {
+	switch {
+	case !all && (most > int(read.count) && took < time.Millisecond):
 		return batch // there is more
+	case !all:
+		s.restConflated(sub, took)
+		return batch
+	case c.last >= st.next && c.last <= s.shard.passedSeq.Load():
+		return batch
 	}
-	st.waiting = true
-	if !c.told {
+	st.waiting = true // for the shard
+	if !c.told && c.last < st.next {
 		c.told = true
 		batch = append(batch, encode(&protocol.Resumed{Subscription: sub.id, Position: s.b.positionAt(st.next-1, st.mark)}))
 	}
@@ -158,7 +198,7 @@ func (c *conflation) gather(read *stretch, entries []*entry, most int) (all bool
 		}
 		p := e.body.Load()
 		if e.fleeting {
-			p = c.take(e)
+			p = c.kept(e)
 		}
 		read.next = e.seq + 1
 		if p == nil { // counted as missed, or from before the subscription
@@ -179,7 +219,7 @@ func (s *Session) conflatePast(sub *subscription, batch []*Packet) []*Packet {
 	}
 	most := c.allowed(time.Now())
 	if most == 0 {
-		s.restConflated(sub)
+		s.restConflated(sub, 0)
 		return batch
 	}
 	rest := p.page.split(most)
@@ -230,11 +270,12 @@ func (c *conflation) sent(b *Broker, n uint64) {
 	}
 }
 
-// restConflated lets a subscription rest until its rate allows something. Session.mu is held.
-func (s *Session) restConflated(sub *subscription) {
+// restConflated lets a subscription rest until its rate allows something, and at least for as long as it took to look. Session.mu is
+// held.
+func (s *Session) restConflated(sub *subscription, took time.Duration) {
 	st, c := sub.start, sub.conflated
 	st.waiting, c.waiting = true, true
-	time.AfterFunc(c.pace, func() {
+	time.AfterFunc(max(c.pace, took), func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		c.waiting, st.waiting = false, false
@@ -255,6 +296,15 @@ func (sh *shard) locateConflated(s *Session) {
 		sub.start.next, sub.start.mark = sh.next, sh.mark
 		s.sendLocked(encode(&protocol.Resumed{Subscription: sub.id, Position: sh.position()}))
 	}
+}
+
+// newestOfEach is that of the ring. Long stretches are looked through on half the CPUs, for each takes a map of its topics.
+func (b *Broker) newestOfEach(m *matcher, first, last uint64) (newest []*entry, held bool) {
+	if last > first+scanEntries {
+		b.walks <- struct{}{}
+		defer func() { <-b.walks }()
+	}
+	return b.ring.newestOfEach(m, first, last)
 }
 
 // newestOfEach finds, of the entries from first to last that m wants, the newest of each topic, in the order of the log. It fails when

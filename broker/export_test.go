@@ -60,6 +60,18 @@ func (s *Session) Held() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.queueBytes + 8*(cap(s.queue)+cap(s.starting)+cap(s.unanswered)) + 64*len(s.subs)
+	for _, sub := range s.subs {
+		if c := sub.conflated; c != nil {
+			for topic, p := range c.fleeting {
+				n += len(topic) + len(p.data)
+			}
+		}
+		if st := sub.start; st != nil && st.past != nil && st.past.page != nil {
+			for _, p := range st.past.page.packets {
+				n += len(p.data)
+			}
+		}
+	}
 	if s.lag != nil {
 		n += 16 * cap(s.lag.counts)
 		if s.lag.matcher != nil {

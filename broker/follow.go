@@ -57,8 +57,8 @@ func (s *Session) Follow(r FollowRequest) error {
 	if r.After != nil {
 		resumed := slices.DeleteFunc(slices.Clone(r.Filters), r.fresh)
 		history := !slices.ContainsFunc(resumed, func(f string) bool { return !id.CanReadHistory(f) })
-		from = s.b.resumeAt(*r.After, resumed, history)
-		if err := s.b.pastReady(from.past); err != nil {
+		var err *protocol.Error
+		if from, err = s.b.resumeAt(*r.After, resumed, history); err != nil {
 			return err
 		}
 	}

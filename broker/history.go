@@ -45,6 +45,7 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 		r.Limit = protocol.DefaultHistory
 	}
 	q := HistoryQuery{Filters: []string{r.Filter}}
+	_, q.Through = b.ring.tip() // what is behind it nobody has been shown yet
 	if r.After != nil {
 		common, known := b.archive.common(*r.After)
 		if !known || common < r.After.Offset {
@@ -59,7 +60,9 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 	defer cancel()
 	gather := historyPage{query: q, limit: r.Limit, most: most, newest: r.Last > 0}
 	if err := gather.read(ctx, b.archive); err != nil {
-		b.opt.Logger.Warn("a history could not be read", "err", err)
+		if _, ok := b.stats.mayLog(); ok {
+			b.opt.Logger.Warn("a history could not be read", "err", err)
+		}
 		return page, errStoreAway
 	}
 	if r.After != nil && gather.lost > q.After {
@@ -113,30 +116,31 @@ type historyPage struct {
 }
 
 func (g *historyPage) read(ctx context.Context, a *archive) error {
-	select {
-	case a.slots <- struct{}{}:
-		defer func() { <-a.slots }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if g.query.Through == 0 {
+		return nil
 	}
+	if err := a.takeSlot(ctx); err != nil {
+		return err
+	}
+	defer func() { <-a.slots }()
 	for {
 		q := g.query
-		q.Limit = g.limit - len(g.messages)
+		q.Limit = max(g.limit-len(g.messages), 1)
 		found, err := a.store.ReadHistory(ctx, q)
 		if err != nil {
 			return err
 		}
 		g.lost = max(g.lost, found.lost())
-		if full := g.take(&found); full || found.Done {
-			g.more = full && (!found.Done || g.through < found.Through)
+		all := g.take(&found)
+		if g.more = !all || !found.Done; !g.more || !all || len(g.messages) >= g.limit && !g.newest {
 			return nil
 		}
 		g.query.After, g.query.Last = found.Through, 0
 	}
 }
 
-// take takes what fits of a page of the store's, and reports whether nothing more does.
-func (g *historyPage) take(found *HistoryPage) (full bool) {
+// take takes what fits of a page of the store's, and reports whether that is all of it.
+func (g *historyPage) take(found *HistoryPage) (all bool) {
 	for i := range found.Records {
 		r := &found.Records[i]
 		size := len(r.Topic) + len(r.Payload) + len(r.ContentType) + 64
@@ -144,7 +148,7 @@ func (g *historyPage) take(found *HistoryPage) (full bool) {
 			size += len(k) + len(v)
 		}
 		if g.bytes > 0 && g.bytes+size > g.most && !g.newest {
-			return true
+			return false
 		}
 		g.messages = append(g.messages, protocol.Message{
 			Offset: r.Offset, Topic: r.Topic, Payload: r.Payload, Time: r.Time, ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
@@ -154,11 +158,8 @@ func (g *historyPage) take(found *HistoryPage) (full bool) {
 		g.through = r.Offset
 		g.dropOld()
 	}
-	if len(g.messages) >= g.limit && !g.newest {
-		return true
-	}
 	g.through = found.Through
-	return false
+	return true
 }
 
 // dropOld leaves out the oldest until the rest fits.
@@ -228,17 +229,23 @@ func (b *Broker) newestOf(id *Identity, filter string, n int) (start, *protocol.
 	if !id.CanReadHistory(filter) {
 		return start{}, protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
 	}
-	first, found := b.ring.newest(&matcher{wanted: []wanted{newWanted(filter, 0)}}, n)
+	complete, from := b.ring.completeFrom(), uint64(0)
+	serves := b.archive.serves(filter)
+	if serves {
+		from, _, _ = b.ring.join(complete) // what is before has no place of its own, the store counts it
+	}
+	first, found := b.ring.newest(&matcher{wanted: []wanted{newWanted(filter, from)}}, n)
 	st := start{resume: true, next: first}
-	complete := b.ring.completeFrom()
-	if found >= n || complete == 0 || !b.archive.serves(filter) {
+	if found >= n || complete == 0 || !serves {
 		return st, nil
 	}
 	if !b.committer.up.Load() {
 		return start{}, errStoreAway
 	}
 	p := b.pastOf([]string{filter}, protocol.Position{}, 0)
-	pg, err := b.archive.read(HistoryQuery{Filters: p.filters, Through: complete, Last: n - found, Limit: 1})
+	ctx, cancel := context.WithTimeout(b.ctx, b.opt.Limits.StoreTimeout)
+	defer cancel()
+	pg, err := b.archive.read(ctx, HistoryQuery{Filters: p.filters, Through: complete, Last: n - found, Limit: 1})
 	if err != nil {
 		return start{}, errStoreAway
 	}

@@ -52,11 +52,36 @@ func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
 		return batch
 	}
 	next, mark, ok := s.joinPast(p)
-	if !ok {
-		s.fetchLocked(p)
-		return batch
+	for !ok {
+		q := s.lagQueryLocked(p)
+		if len(q.Filters) > 0 {
+			s.fetchLocked(p, q)
+			return batch
+		}
+		p.after = q.Through // nobody is owed anything of it
+		next, mark, ok = s.joinPast(p)
+	}
+	if l.opening && next > l.joined { // what begins does so at joined, also if the store has nothing of that
+		next = l.joined
+		mark, _ = s.b.ring.watermarkBefore(next)
 	}
 	return s.joinLagLocked(l, next, mark, batch)
+}
+
+// lagQueryLocked asks for what the session is owed behind p: by the filters that have begun there, up to where the next one begins.
+func (s *Session) lagQueryLocked(p *past) HistoryQuery {
+	through := s.b.ring.completeFrom()
+	var filters []string
+	for _, sub := range s.subs {
+		switch {
+		case !sub.live:
+		case sub.mark <= p.after:
+			filters = append(filters, sub.filter)
+		default:
+			through = min(through, sub.mark)
+		}
+	}
+	return HistoryQuery{Filters: s.b.opt.pastFilters(filters), Through: through}
 }
 
 // overtakenLocked ends a session that follows and that the log has passed before it could tell where its filters begin: from where they

@@ -38,25 +38,29 @@ const (
 
 // pastOf is a cursor behind an offset for the given filters. It does not know yet what of them it misses.
 func (b *Broker) pastOf(filters []string, from protocol.Position, after uint64) *past {
-	p := &past{from: from, after: after, told: after, limit: pastLimit}
+	return &past{filters: b.opt.pastFilters(filters), from: from, after: after, told: after, limit: pastLimit}
+}
+
+// pastFilters are the filters by which the store is asked for what the given ones match of stored topics. They may match more.
+func (o *Options) pastFilters(filters []string) (asked []string) {
 	for _, f := range filters {
-		if b.opt.mayBeStored(f) && !slices.Contains(p.filters, f) {
-			p.filters = append(p.filters, f)
+		if o.mayBeStored(f) && !slices.Contains(asked, f) {
+			asked = append(asked, f)
 		}
 	}
-	slices.Sort(p.filters)
-	if len(p.filters) > MaxHistoryFilters {
-		p.filters = b.opt.storedFilters()
+	slices.Sort(asked)
+	if len(asked) > MaxHistoryFilters {
+		asked = o.storedFilters()
 	}
-	return p
+	return asked
 }
 
 // resumeInPast is the cursor of a client that has everything up to pos, which the log does not reach back to. history says that it
-// may go back without a bound. It fails, with ahead, when the store does not know the token's term.
-func (b *Broker) resumeInPast(pos protocol.Position, filters []string, history bool) (*past, bool) {
-	common, ok := b.archive.common(pos)
-	if !ok {
-		return nil, false
+// may go back without a bound. There is none when the store does not know the token's term.
+func (b *Broker) resumeInPast(pos protocol.Position, filters []string, history bool) (*past, *protocol.Error) {
+	common, known := b.archive.common(pos)
+	if !known {
+		return nil, nil
 	}
 	p := b.pastOf(filters, pos, common)
 	p.plain = slices.ContainsFunc(filters, b.opt.mayBePlain)
@@ -66,31 +70,31 @@ func (b *Broker) resumeInPast(pos protocol.Position, filters []string, history b
 		p.gaps = append(p.gaps, pastGap{protocol.GapAhead, from, common})
 	}
 	if history {
-		return p, true
+		return p, b.pastReady(p)
 	}
-	if reach := b.reach(common); common < reach {
+	reach, err := b.reach(common)
+	if err != nil {
+		return nil, errStoreAway // nobody knows how far back it may go
+	}
+	if common < reach {
 		p.gaps = append(p.gaps, pastGap{protocol.GapForbidden, b.pastAt(p, common), reach})
 		p.after, p.told = reach, reach
 	}
-	return p, true
+	return p, b.pastReady(p)
 }
 
 // reach is the offset from which a client that has everything up to common may go on without the right to history.
-func (b *Broker) reach(common uint64) uint64 {
+func (b *Broker) reach(common uint64) (uint64, error) {
 	if _, _, ok := b.ring.join(common); ok {
 		reach, _ := b.ring.watermarkBefore(b.ring.firstWithin(b.opt.ResumeWindow))
-		return reach
+		return reach, nil
 	}
-	reach, err := b.archive.reach(b.opt.ResumeWindow)
-	if err != nil {
-		_, reach = b.ring.tip() // no decision is no
-	}
-	return reach
+	return b.archive.reach(b.opt.ResumeWindow)
 }
 
 // pastReady refuses a reader that needs the store while that is away.
 func (b *Broker) pastReady(p *past) *protocol.Error {
-	if p == nil || b.committer.up.Load() {
+	if b.committer.up.Load() {
 		return nil
 	}
 	if _, _, ok := b.ring.join(p.after); ok {
@@ -138,12 +142,16 @@ func (b *Broker) takePage(batch []*Packet, sub uint64, p *past) ([]*Packet, *pag
 	return batch, pg
 }
 
+// maxPages is how many pages of the store a session's starting subscriptions hold or wait for.
+const maxPages = 4
+
 // fetchLocked has the store read for p. What comes waits until the drainer takes it; meanwhile the session goes on.
-func (s *Session) fetchLocked(p *past) {
+func (s *Session) fetchLocked(p *past, q HistoryQuery) {
+	q.After, q.Limit = p.after, p.limit
 	p.reading = true
-	q := HistoryQuery{Filters: p.filters, After: p.after, Through: s.b.ring.completeFrom(), Limit: p.limit}
+	s.fetches++
 	s.b.drainers.Go(func() {
-		pg, err := s.b.archive.read(q)
+		pg, err := s.b.archive.read(s.b.ctx, q)
 		switch {
 		case errors.Is(err, ErrNoPower): // it had it before
 			pg = &page{after: q.After, through: q.Through, lost: q.Through}
@@ -156,6 +164,7 @@ func (s *Session) fetchLocked(p *past) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		p.page, p.reading = pg, false
+		s.fetches--
 		s.drainLocked(0)
 	})
 }
@@ -183,7 +192,7 @@ func (s *Session) readStartingPast(sub *subscription, batch []*Packet) []*Packet
 	}
 	batch, joined := s.joinStarting(sub, sub.start, batch)
 	if !joined {
-		s.fetchLocked(p)
+		s.fetchLocked(p, HistoryQuery{Filters: p.filters, Through: s.b.ring.completeFrom()})
 	}
 	return batch
 }

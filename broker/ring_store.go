@@ -118,7 +118,7 @@ func (r *ring) newest(m *matcher, n int) (first uint64, found int) {
 		}
 		for k := int(c.n.Load()) - 1; k >= 0; k-- {
 			e := &c.entries[k]
-			if e.seq >= first || e.fleeting || m.since(e.topic) == never {
+			if e.seq >= first || e.fleeting || e.seq < m.since(e.topic) {
 				continue
 			}
 			first = e.seq

@@ -55,6 +55,9 @@ type Session struct {
 	soon       []*Packet
 	cause      *protocol.Error
 
+	fetches   int // reads of the store on their way for subscriptions that are behind the log
+	keptBytes int // of conflated subscriptions' fleeting messages
+
 	histories sync.Mutex // one page is read at a time
 }
 

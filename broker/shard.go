@@ -18,19 +18,20 @@ const shardBatch = 256
 // shard tails the ring for its share of the sessions. Its goroutine alone touches its trie, so matching takes no lock; whatever
 // changes a subscription is posted to it and runs between two entries, so a subscription is live from an exact position.
 type shard struct {
-	b       *Broker
-	trie    trie.Trie[*subscription]
-	at      place
-	next    uint64 // seq of the next entry to pass
-	mark    uint64 // watermark of the last one passed
-	dirty   []*Session
-	current *entry
-	visit   func([]*trie.Item[*subscription])
-	spare   [][]*entry // empty pending slices
-	spared  int        // their capacity
-	packets []*Packet
-	wheel   wheel
-	due     []post // taken from posts, not yet run
+	b         *Broker
+	trie      trie.Trie[*subscription]
+	at        place
+	next      uint64 // seq of the next entry to pass
+	mark      uint64 // watermark of the last one passed
+	dirty     []*Session
+	current   *entry
+	visit     func([]*trie.Item[*subscription])
+	spare     [][]*entry // empty pending slices
+	spared    int        // their capacity
+	packets   []*Packet
+	conflated []*subscription // that the entries passed just now are for
+	wheel     wheel
+	due       []post // taken from posts, not yet run
 
 	passedSeq   atomic.Uint64 // last entry passed and handed to the sockets
 	passedBytes atomic.Uint64 // of ring.appended
@@ -212,6 +213,7 @@ func (sh *shard) tail(upTo uint64) {
 	}
 	sh.dirty = sh.dirty[:0]
 	sh.passedSeq.Store(sh.next - 1)
+	sh.wakeConflated()
 	sh.passedBytes.Add(bytes)
 	sh.b.ring.moved()
 }

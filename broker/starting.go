@@ -1,6 +1,11 @@
 package broker
 
-import "github.com/carillon-mq/carillon/protocol"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
 
 // start is where a subscription begins, as far as its Subscribe says.
 type start struct {
@@ -41,9 +46,9 @@ func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.
 	if err != nil {
 		return start{}, asError(err)
 	}
-	st := b.resumeAt(pos, []string{p.Filter}, id.CanReadHistory(p.Filter))
-	if err := b.pastReady(st.past); err != nil {
-		return start{}, err
+	st, refusal := b.resumeAt(pos, []string{p.Filter}, id.CanReadHistory(p.Filter))
+	if refusal != nil {
+		return start{}, refusal
 	}
 	st.snapshot = p.WantsRetained() && st.gap != ""
 	st.reset = st.gap != ""
@@ -51,21 +56,21 @@ func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.
 }
 
 // resumeAt is where a client goes on that has everything up to pos, and the gap it has to be told. history says that it may go
-// back without a bound.
-func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool) start {
+// back without a bound. It fails with store_unavailable when the store is needed and away.
+func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool) (start, *protocol.Error) {
 	st := start{resume: true, position: pos}
 	oldest, _ := b.ring.oldest()
 	newest, _ := b.ring.tip()
 	same := pos.Epoch == b.Epoch()
 	if same && pos.Seq > newest {
 		st.gap, st.head = protocol.GapAhead, true
-		return st
+		return st, nil
 	}
 	kept := (!same || pos.Seq+1 < oldest) && b.archive.serves(filters...)
 	if kept {
-		var known bool
-		if st.past, known = b.resumeInPast(pos, filters, history); known {
-			return st
+		var err *protocol.Error
+		if st.past, err = b.resumeInPast(pos, filters, history); st.past != nil || err != nil {
+			return st, err
 		}
 	}
 	if !same {
@@ -73,7 +78,7 @@ func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool)
 		if kept && !pos.Term.IsZero() {
 			st.gap = protocol.GapAhead
 		}
-		return st
+		return st, nil
 	}
 	st.next = pos.Seq + 1
 	if st.next < oldest {
@@ -85,7 +90,7 @@ func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool)
 			st.next, st.gap = reach, protocol.GapForbidden
 		}
 	}
-	return st
+	return st, nil
 }
 
 // place turns a start into a cursor. Called by the shard's goroutine: the tail is here, between two entries.
@@ -125,6 +130,9 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 		return batch
 	}
 	st := sub.start
+	if sub.conflated != nil {
+		s.laterLocked(sub)
+	}
 	if st.past != nil {
 		defer s.mu.Unlock()
 		return s.readStartingPast(sub, batch)
@@ -134,6 +142,7 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 		st.matcher = sub.matcher()
 	}
 	read := st.stretch()
+	passed := s.shard.passedSeq.Load() // under mu: what was queued before it, as the position of a new term, has been written
 	s.mu.Unlock()
 
 	if walk != nil {
@@ -146,9 +155,8 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 		return batch
 	}
 	if sub.conflated != nil {
-		return s.readConflated(sub, st, batch)
+		return s.readConflated(sub, st, passed, batch)
 	}
-	passed := s.shard.passedSeq.Load()
 	held := s.b.ring.read(&read, st.matcher, passed, drainBytes)
 
 	s.mu.Lock()
@@ -185,22 +193,40 @@ func (s *Session) lostStarting(sub *subscription, st *starting, batch []*Packet)
 	return append(batch, s.b.gap(sub.id, protocol.GapTrimmed, from, s.b.positionAt(st.next-1, st.mark), -1))
 }
 
-// nextStartingLocked is the first subscription whose cursor the drainer has to move; those that ended or went live are dropped.
+// nextStartingLocked is the first subscription whose cursor the drainer has to move; those that ended or went live are dropped. Of
+// those that need the store a few are served at a time, and first.
 func (s *Session) nextStartingLocked() *subscription {
-	kept := s.starting[:0]
-	var first *subscription
+	kept, pages := s.starting[:0], s.fetches
+	var first, needsPage *subscription
 	for _, sub := range s.starting {
 		if sub.start == nil {
 			continue
 		}
 		kept = append(kept, sub)
-		if first == nil && !sub.start.waiting && (sub.start.past == nil || !sub.start.past.reading) {
-			first = sub
+		p := sub.start.past
+		if p != nil && p.page != nil {
+			pages++
+		}
+		switch {
+		case sub.start.waiting || p != nil && p.reading:
+		case p != nil && p.page == nil:
+			needsPage = cmp.Or(needsPage, sub)
+		default:
+			first = cmp.Or(first, sub)
 		}
 	}
 	clear(s.starting[len(kept):])
 	s.starting = kept
+	if needsPage != nil && pages < maxPages {
+		return needsPage
+	}
 	return first
+}
+
+// laterLocked puts a conflated subscription, which never comes to its end, behind the others.
+func (s *Session) laterLocked(sub *subscription) {
+	i := slices.Index(s.starting, sub)
+	s.starting = append(slices.Delete(s.starting, i, i+1), sub)
 }
 
 // take makes a starting subscription live if it is near enough, between two entries; otherwise its drainer reads on.

@@ -232,8 +232,9 @@ func (sh *shard) unsubscribe(s *Session, request, id uint64) {
 func (sh *shard) forget(sub *subscription) {
 	if sub.live || sub.conflated != nil && sub.conflated.joined {
 		sub.live = false
-		if sub.conflated != nil {
-			sub.conflated.joined = false
+		if c := sub.conflated; c != nil {
+			c.joined = false
+			sub.session.keptBytes -= c.drop(never)
 		}
 		sh.trie.Remove(&sub.item)
 		sh.interest.add(sub.filter, -1)
