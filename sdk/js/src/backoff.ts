@@ -1,9 +1,10 @@
-import type { Clock, Options } from './options.js'
+import type { ClientImpl } from './client.js'
 
 /** How long a connection has to last before its loss starts the backoff from the beginning, in milliseconds. */
 export const stableAfter = 5_000
 
 /** backoff is exponential with full jitter: the delay before attempt n, from 0, is uniform in [0, min(cap, base * 2^n)) ([REC-1]). */
-export function backoff(n: number, { backoff: { base = 500, cap = 20_000 } = {} }: Options, clock: Clock): number {
-  return clock.random() * Math.min(cap, base * 2 ** n)
+export function backoff(n: number, { _options, _clock }: ClientImpl): number {
+  const { base = 500, cap = 20_000 } = _options.backoff ?? {}
+  return _clock.random() * Math.min(cap, base * 2 ** n)
 }

@@ -1,9 +1,12 @@
 import { backoff, stableAfter } from './backoff.js'
 import { serveWebSocket } from './connection.js'
 import { Emitter } from './emitter.js'
-import { CarillonError, lost, needsToken, Refusal } from './errors.js'
-import { type Clock, type Options, type PublishOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
+import { CarillonError, closed, lost, needsToken } from './errors.js'
+import { type HistoryPage, Reading } from './history.js'
+import { pause, whenAborted } from './intime.js'
 import type { Message } from './message.js'
+import { type Clock, type HistoryOptions, type Options, type PublishOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
+import type { Pending } from './pending.js'
 import type { Position } from './position.js'
 import { type Ack, Publishing } from './publish.js'
 import { Phase } from './stream.js'
@@ -24,6 +27,11 @@ export interface Status {
   /** When reconnecting: milliseconds from the change to the next attempt. */
   readonly retryIn?: number | undefined
 }
+
+/**
+ * How long after it was sent first a publish may be sent again, in milliseconds: the broker knows the id for 2 minutes ([PUB-7]).
+ */
+const again = 90_000
 
 /**
  * Client is a connection to a broker that is made again when it is lost, for ever, until a code of the broker says that it is of no
@@ -47,12 +55,14 @@ export interface Client {
   /**
    * Publishes data to topic and resolves with the acknowledgement. Bytes are sent as they are, anything else as MessagePack unless
    * `contentType` says otherwise. Publishes are applied in the order of the calls. While there is no connection they wait for the
-   * next one; `queue_full` says that too many do. If the connection is lost between sending and acknowledgement the error is
-   * `unknown_outcome`: it is not sent again by itself.
+   * next one; `queue_full` says that too many do. If the connection is lost between sending and acknowledgement it is sent again over
+   * the next one, where that cannot apply it twice; otherwise the error is `unknown_outcome`.
    */
   publish(topic: string, data: unknown, options?: PublishOptions): Promise<Ack>
   /** Removes the retained value of topic. */
   clear(topic: string, options?: PublishOptions): Promise<Ack>
+  /** Reads a page of the stored messages of the topics that filter matches. It needs the right to history. */
+  history(filter: string, options?: HistoryOptions): Promise<HistoryPage>
   /**
    * Waits until every publish that was accepted is acknowledged, at most `timeout` milliseconds (5,000), then ends the connection and
    * the subscriptions.
@@ -81,7 +91,8 @@ export class ClientImpl implements Client {
   readonly _url: URL
   readonly _tokens: Tokens
   _subs: Sub[] = []
-  _queue: Publishing[] = []
+  /** What is to be sent, or to be sent again, in this order. */
+  _queue: Pending[] = []
   /** The session's position. */
   _pos: Position | undefined
   _link: Link | undefined
@@ -94,7 +105,7 @@ export class ClientImpl implements Client {
   private readonly _listeners = new Emitter<{ status: Status }>()
   private readonly _first: (error?: unknown) => void
   private _unsettled = 0
-  private _closing = false
+  private _closing?: boolean
   private _flushed: (() => void) | undefined
   /** When the present session began; undefined when there is none. */
   _since: number | undefined
@@ -110,10 +121,7 @@ export class ClientImpl implements Client {
     this._url = serverUrl(url)
     this._tokens = newTokens(_options.token, _clock)
     ;[this.ready, this._first] = promise()
-    const { signal } = _options
-    const abort = () => this._finish()
-    if (signal?.aborted) abort()
-    else signal?.addEventListener('abort', abort, { once: true, signal: this._stop.signal })
+    whenAborted(_options.signal, () => this._finish(), this._stop.signal)
     void this._run()
   }
 
@@ -130,7 +138,7 @@ export class ClientImpl implements Client {
     const s = new Sub(this, filter, (rest[0] as SubscribeOptions | undefined) ?? {})
     if (listener) s.on('message', listener)
     if (s._in._over) s._phase = Phase.Ended
-    else if (this._ended) s._end(this._ended._error)
+    else if (this._ended) s._end(this.status.error)
     else {
       this._subs.push(s)
       this._join(s)
@@ -139,96 +147,82 @@ export class ClientImpl implements Client {
   }
 
   async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<Ack> {
-    return this._publish(new Publishing(topic, data, options))
+    return this._ask(new Publishing(topic, data, options))
   }
 
   async clear(topic: string, options: PublishOptions = {}): Promise<Ack> {
-    return this._publish(new Publishing(topic, new Uint8Array(), { ...options, contentType: '', retain: true }))
+    return this._ask(new Publishing(topic, new Uint8Array(), { ...options, contentType: '', retain: true }))
+  }
+
+  async history(filter: string, options: HistoryOptions = {}): Promise<HistoryPage> {
+    return this._ask(new Reading(filter, options))
   }
 
   async close({ timeout = 5000 } = {}): Promise<void> {
     this._closing = true
-    if (this._unsettled) {
-      await new Promise<void>((resolve) => {
-        const timer = this._clock.setTimeout(resolve, timeout)
-        this._flushed = () => {
-          this._clock.clearTimeout(timer)
-          resolve()
-        }
-      })
-    }
+    if (this._unsettled) await pause(this._clock, timeout, (end) => (this._flushed = end))
     this._finish()
   }
 
-  private async _publish(p: Publishing): Promise<Ack> {
+  private async _ask<T>(p: Pending<T>): Promise<T> {
     const { signal } = p._options
     signal?.throwIfAborted()
-    if (this._closing || this._ended) throw this._ended?._error ?? closed()
+    if (this._closing || this._ended) throw (this._ended && this.status.error) || closed()
     if (this._unsettled >= (this._options.pendingLimit ?? 1024)) {
-      throw new CarillonError('queue_full', `${this._unsettled} publishes wait`)
+      throw new CarillonError('queue_full', `${this._unsettled} requests wait`)
     }
     this._unsettled++
     this._queue.push(p)
     this._link?._wake()
     const abort = () => {
-      if (remove(this._queue, p)) p._fail(signal?.reason)
-      else p._lost(signal?.reason)
+      remove(this._queue, p)
+      p._over = true
+      p._end(signal?.reason)
     }
     signal?.addEventListener('abort', abort)
     try {
-      const ack = await p._settled
-      this.latency = this._clock.now() - p._sentAt
-      return ack
+      const answer = await p._settled
+      if (p instanceof Publishing) this.latency = this._clock.now() - p._sentAt
+      return answer
     } finally {
       signal?.removeEventListener('abort', abort)
       if (!--this._unsettled) this._flushed?.()
     }
   }
 
-  /** _ended is set at the end, with the error that ended the client, or none. */
-  _ended: { _error?: CarillonError | undefined } | undefined
+  _ended?: boolean
 
   /** _run makes connections until the client is closed or one is refused for good. */
   private async _run(): Promise<void> {
     for (let attempt = 0; !this._ended; attempt++) {
-      const why = await this._serve()
+      const why = await this._serve().catch((error: unknown) => error)
       if (this._ended) return
-      if (this._since !== undefined && this._clock.now() - this._since >= stableAfter) attempt = 0
+      this._weed()
+      if (this._clock.now() - (this._since ?? Infinity) >= stableAfter) attempt = 0
       this._since = undefined
-      let retryIn = backoff(attempt, this._options, this._clock)
-      let error: unknown = why
-      if (why instanceof Refusal) {
-        error = why._why
-        const { code, retryAfter } = why._why
-        if (needsToken(why._why)) {
-          if (!this._tokens._renew(code)) return this._finish(why._why)
+      let retryIn = backoff(attempt, this)
+      const error = why instanceof CarillonError ? why : lost(String(why), why)
+      if (error._number) {
+        if (needsToken(error._number)) {
+          if (!this._tokens._renew(error.code)) return this._finish(error)
           if (!attempt) retryIn = 0 // the first time in a row
-        } else if (!why._reconnect) return this._finish(why._why)
-        retryIn = retryAfter || retryIn
+        } else if (!error.retryable) return this._finish(error)
+        retryIn = error.retryAfter || retryIn
       }
-      this._tell({ state: 'reconnecting', error: problem(error), retryIn })
-      await this._pause(retryIn)
+      this._tell({ state: 'reconnecting', error, retryIn })
+      await pause(this._clock, retryIn, (end) => (this._goOn = end))
     }
   }
 
-  private async _serve(): Promise<unknown> {
-    try {
-      const token = await this._tokens._next(this._stop.signal)
-      if (this._ended) return undefined
-      return await this._way(this, token)
-    } catch (error) {
-      return error
-    }
+  private async _serve(): Promise<void> {
+    const token = await this._tokens._next(this._stop.signal)
+    if (!this._ended) await this._way(this, token)
   }
 
-  private _pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this._clock.setTimeout(resolve, ms)
-      this._goOn = () => {
-        this._clock.clearTimeout(timer)
-        resolve()
-      }
-    })
+  /** _weed ends the publishes that were sent and may not be sent again: too late, or in a session that is not of that kind. */
+  _weed(kind?: string): void {
+    const late = this._clock.now() - again
+    this._queue = this._queue.filter((p) => !p._in || (p._sentAt > late && p._in === (kind ?? p._in)) || p._end(undefined))
   }
 
   /** _attached begins a session. */
@@ -244,7 +238,10 @@ export class ClientImpl implements Client {
   _detached(): void {
     this._link = undefined
     this.limits = {}
-    for (const s of this._subs) s._idle(this._pos)
+    for (const s of this._subs) {
+      this._clock.clearTimeout(s._retry)
+      s._idle(this._pos)
+    }
   }
 
   /** _join asks for a subscription that is new, or whose application has caught up. */
@@ -255,6 +252,7 @@ export class ClientImpl implements Client {
   /** _drop ends a subscription on the wire. */
   _drop(s: Sub): void {
     if (remove(this._subs, s)) this._link?._leave(s)
+    this._clock.clearTimeout(s._retry)
     s._phase = Phase.Ended
     s._id = 0
   }
@@ -268,11 +266,12 @@ export class ClientImpl implements Client {
   /** _finish ends everything, with error or by the application's will. */
   _finish(error?: CarillonError): void {
     if (this._ended) return
-    this._ended = error ? { _error: error } : {}
-    this._cut?.(closed())
+    const why = error ?? closed()
+    this._ended = true
+    this._cut?.(why)
     this._stop.abort()
-    this._first(error ?? closed())
-    for (const p of this._queue.splice(0)) p._fail(error ?? closed())
+    this._first(why)
+    for (const p of this._queue.splice(0)) p._end(why)
     for (const s of this._subs.splice(0)) {
       s._phase = Phase.Ended
       s._end(error)
@@ -286,15 +285,6 @@ export class ClientImpl implements Client {
     this.status = status
     queueMicrotask(() => void this._listeners._emit('status', status))
   }
-}
-
-function closed(): CarillonError {
-  return new CarillonError('closed', 'by the application')
-}
-
-/** problem is what is told of an error. */
-function problem(error: unknown): CarillonError {
-  return error instanceof CarillonError ? error : lost(String(error), error)
 }
 
 /** remove takes an item out of a list and says whether it was there. */

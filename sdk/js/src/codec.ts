@@ -29,5 +29,5 @@ export function decodePayload(payload: Uint8Array, contentType: string): unknown
   }
   const r = new Reader(payload, true)
   const value = r._value()
-  return r._at < payload.length ? fail('something behind the value') : value
+  return r._at < payload.length ? fail('its end') : value
 }

@@ -1,5 +1,5 @@
 import type { ClientImpl } from './client.js'
-import { CarillonError, guess, lost, Refusal } from './errors.js'
+import { CarillonError, guess, lost } from './errors.js'
 import type { WebSocketLike } from './options.js'
 import { encode, subprotocol, Type } from './packets.js'
 import { errorOf, Session } from './session.js'
@@ -12,10 +12,10 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
   const { WebSocket = globalThis.WebSocket, connectTimeout = timeout, name = 'carillon-js', maxSilence } = c._options
   const { now, setTimeout, clearTimeout } = c._clock
   return new Promise((_, reject) => {
-    if (!WebSocket) throw new Refusal(new CarillonError('connection', 'give option WebSocket (package ws)', { number: 4400 }))
+    if (!WebSocket) throw new CarillonError('connection', 'give option WebSocket (package ws)', { number: 4400 })
     const ws: WebSocketLike = new WebSocket(c._url.href.replace(/^http/, 'ws'), subprotocol)
     // what has come and is not handled yet; the last one may be the end
-    const frames: (Uint8Array | { _error: unknown })[] = []
+    const frames: (Uint8Array | CarillonError)[] = []
     let handling = false
     let writing = false
     let over = false
@@ -30,7 +30,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
       clearTimeout(watch)
       if (abort && ws.terminate) ws.terminate()
       else ws.close()
-      if (greeted) session._detach(error)
+      if (greeted) session._detach()
       reject(error)
     }
     /** write writes, soon and all at once, what there is to write. */
@@ -55,13 +55,13 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
       if (silence) listen(silence)
     })
     /** handle takes what has come, one message after the other. */
-    const handle = async (frame: Uint8Array | { _error: unknown }) => {
+    const handle = async (frame: Uint8Array | CarillonError) => {
       frames.push(frame)
       if (handling) return
       handling = true
       try {
         for (let f; !over && (f = frames.shift()); ) {
-          if (!(f instanceof Uint8Array)) throw f._error
+          if (f instanceof CarillonError) throw f
           const slow = session._receive(f)
           if (slow) await slow
         }
@@ -79,12 +79,12 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     }
     ws.onmessage = ({ data }: { data: string | ArrayBuffer }) => {
       heard = now()
-      void handle(typeof data === 'string' ? { _error: new CarillonError('protocol', 'found text') } : new Uint8Array(data))
+      void handle(typeof data === 'string' ? new CarillonError('protocol', 'found text') : new Uint8Array(data))
     }
     ws.onerror = ({ message }: { message?: string } = {}) => void (said = message ?? '') // the close event follows
     ws.onclose = ({ code, reason }: { code: number; reason: string }) => {
       const known = code > 3999 && code < 5000
-      void handle({ _error: known ? new Refusal(errorOf(code, reason || `code_${code}`)) : lost(`closed with ${code}${(said = reason || said) && `: ${said}`}`, undefined, greeted ? '' : guess) })
+      void handle(known ? errorOf({ code, name: reason || `code_${code}` }) : lost(`closed with ${code}${(said = reason || said) && `: ${said}`}`, undefined, greeted ? '' : guess))
     }
   })
 }

@@ -11,18 +11,9 @@ export class Emitter<Events> {
     return () => void (this._listeners = this._listeners.filter((other) => other !== entry))
   }
 
-  /** _emit calls the listeners. It returns undefined if there are none, and a promise when some returned promises. */
-  _emit<K extends keyof Events>(event: K, value: Events[K]): Promise<unknown> | boolean | undefined {
-    let called: Promise<unknown> | boolean | undefined
-    for (const { _event, _listener } of this._listeners) {
-      if (_event !== event) continue
-      try {
-        const result = (_listener as (value: Events[K]) => unknown)(value)
-        called = result instanceof Promise ? Promise.all([called, result.catch(report)]) : (called ?? true)
-      } catch (error) {
-        report(error)
-      }
-    }
-    return called
+  /** _emit calls the listeners. It returns undefined if there are none, else what waits for the promises that they return. */
+  _emit<K extends keyof Events>(event: K, value: Events[K]): Promise<unknown> | undefined {
+    const called = this._listeners.filter(({ _event }) => _event === event).map(async ({ _listener }) => (_listener as (value: Events[K]) => unknown)(value))
+    return called.length ? Promise.all(called.map((p) => p.catch(report))) : undefined
   }
 }

@@ -52,17 +52,12 @@ export class CarillonError extends Error {
 
 /** retryable says whether a code allows to try again, also one that is not in the table ([COD-1]). */
 export function retryable(number: number): boolean {
-  return number < 4200 || isOf(number, 43)
+  return /^4[013]..$/.test(`${number}`)
 }
 
 /** needsToken says whether a code asks for a fresh token first. */
-export function needsToken({ _number }: CarillonError): boolean {
-  return isOf(_number, 41)
-}
-
-/** isOf says whether a code is of that hundred. */
-function isOf(number: number, hundred: number): boolean {
-  return Math.floor(number / 100) === hundred
+export function needsToken(number: number): boolean {
+  return /^41..$/.test(`${number}`)
 }
 
 /** lost says that there is no connection. */
@@ -70,15 +65,17 @@ export function lost(detail: string, cause?: unknown, hint?: string): CarillonEr
   return new CarillonError('connection', detail, { cause, hint })
 }
 
+/** closed says that the application has closed it. */
+export function closed(): CarillonError {
+  return new CarillonError('closed', 'by the application')
+}
+
 /** What may be the matter when nothing is known. */
 export const guess = "is the URL right, this page in the broker's origins?"
 
-/** Refusal ends a connection, or the attempt to make one, with an answer of the broker. */
-export class Refusal {
-  constructor(
-    readonly _why: CarillonError,
-    readonly _reconnect = retryable(_why._number),
-  ) {}
+/** refused is the number of the code with which the broker has refused a connection or ended it, or of one like it; 0 for any other failure. */
+export function refused(error: unknown): number {
+  return error instanceof CarillonError ? error._number : 0
 }
 
 /** report hands over what a callback of the application threw: it must not hurt anybody else. */

@@ -1,6 +1,6 @@
 import type { ClientImpl, Serve } from './client.js'
 import { serveWebSocket } from './connection.js'
-import { Refusal } from './errors.js'
+import { refused } from './errors.js'
 import { HttpSession } from './httpsession.js'
 import type { Transport } from './options.js'
 
@@ -31,7 +31,7 @@ export function withFallback(only: Transport | undefined): Serve {
           failed = 0
         }
         // a broker that is away for a moment is no reason to leave a way that works
-        if (only || c._ended || c._since !== undefined || error instanceof Refusal || (worked && ++failed < 3)) throw error
+        if (only || c._ended || c._since !== undefined || refused(error) || (worked && ++failed < 3)) throw error
       }
     }
     return new Promise((_, reject) => {

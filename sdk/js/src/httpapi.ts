@@ -1,7 +1,11 @@
 import type { ClientImpl } from './client.js'
-import { CarillonError, guess, lost, needsToken, Refusal } from './errors.js'
+import { CarillonError, guess, lost, needsToken, refused } from './errors.js'
+import { Reading } from './history.js'
 import { inTime } from './intime.js'
+import { type Content, deliverable } from './message.js'
 import type { FetchAnswer, FetchInit } from './options.js'
+import type { Pending } from './pending.js'
+import { bytes, parseCursor } from './position.js'
 import type { Publishing } from './publish.js'
 
 /** A message as the HTTP API writes it. */
@@ -31,6 +35,13 @@ export interface Answer {
   reset?: string[]
 }
 
+interface Page {
+  messages: Wire[]
+  cursor: string
+  more: boolean
+  gap?: { reason: string }
+}
+
 export interface Problem {
   code?: string
   detail?: string
@@ -39,7 +50,7 @@ export interface Problem {
   retry_after_ms?: number
 }
 
-/** request makes one to a path of the HTTP API. It throws a Refusal, or that there is no connection. */
+/** request makes one to a path of the HTTP API. It throws the broker's refusal, or that there is no connection. */
 export async function request(c: ClientImpl, token: string, path: string, init: FetchInit): Promise<FetchAnswer> {
   const { fetch = globalThis.fetch, credentials = 'same-origin' } = c._options
   const headers = { ...init.headers, ...(token && { authorization: `Bearer ${token}` }) }
@@ -54,38 +65,57 @@ export async function request(c: ClientImpl, token: string, path: string, init: 
   const after = Number(r.headers.get('retry-after')) * 1000 || undefined
   const problem = (await r.json().catch(() => ({}))) as Problem
   if (!problem.code) throw lost(`the server answered ${r.status}`)
-  const again = r.status === 429 || r.status === 408 || (r.status > 499 && r.status !== 501)
+  const again = /^(408|429|5(?!01))/.test(`${r.status}`)
   throw refusalOf(problem, again ? 4300 : r.status === 401 ? 4200 : 4400, after)
 }
 
 /** refusalOf is a refusal by HTTP, which tells the code by name; number is one with which a client does the same. */
-export function refusalOf({ code = '', detail, hint, retry_after_ms }: Problem, number: number, after?: number): Refusal {
-  return new Refusal(new CarillonError(code, detail, { hint, retryAfter: retry_after_ms ?? after, number: code.endsWith('_expired') ? 4100 : number }))
+export function refusalOf({ code = '', detail, hint, retry_after_ms }: Problem, number: number, after?: number): CarillonError {
+  return new CarillonError(code, detail, { hint, retryAfter: retry_after_ms ?? after, number: code.endsWith('_expired') ? 4100 : number })
 }
 
-/** How long a publish waits for its acknowledgement, and before that for a free connection, in milliseconds. */
+/** contentOf is what a message carries. */
+export function contentOf(m: Wire): Content {
+  const { data_base64: base64 } = m
+  return { ...m, type: m.content_type, payload: base64 === undefined ? undefined : bytes(atob(base64)) }
+}
+
+/** How long a request waits for its answer, and before that for a free connection, in milliseconds. */
 const patience = 15_000
 
-/** post publishes p. Without an answer the session ends, and where a fresh token is needed, p waits for it. */
-export async function post(c: ClientImpl, token: string, p: Publishing, signal: AbortSignal): Promise<void> {
-  const { retain, receivers, headers, id } = p._options
+/** ask makes the request that p is. Without an answer the session ends; where a fresh token is needed, p waits for it. */
+export async function ask(c: ClientImpl, token: string, p: Pending, signal: AbortSignal): Promise<void> {
   const end = c._cut // this session's
+  const again = p instanceof Reading
   p._sentAt = c._clock.now()
+  const [path, init] = again ? pageOf(p) : publishOf(p as Publishing)
+  try {
+    const r = request(c, token, path, { ...init, signal })
+    const answer = await inTime(c._clock, patience, r.then((r) => r.json()))
+    if (again) {
+      const { messages, cursor, more, gap } = answer as Page
+      p._settle({ messages: messages.map((m) => deliverable(contentOf(m), false, parseCursor(m.id as string))), cursor, more, gap: gap?.reason })
+    } else p._settle({ receivers: undefined, duplicate: false, cursor: '', ...answer })
+  } catch (error) {
+    const why = refused(error)
+    if (why && !needsToken(why)) return p._fail(error)
+    if (why || again) c._queue.unshift(p)
+    else p._end(error, true)
+    end?.(error)
+  }
+}
+
+function publishOf(p: Publishing): [path: string, init: FetchInit] {
+  const { retain, receivers, headers } = p._options
   let text = ''
   for (const b of p._payload) text += String.fromCharCode(b)
   const type = p._contentType || 'application/msgpack'
-  const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id })
-  try {
-    const r = request(c, token, 'v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' }, signal })
-    const ack = await inTime(c._clock, patience, r.then((r) => r.json()))
-    p._settle({ receivers: undefined, duplicate: false, cursor: '', ...ack })
-  } catch (error) {
-    if (!(error instanceof Refusal)) {
-      p._lost(error)
-      end?.(error)
-    } else if (needsToken(error._why)) {
-      c._queue.unshift(p)
-      end?.(error)
-    } else p._fail(error._why)
-  }
+  const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id: p._mid })
+  return ['v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' } }]
+}
+
+function pageOf({ _filter, _options }: Reading): [path: string, init: FetchInit] {
+  const { after, limit, last } = _options
+  const given = Object.entries({ after, limit, last }).filter(([, v]) => v !== undefined)
+  return [`v1/topics/${encodeURIComponent(_filter)}/history?${new URLSearchParams(given as string[][])}`, {}]
 }

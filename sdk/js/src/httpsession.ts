@@ -1,10 +1,10 @@
-import { type ClientImpl, type Link, remove } from './client.js'
-import { type CarillonError, lost, Refusal } from './errors.js'
-import { type Answer, post, type Problem, refusalOf, request, type Wire, type WireGap } from './httpapi.js'
+import type { ClientImpl, Link } from './client.js'
+import { CarillonError, lost, refused } from './errors.js'
+import { type Answer, ask, contentOf, type Problem, refusalOf, request, type Wire, type WireGap } from './httpapi.js'
 import { inTime } from './intime.js'
-import { deliverable } from './message.js'
+import { deliverable, type Event } from './message.js'
 import type { FetchAnswer, FetchInit, Transport } from './options.js'
-import { bytes, cursorOf, parseCursor, type Position } from './position.js'
+import { cursorOf, parseCursor, type Position } from './position.js'
 import { readEvents } from './sse.js'
 import { Phase } from './stream.js'
 import { allOf, type Slow, type Sub } from './subscription.js'
@@ -36,12 +36,10 @@ export class HttpSession implements Link {
   private _members: Sub[] = []
   private _request = new AbortController()
   private readonly _over = new AbortController()
-  /** Who has been told that it is live, and has not left since. */
-  private readonly _told = new Set<Sub>()
-  private _posting = false
+  private _posting?: boolean
   /** It can be opened again without losing what is under way. */
-  private _live = false
-  private _changed = false
+  private _live?: boolean
+  private _changed?: boolean
   private _poked: (() => void) | undefined
 
   constructor(
@@ -68,7 +66,7 @@ export class HttpSession implements Link {
         }
       } catch (error) {
         const { aborted, reason } = this._request.signal
-        if (error instanceof Refusal && error._why._number === 4400) await this._sift(subs, error._why)
+        if (refused(error) === 4400) await this._sift(subs, error as CarillonError)
         else if (!aborted) throw error
         else if (reason !== poked) throw reason
       } finally {
@@ -90,9 +88,9 @@ export class HttpSession implements Link {
   }
 
   _leave(s: Sub): void {
-    this._told.delete(s)
     s._idle(this._c._pos)
-    if (remove(this._members, s)) this._poke()
+    if (this._members.includes(s)) this._poke()
+    this._members = this._members.filter((other) => other !== s)
   }
 
   _wake(): void {
@@ -122,7 +120,7 @@ export class HttpSession implements Link {
   }
 
   private _leaveAll(): void {
-    for (const s of this._members.splice(0)) s._idle(this._c._pos)
+    for (const s of this._members.splice(0)) s._idle(this._c._pos, s._told)
   }
 
   private async _serve(subs: Sub[]): Promise<void> {
@@ -133,50 +131,65 @@ export class HttpSession implements Link {
     const fresh = subs.filter((s) => !s._own)
     if (fresh.length) await this._start(fresh)
     const members = subs.filter((s) => s._phase !== Phase.Ended && !s._in._parked)
-    const [first, ...others] = members.map((s) => s._own as Position)
-    if (!first) return
-    const after = others.reduce((a, b) => (b.seq < a.seq ? b : a), first)
-    c._pos = after
+    if (!members.length) return
+    // the seq of what comes from the store is that of the place from which the store is read: it tells nothing
+    c._pos = members
+      .map((s) => s._own as Position)
+      .reduce((a, b) => ({ ...a, seq: Math.min(a.seq, b.seq), offset: Math.min(a.offset, b.offset) }))
     this._members = members
     for (const s of members) {
       s._id = ++c._nextId
       s._phase = Phase.Live
-      s._skip = (s._own as Position).seq > after.seq ? (s._own as Position).seq : 0
-      s._shared = !s._skip
     }
-    const behind = members.filter((s) => !this._told.has(s))
-    if (this._way === 'sse') await this._stream(behind)
-    else await this._poll(behind)
+    this._moved(c._pos)
+    if (this._way === 'sse') await this._stream()
+    else await this._poll()
   }
 
-  /** _start begins subscriptions with the retained values, where the log is now. */
+  /** _start begins subscriptions with the retained values, or the last messages, where the log is now. */
   private async _start(fresh: Sub[]): Promise<void> {
     const a = await this._ask({}, fresh)
     const at = parseCursor(a.cursor)
     this._attach(this._way === 'poll')
+    const last = await Promise.all(fresh.map((s) => this._last(s, at)))
     this._members = fresh.filter((s) => s._phase !== Phase.Ended)
     for (const s of this._members) {
       s._id = ++this._c._nextId
-      s._force(s._subscribed(at, at)._gap)
+      s._force(s._subscribed(at, at))
+      for (const e of last[fresh.indexOf(s)] as Event[]) s._force(e)
     }
     await this._answer(a)
     for (const s of this._members) {
       if (s._awaiting) s._force(s._retainedEnd(false, at))
       s._confirm()
       s._force(s._resumed(at))
-      this._told.add(s)
     }
     this._leaveAll()
   }
 
+  /** _last is what a subscription asks for as last: up to a position, and of what the store keeps; a gap if it keeps none of it. */
+  private async _last(s: Sub, at: Position): Promise<Event[]> {
+    const { last } = s._options
+    if (last === undefined) return []
+    try {
+      const { messages } = await this._c.history(s.filter, { last, signal: this._over.signal })
+      return messages.filter((m) => parseCursor(m.cursor).offset <= at.offset)
+    } catch (error) {
+      if (!(error instanceof CarillonError) || error.retryable) throw error
+      if (error.code === 'unsupported') return [s._gap('not_stored', undefined, at)]
+      this._c._refuse(s, error)
+      return []
+    }
+  }
+
   /** _poll asks for what comes, again and again. */
-  private async _poll(behind: Sub[]): Promise<void> {
+  private async _poll(): Promise<void> {
     this._live = true
     while (!this._changed) {
-      const a = await this._ask({ after: cursorOf(this._c._pos), wait: behind.length ? '1s' : `${wait}s` }, this._members, wait)
+      const a = await this._ask({ after: cursorOf(this._c._pos), wait: this._members.every((s) => s._told) ? `${wait}s` : '1s' }, this._members, wait)
       this._attach()
       await this._answer(a)
-      if (JSON.stringify(a.messages).length < 1e5) await this._caughtUp(behind.splice(0))
+      if (JSON.stringify(a.messages).length < 1e5) await this._caughtUp()
     }
   }
 
@@ -187,14 +200,14 @@ export class HttpSession implements Link {
   /** _answer takes the answer to a poll: what came before the gap, the gap, and what is sent again after it. */
   private async _answer(a: Answer): Promise<void> {
     for (const m of a.messages) if (!m.retained) await this._message(m, m.id)
-    if (a.gap) await this._gap(a.gap, '')
+    if (a.gap) await this._gap(a.gap)
     for (const m of a.messages) if (m.retained) await this._message(m)
     for (const filter of a.reset ?? []) this._retained(filter, true)
-    this._moved(a.cursor)
+    this._moved(parseCursor(a.cursor))
   }
 
   /** _stream reads server-sent events. When nothing of them comes through, the next ones are polled. */
-  private async _stream(behind: Sub[]): Promise<void> {
+  private async _stream(): Promise<void> {
     const { _clock: clock } = this._c
     const request = this._request
     let came = false
@@ -209,14 +222,14 @@ export class HttpSession implements Link {
       const { body } = await this._subscribe({ after: cursorOf(this._c._pos) }, this._members)
       if (body) {
         for await (const e of readEvents(body, heard)) {
-          const slow = this._event(e._event, e._data && JSON.parse(e._data), e._id, behind)
+          const slow = this._event(e['event'], e['data'] && JSON.parse(e['data']), e['id'])
           if (slow) await slow
           if (this._changed && this._live) return request.abort(poked)
         }
       }
       if (came) throw lost('the stream has ended')
     } catch (error) {
-      if (error instanceof Refusal || came) throw error
+      if (refused(error) || came) throw error
     } finally {
       clock.clearTimeout(timer)
     }
@@ -226,7 +239,7 @@ export class HttpSession implements Link {
     this._attach()
   }
 
-  private _event(event: string, data: unknown, id: string, behind: Sub[]): Slow {
+  private _event(event: string | undefined, data: unknown, id?: string): Slow {
     switch (event) {
       case 'message':
         return this._message(data as Wire, id)
@@ -242,59 +255,51 @@ export class HttpSession implements Link {
         throw refusalOf(p, p.reconnect ? 4000 : 4200)
       }
     }
-    if (id) this._moved(id)
-    return event === 'live' ? this._caughtUp(behind.splice(0)) : undefined
+    if (id) this._moved(parseCursor(id))
+    return event === 'live' ? this._caughtUp() : undefined
   }
 
   /** _caughtUp says that what comes next is live. */
-  private _caughtUp(behind: Sub[]): Slow {
+  private _caughtUp(): Slow {
     this._live = true
     const at = this._c._pos as Position
     return allOf(
-      behind.map((s) => {
-        if (s._phase !== Phase.Live) return undefined
+      this._members.map((s) => {
         const e = s._resumed(at)
-        s._skip = 0
         s._shared = true
-        this._told.add(s)
         s._confirm()
-        return s._accept(this, e, at)
+        return e && s._accept(this, e, at)
       }),
     )
   }
 
   /** _moved takes the position up to which everything has come. */
-  private _moved(cursor: string): void {
-    const at = parseCursor(cursor)
+  private _moved(at: Position): void {
     this._c._pos = at
     for (const s of this._members) {
-      if (!s._skip || (at.epoch === s._own?.epoch && at.seq < s._skip)) continue
-      s._skip = 0
-      s._shared = true
+      const own = s._own as Position
+      s._shared ||= own.epoch !== at.epoch || at.seq > own.seq || (at.seq === own.seq && at.offset >= own.offset)
+      if (!s._shared) s._own = { ...own, offset: Math.max(own.offset, at.offset) }
     }
   }
 
-  private _message(m: Wire, id = ''): Slow {
+  private _message(m: Wire, id?: string): Slow {
     const c = this._c
-    const { data_base64: base64, retained = false } = m
-    const content = { ...m, type: m.content_type, payload: base64 === undefined ? undefined : bytes(atob(base64)) }
-    const size = base64?.length ?? JSON.stringify(m.data).length
-    const targets = this._members.filter((s) => (retained ? s._awaiting : s._phase === Phase.Live) && match(s.filter, m.topic))
-    if (retained) {
-      for (const s of targets) {
-        s._force(deliverable(content, true, undefined), size)
-        s._took('', 0)
-      }
-      return undefined
-    }
-    const before = targets.map((s) => s._position(c._pos))
+    const { retained = false } = m
+    const content = contentOf(m)
+    const size = m.data_base64?.length ?? JSON.stringify(m.data).length
     const at = id ? parseCursor(id) : undefined
-    const due = targets.map((s) => !s._skip || at?.epoch !== s._own?.epoch || (at as Position).seq > s._skip)
-    if (id) this._moved(id)
+    const due = ({ _shared, _own: own }: Sub) => _shared || !at || own?.epoch !== at.epoch || at.seq > own.seq || at.offset > own.offset
+    const targets = this._members.filter((s) => match(s.filter, m.topic) && (retained ? s._awaiting : due(s))).map((s) => [s, s._position(c._pos)] as const)
+    if (at) this._moved(at)
     return allOf(
-      targets.map((s, i) =>
-        due[i] ? s._accept(this, deliverable(content, false, s._resumeAt(s._position(c._pos))), before[i], () => s._took('', 0), size) : undefined,
-      ),
+      targets.map(([s, before]) => {
+        const e = deliverable(content, retained, s._resumeAt(s._position(c._pos)))
+        const taken = () => s._took('', 0)
+        if (!retained) return s._accept(this, e, before, taken, size)
+        s._force(e, size)
+        return taken() as undefined
+      }),
     )
   }
 
@@ -302,9 +307,9 @@ export class HttpSession implements Link {
     for (const s of this._members) if (s.filter === filter && s._awaiting) s._force(s._retainedEnd(reset, this._c._pos as Position))
   }
 
-  private _gap(g: WireGap, id: string): Slow {
+  private _gap(g: WireGap, id?: string): Slow {
     const before = this._c._pos
-    if (id) this._moved(id)
+    if (id) this._moved(parseCursor(id))
     const from = g.from ? parseCursor(g.from) : before
     const to = parseCursor(g.to)
     return allOf(
@@ -323,8 +328,8 @@ export class HttpSession implements Link {
       try {
         await this._ask({ retained: 'false' }, [s])
       } catch (error) {
-        if (!(error instanceof Refusal) || error._why._number !== 4400) throw error
-        c._refuse(s, error._why)
+        if (refused(error) !== 4400) throw error
+        c._refuse(s, error as CarillonError)
         found = true
       }
     }
@@ -343,10 +348,11 @@ export class HttpSession implements Link {
     return inTime(c._clock, ms, request(c, this._token, path, { ...init, signal: this._request.signal }))
   }
 
-  /** _post publishes what is in the queue, one after the other, so that the order is kept. */
+  /** _post makes the requests in the queue, one after the other, so that the order is kept. */
   private async _post(): Promise<void> {
     const { signal } = this._over
-    for (let p; !signal.aborted && (p = this._c._queue.shift()); ) await post(this._c, this._token, p, signal)
+    this._c._weed('')
+    for (let p; !signal.aborted && (p = this._c._queue.shift()); ) await ask(this._c, this._token, p, signal)
     this._posting = false
   }
 }

@@ -1,3 +1,4 @@
+import { pause } from './intime.js'
 import type { Clock } from './options.js'
 import type { Event } from './message.js'
 
@@ -17,14 +18,15 @@ export const enum Offer {
  * caught up. What the broker's log holds is then the buffer, and no other subscription waits.
  */
 export class Inbox {
-  _parked = false
-  /** Set at the end: with the error that ended it, or none. */
-  _over: { _error?: unknown } | undefined
+  _parked?: boolean
+  _over?: boolean
+  /** What ended it. */
+  private _error: unknown
   private _events: [e: Event, size: number][] = []
   private _head = 0
   private _bytes = 0
   private _patience = patience
-  private _takers: (() => void)[] = []
+  private _wakeTaker: (() => void) | undefined
   private _wakeGiver: (() => void) | undefined
 
   constructor(
@@ -48,20 +50,14 @@ export class Inbox {
     }
     this._events.push([e, n])
     this._bytes += n
-    this._wakeTakers()
+    this._wakeTaker?.()
     return Offer.Taken
   }
 
   /** _wait waits until something has been taken, the inbox is over, or the patience is at its end. */
   async _wait(): Promise<void> {
     const began = this._clock.now()
-    await new Promise<void>((resolve) => {
-      const timer = this._clock.setTimeout(resolve, this._patience)
-      this._wakeGiver = () => {
-        this._clock.clearTimeout(timer)
-        resolve()
-      }
-    })
+    await pause(this._clock, this._patience, (end) => (this._wakeGiver = end))
     this._wakeGiver = undefined
     this._patience -= this._clock.now() - began
   }
@@ -70,10 +66,10 @@ export class Inbox {
   async _take(): Promise<Event | undefined> {
     while (!this._left) {
       if (this._over) {
-        if (this._over._error !== undefined) throw this._over._error
+        if (this._error !== undefined) throw this._error
         return undefined
       }
-      await new Promise<void>((resolve) => this._takers.push(resolve))
+      await new Promise<void>((resolve) => (this._wakeTaker = resolve))
     }
     const [e, n] = this._events[this._head++] as [Event, number]
     this._bytes -= n
@@ -94,18 +90,15 @@ export class Inbox {
   }
 
   /** _finish ends the inbox, behind what it holds, or at once if drop is set. */
-  _finish(over: { _error?: unknown }, drop: boolean): void {
+  _finish(error: unknown, drop: boolean): void {
     if (drop) {
       this._events = []
       this._head = this._bytes = 0
     }
-    this._over ??= over
-    this._wakeTakers()
+    if (!this._over) this._error = error
+    this._over = true
+    this._wakeTaker?.()
     this._wakeGiver?.()
-  }
-
-  private _wakeTakers(): void {
-    for (const wake of this._takers.splice(0)) wake()
   }
 
   private _emptier(times: number): boolean {

@@ -9,3 +9,20 @@ export function inTime<T>(clock: Clock, ms: number, p: Promise<T>): Promise<T> {
   })
   return Promise.race([p, late]).finally(() => clock.clearTimeout(timer))
 }
+
+/** pause waits for so many milliseconds, or until what it gives is called. */
+export function pause(clock: Clock, ms: number, give: (end: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.setTimeout(resolve, ms)
+    give(() => {
+      clock.clearTimeout(timer)
+      resolve()
+    })
+  })
+}
+
+/** whenAborted calls f when signal is aborted, at once if it is already, unless until has been aborted before. */
+export function whenAborted(signal: AbortSignal | undefined, f: () => void, until?: AbortSignal): void {
+  if (signal?.aborted) f()
+  else signal?.addEventListener('abort', f, { once: true, ...(until && { signal: until }) })
+}

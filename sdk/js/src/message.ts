@@ -91,7 +91,7 @@ export function deliverable(m: Content, retained: boolean, position: Position | 
     data,
     error,
     contentType,
-    headers: Object.assign(Object.create(null), m.headers),
+    headers: { __proto__: null, ...m.headers } as never,
     time: m.ts,
     retain: !!m.retain,
     retained,

@@ -84,10 +84,31 @@ export interface Options {
 /** Options of subscribe. */
 export interface SubscribeOptions {
   /** Go on after this cursor: what came since is sent first, or a gap says what is missing. */
-  from?: string | undefined
+  since?: string | undefined
+  /**
+   * Begin with the newest so many messages that match, 1 to 1,024, instead of the retained values. It needs the right to history. Where
+   * `since` is given, that counts.
+   */
+  last?: number | undefined
+  /** When the subscription is behind, the broker sends the newest message of each topic alone. What it leaves out is no gap. */
+  latest?: boolean | undefined
+  /** At most so many messages a second, 1 to 1,000. Of those that wait, the newest of each topic is kept. */
+  maxRate?: number | undefined
   /** false leaves out the snapshot of retained values. */
   retained?: boolean | undefined
   /** Ends the subscription when it is aborted. */
+  signal?: AbortSignal | undefined
+}
+
+/** Options of history. */
+export interface HistoryOptions {
+  /** Begin behind this cursor. Default: with the oldest message that is kept. */
+  after?: string | undefined
+  /** At most so many messages, 1 to 1,024. Default 100. The broker may send fewer. */
+  limit?: number | undefined
+  /** The newest so many messages, 1 to 1,024; without `after`. */
+  last?: number | undefined
+  /** Takes the request back when it is aborted. */
   signal?: AbortSignal | undefined
 }
 
@@ -101,7 +122,7 @@ export interface PublishOptions {
    * value is encoded so; any other type takes bytes.
    */
   contentType?: string | undefined
-  /** Message id, by which a broker may recognize a publish that is repeated. */
+  /** Message id, 1 to 64 bytes, by which the broker recognizes a publish that is repeated. Default: a random one. */
   id?: string | undefined
   /** Ask for the number of live subscriptions it was handed to. */
   receivers?: boolean | undefined
@@ -122,8 +143,8 @@ export interface Clock {
 
 export const systemClock: Clock = {
   now: () => performance.now(),
-  date: () => Date.now(),
+  date: Date.now,
   setTimeout: (f, ms) => setTimeout(f, ms),
   clearTimeout: (timer) => clearTimeout(timer as number),
-  random: () => Math.random(),
+  random: Math.random,
 }

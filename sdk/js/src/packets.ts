@@ -23,6 +23,8 @@ export const enum Type {
   Gap = 13,
   Ping = 15,
   Pong = 16,
+  History = 19,
+  Histories = 20,
   Error = 23,
   Disconnect = 24,
 }
@@ -68,6 +70,14 @@ export interface Published {
   readonly duplicate?: boolean
 }
 
+export interface Histories {
+  readonly is: Type.Histories
+  readonly id: number
+  readonly position: Position
+  readonly more?: boolean
+  readonly gap?: string
+}
+
 export interface ErrorPacket {
   readonly is: Type.Error
   readonly id: number | null
@@ -94,6 +104,7 @@ export type Packet =
   | MessagePacket
   | GapPacket
   | Published
+  | Histories
   | ErrorPacket
   | Disconnect
   | { readonly is: Type.Subscribed; readonly id: number; readonly position: Position }
@@ -105,24 +116,27 @@ export type Packet =
   | { readonly is: Type.Pong }
 
 /**
- * What the fields of a packet are, then its options: name:kind. Kinds: i integer, d id from 1, c code, s str, p position, b payload,
- * f bool, l map of integers, h map of str; in upper case it may be nil.
+ * What the fields of a packet are, then its options, each by a letter for its kind and its name. Kinds: i integer, d id from 1, c code,
+ * s str, p position, b payload, f bool, l map of integers, h map of str; in upper case it may be nil.
  */
-export const shapes: Record<number, string> = {
-  [Type.Connected]: 'session:s position:p ping:i/user:s expires:i server:s limits:l',
-  [Type.Subscribed]: 'id:d position:p/',
-  [Type.Unsubscribed]: 'id:d/',
-  [Type.Published]: 'id:d seq:i offset:i durability:i/receivers:i duplicate:f',
-  [Type.Message]: 'seq:i offset:i topic:s payload:b ts:i/type:s headers:h retain:f',
-  [Type.Replay]: 'subscription:d count:i kind:i/',
-  [Type.RetainedEnd]: 'subscription:d/reset:f',
-  [Type.Resumed]: 'subscription:d position:p/',
-  [Type.Gap]: 'subscription:i reason:s from:P to:p/count:i',
-  [Type.Ping]: 'position:P/',
-  [Type.Pong]: '/',
-  [Type.Error]: 'id:D code:c name:s detail:s/hint:s retry_after:i',
-  [Type.Disconnect]: 'code:c name:s detail:s/reconnect:f after:i hint:s',
-}
+const shapes = new Map(
+  Object.entries({
+    [Type.Connected]: 'ssession pposition iping/suser iexpires sserver llimits',
+    [Type.Subscribed]: 'did pposition/',
+    [Type.Unsubscribed]: 'did/',
+    [Type.Published]: 'did iseq ioffset idurability/ireceivers fduplicate',
+    [Type.Message]: 'iseq ioffset stopic bpayload its/stype hheaders fretain',
+    [Type.Replay]: 'dsubscription icount ikind/',
+    [Type.RetainedEnd]: 'dsubscription/freset',
+    [Type.Resumed]: 'dsubscription pposition/',
+    [Type.Gap]: 'isubscription sreason Pfrom pto/icount',
+    [Type.Ping]: 'Pposition/',
+    [Type.Pong]: '/',
+    [Type.Histories]: 'did pposition/fmore sgap',
+    [Type.Error]: 'Did ccode sname sdetail/shint iretry_after',
+    [Type.Disconnect]: 'ccode sname sdetail/freconnect iafter shint',
+  }).map(([type, shape]) => [Number(type), shape.split('/').map((part) => part.match(/\w+/g) ?? [])]),
+)
 
 /** readPackets reads the packets of one WebSocket message, one at a time, each when it is asked for ([TRA-3], [TRA-4]). null is one of a type that is not known. */
 export function* readPackets(b: Uint8Array): Generator<Packet | null> {
@@ -131,41 +145,30 @@ export function* readPackets(b: Uint8Array): Generator<Packet | null> {
   while (r._at < b.length)
 }
 
-type Fields = readonly (readonly [name: string, kind: string])[]
-interface Shape {
-  readonly _fields: Fields
-  readonly _options: Fields
-}
-const parsed: Record<number, Shape> = {}
-
-function shapeOf(type: number): Shape | undefined {
-  const [fields, options] = (shapes[type] ?? '').split('/')
-  const parse = (part: string) => (part.match(/\w+:\w/g) ?? []).map((f) => f.split(':') as [string, string])
-  return options === undefined ? undefined : (parsed[type] ??= { _fields: parse(fields as string), _options: parse(options) })
-}
-
 /** decode reads the values of one packet. */
 function decode(values: unknown): Packet | null {
   if (!Array.isArray(values)) return fail('packet')
-  const is = read('i', values.shift(), 'type') as number
+  const is = read('itype', values.shift()) as number
   if (is < 1 || is > 127) fail('type')
-  const shape = shapeOf(is)
-  if (!shape) return null
+  const [fields, options] = shapes.get(is) ?? []
+  if (!fields || !options) return null
   const packet: Record<string, unknown> = { is }
-  for (const [name, kind] of shape._fields) packet[name] = read(kind, values.shift(), name)
+  for (const f of fields) packet[f.slice(1)] = read(f, values.shift())
   const given = pairs(values[0], 32)
-  for (const [name, kind] of shape._options) {
-    const v = read(kind.toUpperCase(), given.get(name), name)
+  for (const f of options) {
+    const name = f.slice(1)
+    const v = read(f[0]?.toUpperCase() + name, given.get(name))
     if (v !== null) packet[name] = v
   }
   if (is === Type.Disconnect) packet['reconnect'] ??= retryable(packet['code'] as number)
   return packet as unknown as Packet
 }
 
-/** read takes a value for a field of that kind; nil only if the kind is in upper case. */
-function read(kind: string, v: unknown, name: string): unknown {
+/** read takes a value for a field, of which the letter and the name are given; nil only if the letter is in upper case. */
+function read(field: string, v: unknown): unknown {
+  const kind = field[0] as string
   const lower = kind.toLowerCase()
-  if (v === undefined || v === null) return lower === kind ? fail(name) : null
+  if (v === undefined || v === null) return lower === kind ? fail(field) : null
   const type = typeof v
   const bin = v instanceof Uint8Array
   if (lower === 's' && type === 'string') return v
@@ -173,12 +176,12 @@ function read(kind: string, v: unknown, name: string): unknown {
   if (lower === 'p' && bin) return parsePosition(v)
   if (lower === 'b' && (bin || type === 'string')) return bin ? v : new TextEncoder().encode(v as string)
   if (/[hl]/.test(lower)) {
-    const map = Object.create(null)
-    for (const [k, item] of pairs(v, 64)) map[k] = read(lower === 'l' ? 'i' : 's', item, name)
+    const map: Record<string, unknown> = { __proto__: null }
+    for (const [k, item] of pairs(v, 64)) map[k] = read((lower === 'l' ? 'i' : 's') + k, item)
     return map
   }
-  if (!/[cdi]/.test(lower) || !Number.isSafeInteger(v) || (v as number) < 0) fail(name)
-  if ((lower === 'd' && !v) || (lower === 'c' && (v as number) > 65535)) throw new CarillonError('bad_args', `${name}: ${v}`)
+  if (!/[cdi]/.test(lower) || !Number.isSafeInteger(v) || (v as number) < 0) fail(field)
+  if ((lower === 'd' && !v) || (lower === 'c' && (v as number) > 65535)) throw new CarillonError('bad_args', `${field}: ${v}`)
   return v
 }
 
@@ -199,4 +202,9 @@ function pairs(v: unknown, most: number): Map<string, unknown> {
 /** encode writes a packet: its type and fields, then its options, of which those that are undefined are absent ([ENC-10]). */
 export function encode(fields: readonly unknown[], options: Record<string, unknown> = {}): Uint8Array {
   return msgpack(Object.values(options).some((v) => v !== undefined) ? [...fields, options] : fields)
+}
+
+/** natural is a number of an option as an integer that the broker can read, whatever was given: another one would end the session. */
+export function natural(n: number | undefined): number | undefined {
+  return n === undefined ? n : n >>> 0
 }

@@ -22,8 +22,11 @@ export function parsePosition(token: Uint8Array): Position {
   const [, epoch = '', seq = '', term = '', offset = ''] = m
   const p = { epoch, seq: number(seq), term, offset: number(offset) }
   // one token for one position: a number that is longer than it has to be, or too large, is written differently
-  if (write(p) !== text) throw new CarillonError('bad_position', 'this is not the token of a position')
-  return p
+  return write(p) === text ? p : refuse()
+}
+
+function refuse(): never {
+  throw new CarillonError('bad_position', 'this is not a position')
 }
 
 function number(leb: string): number {
@@ -45,7 +48,7 @@ export function tokenOf(p: Position): Uint8Array {
 }
 
 /** cursorOf is the position as text ([POS-4]); '' for none. */
-export function cursorOf(p: Position | undefined): string {
+export function cursorOf(p: Position | null | undefined): string {
   return p ? btoa(write(p)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '') : ''
 }
 
@@ -56,8 +59,7 @@ export function parseCursor(cursor: string): Position {
     token = atob(cursor.replace(/-/g, '+').replace(/_/g, '/'))
   } catch {}
   const p = parsePosition(bytes(token))
-  if (cursorOf(p) !== cursor) throw new CarillonError('bad_position', 'this is not a cursor')
-  return p
+  return cursorOf(p) === cursor ? p : refuse()
 }
 
 /** bytes are the characters up to ff as bytes. */

@@ -1,7 +1,7 @@
 import { encodePayload } from './codec.js'
-import { CarillonError } from './errors.js'
 import type { PublishOptions } from './options.js'
 import { encode, type Published, Type } from './packets.js'
+import { Pending } from './pending.js'
 import { cursorOf, type Position } from './position.js'
 import { text } from './topic.js'
 
@@ -22,34 +22,29 @@ export interface Ack {
 }
 
 /** Publishing is a publish that is under way. */
-export class Publishing {
+export class Publishing extends Pending<Ack, PublishOptions> {
   readonly _payload: Uint8Array
   readonly _contentType: string
-  readonly _settled: Promise<Ack>
-  _settle!: (ack: Ack) => void
-  _fail!: (error: unknown) => void
-  /** The session's position when it was sent. */
-  _base: Position | undefined
-  _sentAt = 0
+  /** By which the broker recognizes a repetition, from the first attempt on ([PUB-7]). */
+  readonly _mid: string
+  /** The session's position when it was sent: before the message, unless that is a duplicate. */
+  _base!: Position
   private readonly _headers: Map<string, string> | undefined
 
   constructor(
     readonly _topic: string,
     value: unknown,
-    readonly _options: PublishOptions,
+    options: PublishOptions,
   ) {
+    super(options)
     text(_topic)
-    ;[this._payload, this._contentType] = encodePayload(value, _options.contentType)
+    ;[this._payload, this._contentType] = encodePayload(value, options.contentType)
+    this._mid = options.id || crypto.getRandomValues(new Uint32Array(3)).join('-')
     // sorted ([ENC-10]), and text whatever was given: anything else would end the session
-    const headers = Object.entries(_options.headers ?? {}).map(([k, v]) => [k, String(v)] as const)
+    const headers = Object.entries(options.headers ?? {}).map(([k, v]) => [k, String(v)] as const)
     if (headers.length) this._headers = new Map(headers.sort(([a], [b]) => (a < b ? -1 : 1)))
-    this._settled = new Promise((resolve, reject) => {
-      this._settle = resolve
-      this._fail = reject
-    })
   }
 
-  /** _packet is the request with that id. */
   _packet(id: number): Uint8Array {
     const o = this._options
     return encode([Type.Publish, id, this._topic, this._payload], {
@@ -57,26 +52,20 @@ export class Publishing {
       type: this._contentType || undefined,
       headers: this._headers,
       receivers: o.receivers || undefined,
-      mid: o.id || undefined,
+      mid: this._mid,
     })
   }
 
-  /** _published takes the acknowledgement. */
-  _published(p: Published): void {
-    const { seq, offset, receivers } = p
-    const base = this._base
+  _answer(p: Published): void {
+    const { seq, offset, receivers, duplicate = false } = p
+    const before = duplicate ? { seq: 0, offset: 0 } : this._base
     this._settle({
       seq,
       offset,
       receivers,
       durability: p.durability ? 'committed' : 'appended',
-      duplicate: !!p.duplicate,
-      cursor: base ? cursorOf({ ...base, seq: seq || base.seq, offset: offset || base.offset }) : '',
+      duplicate,
+      cursor: cursorOf({ ...this._base, seq: seq || before.seq, offset: offset || before.offset }),
     })
-  }
-
-  /** _lost says that it was sent, and that no answer came. */
-  _lost(cause?: unknown): void {
-    this._fail(new CarillonError('unknown_outcome', 'no answer came', { cause }))
   }
 }

@@ -25,14 +25,11 @@ const widths = '000012412448124812481248g1242424'
  */
 export class Reader {
   _at = 0
-  private readonly _view: DataView
 
   constructor(
     private readonly _bytes: Uint8Array,
     private readonly _plain = false,
-  ) {
-    this._view = new DataView(_bytes.buffer, _bytes.byteOffset, _bytes.length)
-  }
+  ) {}
 
   /** _value reads one value, inside depth arrays and maps. */
   _value(depth = 0): unknown {
@@ -78,17 +75,11 @@ export class Reader {
     return fail(`byte ${c}`)
   }
 
-  /** _skip goes over n bytes and says where they were. */
-  private _skip(n: number): number {
+  private _take(n: number): Uint8Array {
     const at = this._at
     if (n > this._bytes.length - at) fail('its end')
     this._at += n
-    return at
-  }
-
-  private _take(n: number): Uint8Array {
-    const at = this._skip(n)
-    return this._bytes.subarray(at, at + n)
+    return this._bytes.subarray(at, this._at)
   }
 
   /** _uint reads an unsigned integer. */
@@ -99,9 +90,9 @@ export class Reader {
   }
 
   private _float(width: number): number {
-    const at = this._skip(width)
-    if (width > 4) return this._view.getFloat64(at)
-    return this._plain ? this._view.getFloat32(at) : NaN
+    const view = new DataView(this._take(width).slice().buffer)
+    if (width > 4) return view.getFloat64(0)
+    return this._plain ? view.getFloat32(0) : NaN
   }
 
   private _integer(width: number, signed: boolean): number {

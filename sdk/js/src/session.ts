@@ -1,8 +1,10 @@
 import { backoff } from './backoff.js'
 import { type ClientImpl, type Link, remove } from './client.js'
-import { CarillonError, Refusal, retryable } from './errors.js'
+import { CarillonError } from './errors.js'
 import { deliverable } from './message.js'
-import { type Connected, encode, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, readPackets, Type } from './packets.js'
+import { Reading } from './history.js'
+import { type Connected, type Disconnect, encode, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, readPackets, Type } from './packets.js'
+import { Pending } from './pending.js'
 import { none, type Position } from './position.js'
 import { Publishing } from './publish.js'
 import { Phase } from './stream.js'
@@ -10,24 +12,21 @@ import { allOf, type Slow, Sub } from './subscription.js'
 import { match } from './topic.js'
 
 /** What is sent with an id and gets an answer; a number is the subscription to end. */
-type Request = Sub | Publishing | number
+type Request = Sub | Pending | number
 
 /** Session is a session of the broker over WebSocket: it writes requests, and hands out what comes. */
 export class Session implements Link {
   private readonly _control: Uint8Array[] = []
   private readonly _requests: Request[] = []
-  /** Refused for now; again after _laterAt. */
-  private readonly _later: Request[] = []
-  private _laterAt = 0
-  private _retry: unknown
   private readonly _inflight = new Map<number, Request>()
   private readonly _byId = new Map<number, Sub>()
   /** Live, but with a position of their own still. */
   private _joining: Sub[] = []
-  /** What remains of a Replay: so many messages for the subscription that has this id, if it still has. */
-  private _replay = { _left: 0, _retained: false, _id: 0 }
-  private _maxMessage = 65536
-  private _maxInflight = 64
+  /** What remains of a Replay: so many messages for the subscription, or the request, that has this id, if it still has. */
+  private _replay = { subscription: 0, kind: 0 }
+  private _left = 0
+  /** The broker's run and the user: in sessions of the same ones a publish may be repeated. */
+  private _kind = ''
 
   constructor(
     private readonly _c: ClientImpl,
@@ -41,47 +40,47 @@ export class Session implements Link {
     const c = this._c
     c._tokens._accepted(hello.expires)
     c.limits = limits
-    this._maxMessage = limits['packet'] || this._maxMessage
-    this._maxInflight = limits['inflight'] || this._maxInflight
+    c._weed((this._kind = hello.position.epoch + user))
     c._attached(this, hello.position, { session, user, transport: 'websocket' })
     this._began(hello)
-    this._ask()
+    for (const s of c._subs) this._join(s)
+    this._wake()
   }
 
-  /** _detach ends it: what is in flight has an unknown outcome. */
-  _detach(cause: unknown): void {
-    this._c._clock.clearTimeout(this._retry)
-    for (const r of this._inflight.values()) if (r instanceof Publishing) r._lost(cause)
+  /** _detach ends it: what is in flight is first when it is sent again. */
+  _detach(): void {
+    this._c._queue.unshift(...[...this._inflight.values()].filter((r): r is Pending => r instanceof Pending && !r._over))
     this._c._detached()
   }
 
   /** _fill is the next message to write: answers to pings, then requests, then publishes, as many as fit. */
   _fill(): Uint8Array | undefined {
     const c = this._c
+    const { packet = 65536, inflight = 64 } = c.limits
     const parts = this._control.splice(0)
     let size = parts.reduce((n, b) => n + b.length, 0)
-    const take = (queue: Request[]): boolean => {
+    full: for (const queue of [this._requests, c._queue] as Request[][]) {
       for (let r; (r = queue[0]) !== undefined; ) {
-        if (this._inflight.size >= this._maxInflight) return false
+        if (this._inflight.size >= inflight) break full
         const id = c._nextId + 1
-        const b = typeof r === 'number' ? encode([Type.Unsubscribe, id, r]) : r instanceof Sub ? r._subscribe(id) : r._packet(id)
-        if (size && size + b.length > this._maxMessage) return false
+        const b = typeof r === 'number' ? encode([Type.Unsubscribe, id, r]) : r._packet(id)
+        if (size && size + b.length > packet) break full
         queue.shift()
         if (r instanceof Publishing) {
-          if (b.length > this._maxMessage) {
-            r._fail(new CarillonError('too_large', `found a packet of ${b.length} bytes, wanted at most ${this._maxMessage}`))
+          if (b.length > packet) {
+            r._end(new CarillonError('too_large', `found a packet of ${b.length} bytes, wanted at most ${packet}`))
             continue
           }
-          r._base = c._pos
-          r._sentAt = c._clock.now()
+          r._base = c._pos as Position
+          r._sentAt ||= c._clock.now()
+          r._again = !!r._in
+          r._in = this._kind
         } else if (r instanceof Sub) this._byId.set((r._id = id), r)
         parts.push(b)
         size += b.length
         this._inflight.set((c._nextId = id), r)
       }
-      return true
     }
-    if (take(this._requests)) take(c._queue)
     if (!size) return undefined
     const message = new Uint8Array(size)
     size = 0
@@ -92,37 +91,23 @@ export class Session implements Link {
     return message
   }
 
-  _join(): void {
-    this._ask()
+  _join(s: Sub): void {
+    if (s._phase !== Phase.Idle || s._in._parked) return
+    s._phase = Phase.Asked
+    this._request(s)
   }
 
   _leave(s: Sub): void {
     remove(this._requests, s)
     if (s._id) {
       this._byId.delete(s._id)
-      this._requests.push(s._id)
-      this._wake()
+      this._request(s._id)
     }
     s._idle(this._c._pos)
   }
 
-  /** _ask queues a Subscribe for every subscription that is idle and may be asked for now, and what was put off till now. */
-  private _ask(): void {
-    const { _clock: clock, _subs: subs } = this._c
-    const now = clock.now()
-    let soonest = Infinity
-    if (this._laterAt > now) soonest = this._laterAt - now
-    else this._requests.push(...this._later.splice(0))
-    for (const s of subs) {
-      if (s._phase !== Phase.Idle || s._in._parked) continue
-      if (s._notBefore > now) soonest = Math.min(soonest, s._notBefore - now)
-      else {
-        s._phase = Phase.Asked
-        this._requests.push(s)
-      }
-    }
-    clock.clearTimeout(this._retry)
-    if (soonest < Infinity) this._retry = clock.setTimeout(() => this._ask(), soonest)
+  private _request(r: Request): void {
+    this._requests.push(r)
     this._wake()
   }
 
@@ -141,7 +126,7 @@ export class Session implements Link {
 
   private _dispatch(p: Packet): Slow {
     const c = this._c
-    if (!c._link && p.is !== Type.Connected && p.is !== Type.Disconnect) throw new CarillonError('protocol', 'the first packet is not Connected')
+    if (!c._link && p.is !== Type.Connected && p.is !== Type.Disconnect) throw new CarillonError('protocol', 'found no Connected')
     switch (p.is) {
       case Type.Connected:
         this._begin(p)
@@ -152,15 +137,15 @@ export class Session implements Link {
         this._subscribed(p.id, p.position)
         break
       case Type.Unsubscribed:
-        this._answered(p.id)
-        break
-      case Type.Published: {
+      case Type.Published:
+      case Type.Histories: {
         const r = this._answered(p.id)
-        if (r instanceof Publishing) r._published(p)
+        if (r instanceof Pending) r._answer(p)
         break
       }
       case Type.Replay:
-        this._replay = { _left: p.count, _retained: p.kind !== 0, _id: p.subscription }
+        this._replay = p
+        this._left = p.count
         break
       case Type.RetainedEnd: {
         const s = this._serving(p.subscription)
@@ -171,8 +156,8 @@ export class Session implements Link {
         const s = this._serving(p.subscription)
         if (!s) break
         const e = s._resumed(p.position)
-        this._goLive(s)
-        return s._accept(this, e, p.position)
+        if (!s._conflated) this._goLive(s)
+        return e && s._accept(this, e, p.position)
       }
       case Type.Gap:
         return this._gap(p)
@@ -188,7 +173,7 @@ export class Session implements Link {
         this._refused(p)
         break
       case Type.Disconnect:
-        throw new Refusal(errorOf(p.code, p.name, p.detail, p.hint, p.after), p.reconnect && retryable(p.code))
+        throw errorOf(p, p.reconnect ? p.code : 4200)
     }
     return undefined
   }
@@ -210,10 +195,10 @@ export class Session implements Link {
   private _subscribed(id: number, at: Position): void {
     const s = this._answered(id)
     if (!(s instanceof Sub) || s._id !== id) return // closed meanwhile
-    const { _live, _gap } = s._subscribed(at, this._c._pos as Position)
-    if (_live) this._goLive(s)
+    const gap = s._subscribed(at, this._c._pos as Position)
+    if (s._phase === Phase.Live) this._goLive(s)
     s._confirm()
-    s._force(_gap)
+    s._force(gap)
   }
 
   /** _goLive lets plain messages come to s. */
@@ -255,7 +240,7 @@ export class Session implements Link {
   }
 
   private _tellGap(s: Sub, p: GapPacket, session: Position | undefined): Slow {
-    return s._accept(this, s._gap(p.reason, p.from ?? undefined, p.to, p.count), s._position(session), () => {
+    return s._accept(this, s._gap(p.reason, p.from, p.to, p.count), s._position(session), () => {
       s._gapped(p)
       if (s._phase === Phase.Live) this._goLive(s)
     })
@@ -264,19 +249,24 @@ export class Session implements Link {
   /** _message hands a message to the subscriptions it is for: the one of the Replay it is in, or all live ones that match. */
   private _message(m: MessagePacket): Slow {
     const c = this._c
-    if (this._replay._left > 0) {
-      this._replay._left--
-      const s = this._serving(this._replay._id)
-      return s && this._replayed(s, m)
+    if (this._left) {
+      this._left--
+      const { subscription, kind } = this._replay
+      const r = this._inflight.get(subscription)
+      if (r instanceof Reading) r._came.push(m)
+      const s = this._serving(subscription)
+      return s && this._replayed(s, m, !!kind)
     }
-    const targets = c._subs.filter((s) => s._phase === Phase.Live && match(s.filter, m.topic)).map((s) => [s, s._position(c._pos)] as const)
     const pos = c._pos as Position
-    c._pos = { ...pos, seq: Math.max(pos.seq, m.seq), offset: Math.max(pos.offset, m.offset) }
+    const targets = c._subs
+      .filter((s) => s._phase === Phase.Live && match(s.filter, m.topic) && !s._repeated(m, pos) && !s._had(m, pos))
+      .map((s) => [s, s._position(pos)] as const)
+    c._pos = { ...pos, seq: m.seq || pos.seq, offset: m.offset || pos.offset }
     if (this._joining.length) this._share()
+    for (const s of this._joining) s._goOver(m, pos)
     return allOf(
       targets.map(([s, before]) => {
         const now = c._pos as Position
-        if (s._repeated(m, now)) return undefined
         const e = deliverable(m, false, s._resumeAt(s._position(now)))
         return s._accept(this, e, before, () => s._took(now.epoch, m.seq), sizeOf(m))
       }),
@@ -284,9 +274,9 @@ export class Session implements Link {
   }
 
   /** _replayed hands a message of a Replay to its subscription. Those of a snapshot are held whatever room there is: from the middle of it nothing can be resumed. */
-  private _replayed(s: Sub, m: MessagePacket): Slow {
+  private _replayed(s: Sub, m: MessagePacket, retained: boolean): Slow {
     const session = this._c._pos as Position
-    if (this._replay._retained) {
+    if (retained) {
       s._awaiting = true
       s._force(deliverable(m, true, undefined), sizeOf(m))
       s._took('', 0)
@@ -305,13 +295,10 @@ export class Session implements Link {
   /** _refused takes an Error: the answer to a request, or the end of a subscription. */
   private _refused(p: ErrorPacket): void {
     const r = this._answered(p.id)
-    const error = errorOf(p.code, p.name, p.detail, p.hint, p.retry_after)
-    if (r instanceof Publishing) r._fail(error)
+    const error = errorOf(p)
+    if (r instanceof Pending) r._end(error, r._again)
     else if (typeof r === 'number') {
-      if (!error.retryable) return
-      this._later.push(r)
-      this._laterAt = this._c._clock.now() + Math.max(p.retry_after ?? 0, 1000)
-      this._ask()
+      if (error.retryable) this._c._clock.setTimeout(() => this._request(r), error.retryAfter || 1000)
     } else {
       const s = r ?? this._serving(p.id as number)
       if (!s || s._id !== p.id) return
@@ -328,8 +315,7 @@ export class Session implements Link {
     const c = this._c
     if (!error.retryable) return c._refuse(s, error)
     this._leave(s)
-    s._notBefore = c._clock.now() + (error.retryAfter ?? 0) + backoff(s._refusals++, c._options, c._clock)
-    this._ask()
+    s._retry = c._clock.setTimeout(() => c._join(s), (error.retryAfter ?? 0) + backoff(s._refusals++, c))
   }
 }
 
@@ -339,6 +325,6 @@ function sizeOf(m: MessagePacket): number {
 }
 
 /** errorOf is an error as the broker says it. */
-export function errorOf(number: number, name: string, detail?: string, hint?: string, retryAfter?: number): CarillonError {
-  return new CarillonError(name, detail, { number, hint, retryAfter })
+export function errorOf({ code, name, detail, hint, retry_after, after }: Partial<Omit<ErrorPacket, "is"> & Omit<Disconnect, "is">>, number = code): CarillonError {
+  return new CarillonError(name as string, detail, { number, hint, retryAfter: retry_after ?? after })
 }

@@ -1,13 +1,9 @@
 import type { Body } from './options.js'
 
-/** One event of a stream of server-sent events. */
-export interface ServerEvent {
-  _event: string
-  _data: string
-  _id: string
-}
+/** One event of a stream of server-sent events, by field: event, data, id. */
+export type ServerEvent = Readonly<Record<string, string>>
 
-/** readEvents reads a stream of server-sent events, of the fields event, data and id. It calls heard whenever something has come. */
+/** readEvents reads a stream of server-sent events, in which no field comes twice. It calls heard whenever something has come. */
 export async function* readEvents(body: Body, heard: () => void): AsyncGenerator<ServerEvent> {
   const reader = body.getReader()
   const utf8 = new TextDecoder()
@@ -18,12 +14,10 @@ export async function* readEvents(body: Body, heard: () => void): AsyncGenerator
     const blocks = (rest + utf8.decode(value, { stream: true })).split(/\r?\n\r?\n/)
     rest = blocks.pop() as string
     for (const block of blocks) {
-      const e: ServerEvent = { _event: '', _data: '', _id: '' }
+      const e: Record<string, string> = {}
       for (const line of block.split(/\r?\n/)) {
-        const text = line.replace(/^\w+: ?/, '')
-        if (line.startsWith('data')) e._data += (e._data && '\n') + text
-        else if (line.startsWith('id')) e._id = text
-        else if (line.startsWith('event')) e._event = text
+        const [, name = '', text = ''] = /^(\w+): ?(.*)/s.exec(line) ?? []
+        e[name] = text
       }
       yield e
     }

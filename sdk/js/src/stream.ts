@@ -1,5 +1,6 @@
 import type { Gap, Live, Snapshot } from './message.js'
-import { encode, type GapPacket, type MessagePacket, Type } from './packets.js'
+import { encode, type GapPacket, type MessagePacket, natural, Type } from './packets.js'
+import type { SubscribeOptions } from './options.js'
 import { cursorOf, none, type Position, tokenOf } from './position.js'
 
 /** Where a subscription is on the wire ([SUB-5]). */
@@ -23,32 +24,43 @@ export class Stream {
   /** Up to where it has been served, unless it shares the session's position; undefined: it starts afresh. */
   _own: Position | undefined
   /** It is live and the session has reached its own position, which does not count any more ([POS-7]). */
-  _shared = false
+  _shared?: boolean
   /** It waits for the end of a snapshot: when it is cut before that it starts afresh ([POS-8]). */
-  _awaiting = false
+  _awaiting?: boolean
   /** Where it stood when it had to start afresh. */
   _restarted: Position | undefined
-  /** Over HTTP: what came up to that seq of the session's epoch has been delivered, when the stream was opened further back. */
-  _skip = 0
   /** The application has been given something, and that before the snapshot under way began. */
-  private _delivered = false
-  private _again = false
+  private _delivered?: boolean
+  private _again: boolean | undefined
   /** The highest seq delivered, and the epoch it counts in: nothing up to it is delivered again. */
-  private _markEpoch = none
+  private _markEpoch: string | undefined
   private _markSeq = 0
+  /** The application has been told that it is live, since it was idle for good. */
+  _told: boolean | undefined
   _refusals = 0
-  _notBefore = 0
+  /** The timer after which it is asked for again. */
+  _retry: unknown
+
+  readonly _wantsRetained: boolean
+  readonly _conflated: boolean
 
   constructor(
     readonly filter: string,
-    readonly _wantsRetained: boolean,
-  ) {}
+    readonly _options: SubscribeOptions,
+  ) {
+    this._wantsRetained = _options.retained !== false && _options.last === undefined
+    this._conflated = !!(_options.latest || _options.maxRate)
+  }
 
-  /** _subscribe is the packet that asks for the stream from where it is. */
-  _subscribe(id: number): Uint8Array {
+  /** _packet asks for the stream from where it is. */
+  _packet(id: number): Uint8Array {
+    const { last, latest, maxRate, retained } = this._options
     return encode([Type.Subscribe, id, this.filter], {
       position: this._own && tokenOf(this._own),
-      retained: this._wantsRetained ? undefined : false,
+      retained: retained === false ? retained : undefined,
+      last: this._own ? undefined : natural(last),
+      latest: latest || undefined,
+      max_rate: natural(maxRate),
     })
   }
 
@@ -56,14 +68,16 @@ export class Stream {
     return this._phase === Phase.Starting || this._phase === Phase.Live
   }
 
-  /** _subscribed begins the stream at a position. It says whether the stream is live at once, and returns a gap to tell. */
-  _subscribed(at: Position, session: Position): { _live: boolean; _gap?: Gap | undefined } {
+  /** _subscribed begins the stream at a position, live at once if nothing goes first. It returns a gap to tell. */
+  _subscribed(at: Position, session: Position): Gap | undefined {
     this._refusals = 0
     this._phase = Phase.Starting
     if (this._own) {
       if (this._own.epoch === session.epoch) this._mark(this._own)
-      return { _live: false }
+      return undefined
     }
+    const { last, retained } = this._options
+    if (retained === false && last === undefined && !this._conflated) this._phase = Phase.Live
     const stood = this._restarted
     const gap = stood && cursorOf(stood) !== cursorOf(at) ? this._gap('snapshot', stood, at) : undefined
     this._restarted = undefined
@@ -71,23 +85,25 @@ export class Stream {
     this._mark(at)
     this._awaiting = this._wantsRetained
     this._again = this._delivered
-    return { _live: !this._wantsRetained, _gap: gap }
+    return gap
   }
 
   _retainedEnd(reset: boolean, session: Position): Snapshot {
     this._awaiting = false
-    const end: Snapshot = { type: 'snapshot', reset: reset || this._again, cursor: this._cursor(session) }
+    const end: Snapshot = { type: 'snapshot', reset: !!(reset || this._again), cursor: this._cursor(session) }
     this._delivered = true
     this._again = false
     return end
   }
 
-  /** _resumed takes the position at which the subscription goes live. */
-  _resumed(at: Position): Live {
+  /** _resumed takes the position at which the subscription has caught up. It returns what the application is to be told: that once. */
+  _resumed(at: Position): Live | undefined {
+    const told = this._told
+    this._told = true
     this._own = at
     this._shared = false
     this._mark(at)
-    return { type: 'live', cursor: this._cursor(at) }
+    return told ? undefined : { type: 'live', cursor: this._cursor(at) }
   }
 
   /** _gapped moves the subscription over what is missing. After most gaps the retained messages are sent again ([GAP-4]). */
@@ -99,7 +115,7 @@ export class Stream {
     if (p.reason !== 'live' && this._wantsRetained) this._awaiting = true
   }
 
-  _gap(reason: string, from: Position | undefined, to: Position, count?: number): Gap {
+  _gap(reason: string, from: Position | null | undefined, to: Position, count?: number): Gap {
     return { type: 'gap', filter: this.filter, reason, from: cursorOf(from), to: cursorOf(to), count }
   }
 
@@ -122,7 +138,7 @@ export class Stream {
    * of the broker only its offset moves: seq counts in another epoch until Resumed. An offset is of the store's present term.
    */
   _after(m: MessagePacket, session: Position): Position {
-    const own = this._own ?? session
+    const own = this._own as Position
     return {
       epoch: own.epoch,
       seq: m.seq && own.epoch === session.epoch ? m.seq : own.seq,
@@ -131,10 +147,21 @@ export class Stream {
     }
   }
 
-  /** _repeated says whether m has been delivered before. */
+  /** _repeated says whether m has been delivered before, by its seq. */
   _repeated(m: MessagePacket, session: Position): boolean {
-    if (m.seq) return this._markEpoch === session.epoch && m.seq <= this._markSeq
-    return m.offset > 0 && !this._shared && this._own?.term === session.term && m.offset <= this._own.offset
+    return m.seq > 0 && this._markEpoch === session.epoch && m.seq <= this._markSeq
+  }
+
+  /** _had says whether the own position of a live subscription is at or behind m, which the store has and which comes for all of them ([MSG-2]). */
+  _had({ seq, offset }: MessagePacket, session: Position): boolean {
+    const own = this._own as Position
+    return !seq && offset > 0 && !this._shared && own.term === session.term && offset <= own.offset
+  }
+
+  /** _goOver moves that position over m ([POS-7]). */
+  _goOver(m: MessagePacket, session: Position): void {
+    const own = this._own as Position
+    if (!m.seq && own.term === session.term && own.offset < m.offset) this._own = { ...own, offset: m.offset }
   }
 
   /** _took notes that the application has been given something: of the session's epoch, with that seq. */
@@ -151,12 +178,13 @@ export class Stream {
   }
 
   /** _idle takes the subscription off the wire and keeps its place, if it has one to resume from. */
-  _idle(session: Position | undefined): void {
+  _idle(session: Position | undefined, told?: boolean): void {
+    this._told = told
     this._own = this._position(session)
     this._shared = false
     if (this._serving && this._awaiting) this._restart()
     if (this._phase !== Phase.Ended) this._phase = Phase.Idle
-    this._id = this._skip = 0
+    this._id = 0
   }
 
   /** _restart lets it start afresh, and tell a gap if something has come meanwhile. */

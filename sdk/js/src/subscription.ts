@@ -1,7 +1,8 @@
 import type { ClientImpl, Link } from './client.js'
 import { Emitter } from './emitter.js'
-import { CarillonError, report } from './errors.js'
+import { type CarillonError, closed, report } from './errors.js'
 import { Inbox, Offer } from './inbox.js'
+import { whenAborted } from './intime.js'
 import type { Event, Gap, Live, Message, Snapshot } from './message.js'
 import type { SubscribeOptions } from './options.js'
 import { parseCursor, type Position } from './position.js'
@@ -62,7 +63,7 @@ export class Sub extends Stream implements Subscription {
   readonly ready: Promise<void>
   readonly _in: Inbox
   private readonly _listeners = new Emitter<SubscriptionEvents>()
-  private _read = false
+  private _read?: boolean
   /** _confirm lets ready go. */
   readonly _confirm: (error?: unknown) => void
 
@@ -71,20 +72,18 @@ export class Sub extends Stream implements Subscription {
     filter: string,
     options: SubscribeOptions,
   ) {
-    super(filter, options.retained !== false)
+    super(filter, options)
     const { buffer } = _client._options
     this._in = new Inbox(buffer?.messages ?? 4096, buffer?.bytes ?? 4 << 20, _client._clock)
     ;[this.ready, this._confirm] = promise()
     try {
       text(filter)
-      if (options.from) this._own = parseCursor(options.from)
+      if (options.since) this._own = parseCursor(options.since)
     } catch (error) {
       this._end(error)
       return
     }
-    const { signal } = options
-    if (signal?.aborted) this.close()
-    else signal?.addEventListener('abort', () => this.close(), { once: true })
+    whenAborted(options.signal, () => this.close())
   }
 
   on<K extends keyof SubscriptionEvents>(event: K, listener: (value: SubscriptionEvents[K]) => unknown): () => void {
@@ -103,8 +102,7 @@ export class Sub extends Stream implements Subscription {
     try {
       for (let e; (e = await this._in._take()); ) {
         if (this._in._unpark()) this._client._join(this)
-        const slow = this._listeners._emit(e.type, e as never)
-        if (slow !== true) await slow
+        await this._listeners._emit(e.type, e as never)
         yield e
       }
     } finally {
@@ -119,8 +117,8 @@ export class Sub extends Stream implements Subscription {
 
   /** _end ends the stream behind what the inbox still holds, or at once if drop is set. */
   _end(error?: unknown, drop = false): void {
-    this._in._finish(error === undefined ? {} : { _error: error }, drop)
-    this._confirm(error ?? new CarillonError('closed', 'by the application'))
+    this._in._finish(error, drop)
+    this._confirm(error ?? closed())
   }
 
   /**

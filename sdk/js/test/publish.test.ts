@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { CarillonError } from '../src/errors.js'
-import { at, FakeBroker, quiet, settled, token } from './fake.js'
 import { cursorOf } from '../src/position.js'
+import { at, epoch1, epoch2, FakeBroker, quiet, settled, token } from './fake.js'
 
 const code = (want: string) => (error: unknown) => error instanceof CarillonError && error.code === want
 
@@ -76,9 +76,9 @@ test('publishes of one moment travel in one message and keep their order', async
 
 test('not more are in flight than the server takes, and not more bytes are in a message', async () => {
   const b = new FakeBroker()
-  const { c, socket } = await b.connected({}, [2, 's', token(0), 0, { limits: { inflight: 3, packet: 40 } }])
-  const all = [1, 2, 3, 4].map(() => quiet(c.publish('a', new Uint8Array(2))))
-  const large = quiet(c.publish('a', new Uint8Array(40)))
+  const { c, socket } = await b.connected({}, [2, 's', token(0), 0, { limits: { inflight: 3, packet: 48 } }])
+  const all = [1, 2, 3, 4].map(() => quiet(c.publish('a', new Uint8Array(2), { id: 'x' })))
+  const large = quiet(c.publish('a', new Uint8Array(40), { id: 'x' }))
   await settled()
   assert.deepEqual(socket.messages, [1, 1, 1, 1])
   await socket.packets([8, 1, 1, 0, 0], [8, 2, 2, 0, 0], [8, 3, 3, 0, 0])
@@ -109,20 +109,118 @@ test('publishes wait for a connection, in a queue that is bounded', async () => 
   assert.deepEqual((await Promise.all(both)).map((a) => a.seq), [1, 2])
 })
 
-test('what was sent and not acknowledged has an unknown outcome; what was not sent goes over the next connection', async () => {
+test('every publish has an id of its own, or that which it is given', async () => {
   const b = new FakeBroker()
-  const { c, socket } = await b.connected({}, [2, 's', token(0), 0, { limits: { inflight: 1 } }])
-  const sent = quiet(c.publish('a', 1))
-  const waiting = c.publish('a', 2)
+  const { c, socket } = await b.connected()
+  for (const id of [undefined, undefined, 'mine']) void c.publish('a', 1, { id }).catch(() => {})
   await settled()
+  const [one, two, three] = socket.sent.map(mid)
+  assert.match(one as string, /^[\d-]{20,64}$/)
+  assert.notEqual(one, two)
+  assert.equal(three, 'mine')
+})
+
+/** mid is the message id of a Publish. */
+const mid = (p: unknown[]) => (p[4] as { mid: string }).mid
+
+const hello = (seq: number, user = 'u', epoch = epoch1) => [2, 's', token(seq, 0, epoch), 0, { user }]
+
+/** cut is a client whose connection is lost while it has two publishes in flight and another one waits, and what was sent of them. */
+async function cut(b: FakeBroker) {
+  const { c, socket } = await b.connected({}, [2, 's', token(5), 0, { user: 'u', limits: { inflight: 2 } }])
+  const all = [1, 2, 3].map((n) => quiet(c.publish('a', n)))
+  await settled()
+  const sent = socket.sent.splice(0)
+  assert.equal(sent.length, 2)
   await socket.drop()
-  await assert.rejects(sent, (e: CarillonError) => e.code === 'unknown_outcome' && e.retryable)
+  return { c, all, sent }
+}
+
+test('what was sent and not acknowledged is sent again first, in its order and with its id', async () => {
+  const b = new FakeBroker()
+  const { all, sent } = await cut(b)
+  await b.clock.advance(250)
+  const again = await b.accept(hello(9))
+  again.take(1)
+  const packets = [7, 7, 7].map((type) => again.take(type))
+  assert.deepEqual(packets.map((p) => (p[3] as Uint8Array)[0]), [1, 2, 3])
+  assert.deepEqual(packets.slice(0, 2).map(mid), sent.map(mid))
+  await again.packets([8, packets[0]?.[1], 6, 0, 0, { duplicate: true }], [8, packets[1]?.[1], 10, 0, 0], [8, packets[2]?.[1], 11, 0, 0])
+  const acks = await Promise.all(all)
+  assert.deepEqual(acks.map((a) => [a.seq, a.duplicate]), [[6, true], [10, false], [11, false]])
+  // not behind what the duplicate was the repetition of
+  assert.deepEqual(acks.map((a) => a.cursor), [cursorOf(at(6)), cursorOf(at(10)), cursorOf(at(11))])
+})
+
+for (const [what, next] of [
+  ['in another run of the broker', hello(9, 'u', epoch2)],
+  ['as another user', hello(9, 'v')],
+] as const) {
+  test(`what was sent and not acknowledged has an unknown outcome ${what}`, async () => {
+    const b = new FakeBroker()
+    const { all } = await cut(b)
+    await b.clock.advance(250)
+    const again = await b.accept(next as unknown[])
+    for (const p of all.slice(0, 2)) await assert.rejects(p, (e: CarillonError) => e.code === 'unknown_outcome' && e.retryable)
+    again.take(1)
+    await again.packets([8, again.take(7)[1], 9, 0, 0])
+    assert.equal((await all[2])?.seq, 9)
+  })
+}
+
+test('a publish is not sent again later than 90 s after the first time', async () => {
+  const b = new FakeBroker()
+  const { all } = await cut(b)
+  let failed = 0
+  for (const p of all) p.catch(() => failed++)
+  for (let s = 0; s < 89; s++) {
+    await b.clock.advance(1_000)
+    for (const socket of b.sockets.splice(0)) await socket.drop()
+  }
+  assert.equal(failed, 0)
+  for (let s = 0; s < 22; s++) {
+    await b.clock.advance(1_000)
+    for (const socket of b.sockets.splice(0)) await socket.drop()
+  }
+  for (const p of all.slice(0, 2)) await assert.rejects(p, code('unknown_outcome'))
+  assert.equal(failed, 2, 'what was never sent waits')
+})
+
+test('an error that answers a repetition says nothing of the first attempt', async () => {
+  const b = new FakeBroker()
+  const { all } = await cut(b)
+  await b.clock.advance(250)
+  const again = await b.accept(hello(9))
+  again.take(1)
+  const ids = [again.take(7)[1], again.take(7)[1], again.take(7)[1]]
+  await again.packets(...ids.map((id) => [23, id, 4300, 'rate_limited', 'slow down']))
+  for (const p of all.slice(0, 2)) await assert.rejects(p, (e: CarillonError) => e.code === 'unknown_outcome' && (e.cause as CarillonError).code === 'rate_limited')
+  await assert.rejects(all[2] as Promise<unknown>, code('rate_limited'))
+})
+
+test('a publish that was given up while it was in flight is not sent again', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected()
+  const abort = new AbortController()
+  const given = c.publish('a', 1, { signal: abort.signal })
+  await settled()
+  abort.abort()
+  await assert.rejects(given, code('unknown_outcome'))
+  await socket.drop()
   await b.clock.advance(250)
   const again = await b.accept()
   again.take(1)
-  const [, id] = again.take(7)
-  await again.packets([8, id, 9, 0, 0])
-  assert.equal((await waiting).seq, 9)
+  assert.deepEqual(again.sent, [])
+})
+
+test('the cursor of a duplicate is not behind the message, wherever the session is', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected({}, [2, 's', token(100, 50), 0])
+  const stored = c.publish('a', 1, { id: 'x' })
+  const plain = c.publish('a', 1, { id: 'y' })
+  await settled()
+  await socket.packets([8, 1, 0, 7, 1, { duplicate: true }], [8, 2, 9, 0, 0, { duplicate: true }])
+  assert.deepEqual([(await stored).cursor, (await plain).cursor], [cursorOf(at(0, 7)), cursorOf(at(9, 0))])
 })
 
 test('a signal takes a publish back that was not sent, and leaves the outcome of another open', async () => {

@@ -48,6 +48,8 @@ function packet(name: string, f: Fields): unknown[] {
       return [12, f['subscription'], place(f['position'])]
     case 'Gap':
       return [13, f['subscription'], f['reason'], place(f['from']), place(f['to'])]
+    case 'Histories':
+      return [20, f['id'], place(f['position']), { more: f['more'] ?? false }]
     case 'Ping':
       return [15, place(f['position'])]
   }
@@ -85,12 +87,22 @@ class Walk {
 
   private async send(name: string, f: Fields): Promise<void> {
     if (name === 'Subscribe') {
-      const from = f['position'] ? cursorOf(parsePosition(Buffer.from(f['position'] as string, 'hex'))) : undefined
+      const since = f['position'] ? cursorOf(parsePosition(Buffer.from(f['position'] as string, 'hex'))) : undefined
       const id = f['id'] as number
-      const sub = this.c.subscribe(f['filter'] as string, () => this.delivered.push(id), { from, retained: f['retained'] as boolean }) as Sub
+      const sub = this.c.subscribe(f['filter'] as string, () => this.delivered.push(id), {
+        since,
+        retained: f['retained'] as boolean,
+        last: f['last'] as number,
+        latest: f['latest'] as boolean,
+        maxRate: f['max_rate'] as number,
+      }) as Sub
       this.subs.set(id, sub)
       await settled()
       assert.equal(this.socket.take(3)[1], id)
+    } else if (name === 'History') {
+      void this.c.history(f['filter'] as string, { limit: f['limit'] as number })
+      await settled()
+      assert.deepEqual(this.socket.take(19), [19, f['id'], f['filter'], { limit: f['limit'] }])
     } else {
       assert.equal(name, 'Unsubscribe')
       this.subs.get(f['subscription'] as number)?.close()

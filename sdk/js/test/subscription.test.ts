@@ -194,7 +194,7 @@ test('what is wrong with a filter or a cursor is found at once', async () => {
   const b = new FakeBroker()
   const { c, socket } = await b.connected()
   await assert.rejects(c.subscribe(undefined as never).ready, TypeError)
-  await assert.rejects(c.subscribe('a', { from: 'nonsense' }).ready, code('bad_position'))
+  await assert.rejects(c.subscribe('a', { since: 'nonsense' }).ready, code('bad_position'))
   await settled()
   assert.deepEqual(socket.sent, [])
 })
@@ -228,7 +228,7 @@ test('an unsubscribe that is refused for now is repeated', async () => {
 test('a subscription goes on after a cursor that the application kept', async () => {
   const b = new FakeBroker()
   const { c, socket } = await b.connected()
-  const seen = record(c.subscribe('a', { from: cursorOf(at(3)) }))
+  const seen = record(c.subscribe('a', { since: cursorOf(at(3)) }))
   await settled()
   assert.deepEqual(socket.take(3), [3, 1, 'a', { position: token(3) }])
   await socket.packets([4, 1, token(3)], [10, 1, 1, 0], message(4, 'a'), [12, 1, token(5)])

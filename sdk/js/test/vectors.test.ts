@@ -80,14 +80,15 @@ each('position', (v) => {
 
 const types: Record<string, number> = {
   Connect: 1, Connected: 2, Subscribe: 3, Subscribed: 4, Unsubscribe: 5, Unsubscribed: 6, Publish: 7, Published: 8, Message: 9, Replay: 10,
-  RetainedEnd: 11, Resumed: 12, Gap: 13, Ping: 15, Pong: 16, Error: 23, Disconnect: 24,
+  RetainedEnd: 11, Resumed: 12, Gap: 13, Ping: 15, Pong: 16, History: 19, Histories: 20, Error: 23, Disconnect: 24,
 }
-const fromClient = [1, 3, 5, 7]
+const fromClient = [1, 3, 5, 7, 19]
 const fields: Record<number, [fields: string[], options: string[]]> = {
   1: [['version', 'token'], ['client']],
-  3: [['id', 'filter'], ['position', 'retained']],
+  3: [['id', 'filter'], ['position', 'retained', 'last', 'latest', 'max_rate']],
   5: [['id', 'subscription'], []],
   7: [['id', 'topic', 'payload'], ['retain', 'type', 'headers', 'receivers', 'mid']],
+  19: [['id', 'filter'], ['after', 'limit', 'last']],
 }
 
 /** described is a packet as the vectors say it. */
@@ -121,7 +122,7 @@ function asClient(v: Vector): void {
   const [[name, p]] = Object.entries(v['packet']) as [[string, Record<string, unknown>]]
   const type = types[name] as number
   const value = (k: string) => {
-    if (k === 'payload' || k === 'position') return p[k] === undefined ? undefined : unhex(p[k] as string)
+    if (k === 'payload' || k === 'position' || k === 'after') return p[k] === undefined ? undefined : unhex(p[k] as string)
     return k === 'headers' && p[k] ? new Map(Object.entries(p[k] as object)) : p[k]
   }
   const [needed, options] = fields[type] as [string[], string[]]
