@@ -322,3 +322,35 @@ func TestADamagedHeadPageIsToldAndTwoAreRefused(t *testing.T) {
 		t.Errorf("both: %v", err)
 	}
 }
+
+// One flag of a segment's entry lost, and bbolt takes its bucket for a value: its records would be missing as if they had been trimmed.
+func TestASegmentThatIsNoBucketIsRefused(t *testing.T) {
+	good, _ := goodFile(t)
+	path := filepath.Join(t.TempDir(), fileName)
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		log := tx.Bucket(bucketLog)
+		first, _ := log.Cursor().First()
+		first = bytes.Clone(first)
+		if err := log.DeleteBucket(first); err != nil {
+			return err
+		}
+		return log.Put(first, []byte("what was a bucket"))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openDamaged(t, t.TempDir(), file); !errors.Is(err, ErrDamaged) {
+		t.Errorf("found %v, wanted it refused as damaged", err)
+	}
+}

@@ -15,7 +15,10 @@ func loadIndex(tx *bolt.Tx, st state, r *rules) (*index, error) {
 		return nil, err
 	}
 	log := tx.Bucket(bucketLog)
-	err := log.ForEachBucket(func(k []byte) error {
+	err := log.ForEach(func(k, v []byte) error {
+		if v != nil {
+			return fmt.Errorf("%w: an entry is no segment", ErrDamaged)
+		}
 		if len(k) != 8 {
 			return fmt.Errorf("%w: a segment's key has %d bytes", ErrDamaged, len(k))
 		}

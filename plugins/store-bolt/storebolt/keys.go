@@ -44,7 +44,10 @@ type keyed struct {
 // loadKeys reads the table. The time from which the window is counted is now.
 func loadKeys(keys *bolt.Bucket, now int64) (*keyTable, error) {
 	t := &keyTable{seed: maphash.MakeSeed()}
-	err := keys.ForEachBucket(func(k []byte) error {
+	err := keys.ForEach(func(k, v []byte) error {
+		if v != nil {
+			return fmt.Errorf("%w: an entry of the keys is no bucket", ErrDamaged)
+		}
 		if len(k) != 8 {
 			return fmt.Errorf("%w: a generation's key has %d bytes", ErrDamaged, len(k))
 		}
