@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -11,76 +12,93 @@ import (
 	"runtime"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/protocol"
 )
 
-// logName is where in data_dir a planned restart leaves the log for the next start.
-const logName = "log"
+// logName is where in data_dir a planned restart leaves the log for the next start, and ownerName where the id of the present run is.
+const (
+	logName   = "log"
+	ownerName = "log.owner"
+)
 
-// lastLog is the log of the run before, nil if it left none. It is good for one run: whoever took it a second time would go on from
-// before what was published since.
-type lastLog struct {
-	file *os.File
-	dir  string
+// logFile is the log that a run finds and the one that it leaves. One that was found is good for one run: whoever took it a second time
+// would go on from before what was published since. nil finds and leaves none.
+type logFile struct {
+	dir   string
+	owner []byte
+	found *os.File // nil: the run before has left none
 }
 
 // openLog opens what the run before has left in dir. What cannot be opened is as good as none: clients are told gaps.
-func openLog(dir string, log *slog.Logger) *lastLog {
-	path := filepath.Join(dir, logName)
-	_ = os.Remove(path + ".tmp") // of a run that was killed while it wrote
-	info, err := os.Lstat(path)
+func openLog(dir string, log *slog.Logger) *logFile {
+	id := protocol.NewRunID()
+	l := &logFile{dir: dir, owner: []byte(id.String())}
+	_ = os.Remove(l.path() + ".tmp") // of a run that was killed while it wrote
+	info, err := os.Lstat(l.path())
 	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is not a file")
+		err = errNoFile
 	}
-	var file *os.File
 	if err == nil {
-		file, err = os.Open(path)
+		l.found, err = os.Open(l.path())
 	}
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			log.Warn("the last run's log cannot be opened: clients are told gaps", "path", path, "err", err)
-		}
-		return nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("the last run's log cannot be opened: clients are told gaps", "path", l.path(), "err", err)
 	}
-	return &lastLog{file: file, dir: dir}
+	return l
 }
+
+var errNoFile = errors.New("it is not a file")
+
+func (l *logFile) path() string { return filepath.Join(l.dir, logName) }
 
 // into gives the core the log.
-func (l *lastLog) into(o *broker.Options) {
-	if l != nil {
-		o.Log = l.file
+func (l *logFile) into(o *broker.Options) {
+	if l != nil && l.found != nil {
+		o.Log = l.found
 	}
 }
 
-// spend destroys the log, for good: a loss of power does not bring it back. Called when it has been read and nothing was published.
-func (l *lastLog) spend() error {
+// release closes a log that was not spent: the next start may have it.
+func (l *logFile) release() {
+	if l != nil && l.found != nil {
+		_ = l.found.Close() // read only
+	}
+}
+
+// spend destroys the log, for good: a loss of power does not bring it back. Called when it has been read and nothing was published. It
+// makes this run the owner of the folder first: a run before that still drains does not leave its log behind this one's back.
+func (l *logFile) spend() error {
 	if l == nil {
 		return nil
 	}
-	_ = l.file.Close() // read only
-	if err := os.Remove(l.file.Name()); err != nil {
+	l.release()
+	if err := os.WriteFile(filepath.Join(l.dir, ownerName), l.owner, 0o600); err != nil {
 		return err
+	}
+	if info, err := os.Lstat(l.path()); err == nil && info.Mode().IsRegular() {
+		if err := os.Remove(l.path()); err != nil {
+			return err
+		}
 	}
 	return syncDir(l.dir)
 }
 
-// release closes a log that was not spent: the next start may have it.
-func (l *lastLog) release() {
-	if l != nil {
-		_ = l.file.Close()
+// save leaves the log of a drained broker for the next start, whole or not at all. It ends with ctx.
+func (l *logFile) save(ctx context.Context, write func(io.Writer) error) (err error) {
+	if l == nil {
+		return nil
 	}
-}
-
-// saveLog leaves the log of a drained broker in dir for the next start, whole or not at all. It ends with ctx.
-func saveLog(ctx context.Context, dir string, write func(io.Writer) error) (err error) {
-	path := filepath.Join(dir, logName)
-	part := path + ".tmp"
+	part := l.path() + ".tmp"
+	if err := l.owns(); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = f.Close()
+			_ = f.Close() // twice, at times
 			_ = os.Remove(part)
 		}
 	}()
@@ -93,10 +111,23 @@ func saveLog(ctx context.Context, dir string, write func(io.Writer) error) (err 
 	if err = f.Close(); err != nil {
 		return err
 	}
-	if err = os.Rename(part, path); err != nil {
+	if err = os.Rename(part, l.path()); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	if err = l.owns(); err != nil { // since: it has destroyed what it found before
+		_ = os.Remove(l.path())
+		return err
+	}
+	return syncDir(l.dir)
+}
+
+// owns reports that another broker has begun in the folder.
+func (l *logFile) owns() error {
+	owner, err := os.ReadFile(filepath.Join(l.dir, ownerName))
+	if err == nil && !bytes.Equal(owner, l.owner) {
+		err = errors.New("another broker has begun in this data_dir")
+	}
+	return err
 }
 
 // until is w until ctx has ended, and then fails.

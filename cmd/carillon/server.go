@@ -21,8 +21,8 @@ import (
 // server is a broker with its plugins and its doors.
 type server struct {
 	cfg     *config.Config
-	mode    mode
 	log     *slog.Logger
+	logFile *logFile // nil: what is in memory goes with the process
 	plugins *plugins
 	broker  *broker.Broker
 	ws      *ws.Handler
@@ -71,7 +71,7 @@ func startTime(c *config.Config) time.Duration {
 // startServer starts everything, in this order: listeners (so that a taken port is told before anything is touched), plugins,
 // the admin door (so that probes are answered meanwhile), the core, the public door. It returns when the broker is ready.
 func startServer(ctx context.Context, cfg *config.Config, log *slog.Logger, m mode) (*server, error) {
-	s := &server{cfg: cfg, log: log, mode: m}
+	s := &server{cfg: cfg, log: log}
 	if err := s.start(ctx, m); err != nil {
 		s.abort()
 		return nil, err
@@ -97,11 +97,13 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 	if s.plugins, err = startPlugins(s.cfg, s.log); err != nil {
 		return err
 	}
-	last := s.lastLog()
-	defer last.release()
+	if !m.temporary {
+		s.logFile = openLog(s.cfg.DataDir, s.log)
+		defer s.logFile.release()
+	}
 	options := brokerOptions(s.cfg, s.log, m.refusals())
 	s.plugins.into(&options)
-	last.into(&options)
+	s.logFile.into(&options)
 	if s.broker, err = broker.New(options); err != nil {
 		return err
 	}
@@ -114,7 +116,7 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 	if err := s.plugins.wait(ctx); err != nil {
 		return err
 	}
-	if err := last.spend(); err != nil {
+	if err := s.logFile.spend(); err != nil {
 		return fmt.Errorf("the last run's log could be used a second time: %w", err)
 	}
 	s.broker.Start()
@@ -231,20 +233,9 @@ func (s *server) drain() error {
 	return err
 }
 
-// lastLog is what the run before has left for this one.
-func (s *server) lastLog() *lastLog {
-	if s.mode.temporary {
-		return nil
-	}
-	return openLog(s.cfg.DataDir, s.log)
-}
-
 // keepLog leaves the log for the next run, from which clients then resume as if nothing had been. Without it they are told gaps.
 func (s *server) keepLog(ctx context.Context) {
-	if s.mode.temporary {
-		return
-	}
-	if err := saveLog(ctx, s.cfg.DataDir, s.broker.WriteLog); err != nil {
+	if err := s.logFile.save(ctx, s.broker.WriteLog); err != nil {
 		s.log.Warn("the log was not kept for the next start: clients will be told gaps", "err", err)
 	}
 }
