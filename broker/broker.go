@@ -67,7 +67,7 @@ func New(opt Options) (*Broker, error) {
 	}
 	b := &Broker{opt: opt, epoch: protocol.NewRunID(), stop: make(chan struct{})}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.messageIDs = newMessageIDs(opt.Limits.MessageIDs)
+	b.messageIDs = newMessageIDs(&b.opt)
 	b.retained = newRetained(opt.Limits.Retained, opt.Limits.RetainedBytes)
 	b.ring = newRing(opt.RingBytes, b.retained)
 	b.registry = newRegistry(b)

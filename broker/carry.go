@@ -122,7 +122,7 @@ func (b *Broker) restoreLog(src io.Reader) {
 // readLog reads a log for a broker of the given options.
 func readLog(src io.Reader, opt *Options) (*carried, error) {
 	c := newCarryReader(src)
-	was := &carried{retained: newRetained(opt.Limits.Retained, opt.Limits.RetainedBytes), ids: newMessageIDs(opt.Limits.MessageIDs)}
+	was := &carried{retained: newRetained(opt.Limits.Retained, opt.Limits.RetainedBytes), ids: newMessageIDs(opt)}
 	h := c.head()
 	if c.err != nil {
 		return nil, c.err

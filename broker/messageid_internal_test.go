@@ -2,33 +2,9 @@ package broker
 
 import (
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/carillon-mq/carillon/protocol"
 )
-
-// BenchmarkMessageID is what a message id costs the publish: one that is new, by several publishers at once.
-func BenchmarkMessageID(b *testing.B) {
-	t := newMessageIDs(Unlimited)
-	var n atomic.Uint64
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		r := PublishRequest{Topic: "orders.eu.42", Payload: make([]byte, 128)}
-		p := &publication{message: message{seq: 7}}
-		id := []byte("01J9ZK3V7Q8M2N4P5R6S00000000000000000000")
-		for pb.Next() {
-			r.MessageID = string(strconv.AppendUint(id[:20], n.Add(1), 16))
-			key, _, _, err := t.begin("ann", &r, time.Now(), nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			p.messageKey = key
-			t.answered(p, protocol.Published{}, nil)
-		}
-	})
-}
 
 // A publish with a message id allocates nothing for it but the table.
 func TestAMessageIDAllocatesNothing(t *testing.T) {

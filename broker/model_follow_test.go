@@ -205,6 +205,7 @@ func (f *modelFollower) message(s *modelSub, m *protocol.Message) {
 	case entry.topic != m.Topic || !protocol.Match(s.filter, m.Topic):
 		f.fail("found message %d of %q for %q", n, m.Topic, s.filter)
 	case entry.live && (n <= s.last || s.got[n]):
+		s.got[n] = true
 		return // without a place it may come again where the stream goes on
 	case n <= s.last || s.got[n] || n <= s.from:
 		f.fail("found message %d behind %d, begun behind %d", n, s.last, s.from)
