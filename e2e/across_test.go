@@ -137,7 +137,7 @@ func TestAClientAcrossAPlannedRestartMissesNothing(t *testing.T) {
 
 // G15, log.md: under load a planned restart costs nobody a message: there is no gap at all.
 func TestPlannedRestartsLoseNothing(t *testing.T) {
-	rounds(t, 8*time.Second, 200, func() *broker { return newLoadBroker(t) }, func(b *broker, name string) workload.Report {
+	rounds(t, 6*time.Second, 200, func() *broker { return newLoadBroker(t) }, func(b *broker, name string) workload.Report {
 		opt := workload.Options{URL: b.url(), Name: name, Pause: 4 * time.Millisecond, Subscriptions: everyKind(name), Readers: 1, Client: patient}
 		report := load(t, opt, workload.Floor{Acked: 700, Shown: 1000, Kept: 200, Faults: 3}, func(ctx context.Context, l *workload.Load) {
 			for range 3 {

@@ -19,7 +19,7 @@ func TestErrorsOfTheDiskLoseNothing(t *testing.T) {
 	require.Root(t)
 	strace := require.Program(t, "strace", "strace")
 	ended := time.Duration(0)
-	rounds(t, 8*time.Second, 240, func() *broker { return newLoadBroker(t) }, func(b *broker, name string) workload.Report {
+	rounds(t, 6*time.Second, 240, func() *broker { return newLoadBroker(t) }, func(b *broker, name string) workload.Report {
 		const faults = 6
 		opt := workload.Options{
 			URL: b.url(), Name: name, Classes: []workload.Class{workload.Stored, workload.Retained}, Pause: 2 * time.Millisecond, Client: patient,

@@ -11,7 +11,7 @@ import (
 
 // G1, G2, G4, G5, G9, G10: kill -9 of the broker, the store plugin or both, at any instant under load.
 func TestKillsLoseNothing(t *testing.T) {
-	rounds(t, 12*time.Second, 1000, func() *broker { return newLoadBroker(t) }, func(b *broker, name string) workload.Report {
+	rounds(t, 10*time.Second, 1000, func() *broker { return newLoadBroker(t) }, func(b *broker, name string) workload.Report {
 		opt := workload.Options{
 			URL: b.url(), Name: name, Pause: 4 * time.Millisecond, Subscriptions: everyKind(name), Readers: 1, Client: patient,
 		}

@@ -29,7 +29,7 @@ func TestPowerCutsLoseNothing(t *testing.T) {
 		b.start()
 		return b
 	}
-	rounds(t, 12*time.Second, 500, fresh, func(b *broker, name string) workload.Report {
+	rounds(t, 10*time.Second, 500, fresh, func(b *broker, name string) workload.Report {
 		floor := workload.Floor{Acked: 100 * cutsOfRound, Shown: 200 * cutsOfRound, Kept: 50 * cutsOfRound, Faults: cutsOfRound}
 		return load(t, powerOptions(b, name), floor, func(ctx context.Context, l *workload.Load) {
 			for range cutsOfRound {
