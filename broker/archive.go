@@ -165,12 +165,14 @@ func (a *archive) reach(window time.Duration) (uint64, error) {
 }
 
 func (a *archive) findReach(window time.Duration) (uint64, error) {
+	ctx, cancel := context.WithTimeout(a.b.ctx, a.b.opt.Limits.StoreTimeout)
+	defer cancel()
 	from := time.Now().Add(-window).UnixMilli()
 	_, high := a.b.ring.tip()
 	low := uint64(0)
 	for low < high {
 		middle := low + (high-low)/2
-		r, err := a.first(middle)
+		r, err := a.first(ctx, middle)
 		switch {
 		case err != nil:
 			return 0, err
@@ -187,9 +189,7 @@ func (a *archive) findReach(window time.Duration) (uint64, error) {
 }
 
 // first is the first record of any stored topic behind an offset; nil if there is none.
-func (a *archive) first(after uint64) (*Record, error) {
-	ctx, cancel := context.WithTimeout(a.b.ctx, a.b.opt.Limits.StoreTimeout)
-	defer cancel()
+func (a *archive) first(ctx context.Context, after uint64) (*Record, error) {
 	q := HistoryQuery{Filters: a.b.opt.storedFilters(), After: after, Limit: 1}
 	for {
 		found, err := a.store.ReadHistory(ctx, q)

@@ -61,9 +61,10 @@ func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
 		p.after = q.Through // nobody is owed anything of it
 		next, mark, ok = s.joinPast(p)
 	}
-	if l.opening && next > l.joined { // what begins does so at joined, also if the store has nothing of that
-		next = l.joined
-		mark, _ = s.b.ring.watermarkBefore(next)
+	if l.opening && next > l.joined {
+		if before, held := s.b.ring.watermarkBefore(l.joined); held { // what begins does so there, also if the store has nothing of that
+			next, mark = l.joined, before
+		}
 	}
 	return s.joinLagLocked(l, next, mark, batch)
 }

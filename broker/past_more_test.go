@@ -371,3 +371,26 @@ func TestAStreamLosesNothingOfWhatBegins(t *testing.T) {
 		wantLines(t, lines, `message 2 plain "2"`, `message 3 plain "3"`)
 	})
 }
+
+// P3, R4: a stream that the log passes before it has opened goes on from the store, exactly.
+func TestAStreamThatTheLogHasPassedGoesOnFromTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := run(t, brokertest.NewStore(), broker.Options{RingBytes: 64 << 10})
+		at := b.Position()
+		for i := range 300 {
+			publish(t, b, "kept.a", kib(1)+fmt.Sprint(i))
+		}
+		c := brokertest.Open(t, b, broker.ConnInfo{Identity: broker.Everybody()})
+		c.OneWay()
+		c.Shut()
+		if err := c.Session.Follow(broker.FollowRequest{Filters: []string{"kept.>"}, After: &at, NoRetained: true}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		for i := range 300 {
+			publish(t, b, "kept.a", kib(1)+fmt.Sprint(i))
+		}
+		c.Open()
+		wantOffsets(t, unpinged(c), 1, 600)
+	})
+}
