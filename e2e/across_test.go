@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -133,6 +135,43 @@ func TestAClientAcrossAPlannedRestartMissesNothing(t *testing.T) {
 	stored.want(numbers(6, 15)...)
 	memory.want(numbers(6, 15)...)
 	after()
+}
+
+// G4, log.md P2: a store that was put back from an older copy cannot pass for the one that a client has seen more of.
+func TestAClientOfAStoreThatWasPutBackIsToldSo(t *testing.T) {
+	b := newLoadBroker(t)
+	stored := watch(t, client(t, b), storedTopic)
+	publisher := client(t, b)
+	publishNumbers(t, publisher, 1, 5)
+	stored.want(numbers(1, 5)...)
+	stopBoth := func() {
+		store := b.store().PID
+		b.kill()
+		eventually(t, 5*time.Second, "the plugin has ended with the broker", func() bool { return !alive(store) })
+	}
+	stopBoth()
+	file, older := filepath.Join(b.dir, "store", "store.db"), filepath.Join(t.TempDir(), "older.db")
+	copyFile(t, file, older)
+	b.start()
+	publishNumbers(t, publisher, 6, 10)
+	stored.want(numbers(6, 10)...)
+	stopBoth()
+	copyFile(t, older, file)
+	b.start()
+	stored.want("gap ahead")
+	publishNumbers(t, publisher, 11, 15)
+	stored.want(numbers(11, 15)...)
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // G15, log.md: under load a planned restart costs nobody a message: there is no gap at all.
