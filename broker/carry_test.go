@@ -118,6 +118,26 @@ func TestAPlannedRestartKeepsWhatIsRetainedInMemory(t *testing.T) {
 	})
 }
 
+// P5: what has no place in the log and was delivered is not told as missing.
+func TestADrainTellsEverySessionItsPosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, withLive)
+		c, stalled := brokertest.Dial(t, b, nil), brokertest.Dial(t, b, nil)
+		for _, c := range []*brokertest.Client{c, stalled} {
+			c.Subscribe(1, ">")
+		}
+		stalled.Shut()
+		publish(t, b, "a", "1")
+		publish(t, b, "live.x", "2")
+		at := b.Position()
+		b = restart(t, b, withLive)
+		wantArrived(t, c, `message 1 a "1"`, `message 0 live.x "2"`, "ping @2", "disconnect going_away")
+		again := brokertest.Dial(t, b, nil)
+		again.Send(&protocol.Subscribe{ID: 1, Filter: ">", Position: at.Append(nil)})
+		wantArrived(t, again, "subscribed 1 @2", "resumed 1 @2")
+	})
+}
+
 // R2: a session that lagged goes on from the last message that it took.
 func TestALaggingSessionGoesOnAfterAPlannedRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -18,10 +18,26 @@ func (b *Broker) Drain(ctx context.Context) error {
 	if err := b.settle(ctx); err != nil {
 		return err
 	}
+	b.locateAll(ctx)
 	b.registry.each(func(s *Session) {
 		s.Disconnect(protocol.Errorf(protocol.CodeGoingAway, "the broker is going away").WithRetryAfter(b.spread()))
 	})
 	return poll(ctx, func() bool { return b.registry.sessions() == 0 })
+}
+
+// locateAll tells every session its position, as far as its socket takes it: whoever comes back with that is not told of what has no
+// place in the log, but was sent, as missing.
+func (b *Broker) locateAll(ctx context.Context) {
+	b.registry.each((*Session).Locate)
+	for _, sh := range b.shards {
+		told := make(chan struct{})
+		sh.post(func() { close(told) })
+		select {
+		case <-told:
+		case <-b.stop:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // settle waits until every publish that was accepted is answered, and the answers have left.

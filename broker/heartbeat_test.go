@@ -228,7 +228,7 @@ func TestDrainFinishesWhatWasAccepted(t *testing.T) {
 		if err := <-drained; err != nil {
 			t.Fatal(err)
 		}
-		wantLines(t, arrived(x.pub), "published 1 @1 committed 1", "disconnect going_away")
+		wantLines(t, arrived(x.pub), "published 1 @1 committed 1", "ping @1/1", "disconnect going_away")
 		d, _ := x.pub.Ended()
 		if !d.Reconnect || d.After < 0 || d.After > 10*time.Second {
 			t.Errorf("found %+v, wanted to be told when to come back", d)
@@ -252,7 +252,7 @@ func TestDrainWaitsForAcknowledgements(t *testing.T) {
 		if err := <-drained; err != nil {
 			t.Fatal(err)
 		}
-		wantArrived(t, c, "published 1 @1 receivers 0", "disconnect going_away")
+		wantArrived(t, c, "published 1 @1 receivers 0", "ping @1", "disconnect going_away")
 	})
 }
 

@@ -62,6 +62,7 @@ func TestAStreamOverTLS(t *testing.T) {
 		stream.want(fmt.Sprintf(`message {"topic":"a","data":%d} +`, i))
 	}
 	go func() { _ = d.Drain(t.Context()) }()
+	stream.want("+")
 	if e, ok := stream.next(); !ok || e.name != "end" {
 		t.Errorf("found %v", e)
 	}

@@ -123,6 +123,7 @@ func TestTheEndOfAStreamSaysWhyAndWhetherToComeBack(t *testing.T) {
 	s := d.stream(t, "filter=a&retained=false")
 	s.want("live {} +")
 	go func() { _ = d.Drain(t.Context()) }()
+	s.want("+")
 	e, _ := s.next()
 	if got := noTimes(e.data); e.name != "end" || e.retry == "" ||
 		got != `{"code":"going_away","detail":"the broker is going away","hint":"Reconnect after the delay it names; nothing that can be resumed is lost.","reconnect":true}` {
