@@ -137,7 +137,27 @@ func (b *broker) tryStart() error {
 	case <-exited:
 		return fmt.Errorf("the broker exited: %s", b.said())
 	case <-time.After(20 * time.Second):
+		b.dump()
 		return fmt.Errorf("the broker was not ready in time: %s", b.said())
+	}
+}
+
+// dump ends the plugins and the broker so that they say what each of their goroutines was doing.
+func (b *broker) dump() {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", b.pid()))
+	for _, list := range lists {
+		children, _ := os.ReadFile(list)
+		for child := range strings.FieldsSeq(string(children)) {
+			if pid, err := strconv.Atoi(child); err == nil {
+				syscall.Kill(pid, syscall.SIGQUIT)
+			}
+		}
+	}
+	wait(b.t, time.Second) // for the broker to pass on what the plugins say
+	syscall.Kill(b.pid(), syscall.SIGQUIT)
+	select {
+	case <-b.exited:
+	case <-time.After(5 * time.Second):
 	}
 }
 
