@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -64,6 +65,34 @@ func (e *exitError) Unwrap() error { return e.err }
 // usage is a mistake on the command line that kong cannot see.
 func usage(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// within checks a number that a flag gives: at least 1, at most most. Nil is none.
+func within(flag string, n *int, most int) error {
+	switch {
+	case n == nil || *n >= 1 && *n <= most:
+		return nil
+	case most == math.MaxInt:
+		return fmt.Errorf("%s is %d, want a number from 1", flag, *n)
+	}
+	return fmt.Errorf("%s is %d, want a number from 1 to %d", flag, *n, most)
+}
+
+// notEmpty checks a text that a flag gives: an unset variable of a script's is not the same as leaving the flag out.
+func notEmpty(flag, what string, text *string) error {
+	if text != nil && *text == "" {
+		return fmt.Errorf("%s is empty, want %s; leave it out for none", flag, what)
+	}
+	return nil
+}
+
+// given is what a flag gives, or the zero value.
+func given[T any](value *T) T {
+	var zero T
+	if value == nil {
+		return zero
+	}
+	return *value
 }
 
 // run runs the verb that args name and returns the exit code.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/carillon-mq/carillon/protocol"
@@ -16,11 +17,11 @@ type historyCmd struct {
 	clientFlags
 	Filter string `arg:"" name:"topic" help:"Topic, or filter of topics, whose messages to print."`
 
-	After string `help:"Begin behind a position, as --json prints it." placeholder:"CURSOR"`
-	Limit int    `help:"End after so many messages and say how to go on." placeholder:"N"`
-	Last  int    `help:"Print the newest so many messages, at most ${maxLast}." placeholder:"N"`
-	JSON  bool   `name:"json" xor:"form" help:"Print a JSON object a line; gaps too."`
-	Raw   bool   `xor:"form" help:"Print the payloads alone, as they are, a line end after each."`
+	After *string `help:"Begin behind a position, as --json prints it." placeholder:"CURSOR"`
+	Limit *int    `help:"End after so many messages and say how to go on." placeholder:"N"`
+	Last  *int    `help:"Print the newest so many messages, at most ${maxLast}." placeholder:"N"`
+	JSON  bool    `name:"json" xor:"form" help:"Print a JSON object a line; gaps too."`
+	Raw   bool    `xor:"form" help:"Print the payloads alone, as they are, a line end after each."`
 }
 
 // Validate is called by kong.
@@ -29,22 +30,12 @@ func (c *historyCmd) Validate() error {
 		return fmt.Errorf("topic %q: %w", c.Filter, err)
 	}
 	switch {
-	case c.Limit < 0:
-		return errors.New("--limit cannot be negative")
-	case c.Last != 0 && c.After != "":
+	case c.Last != nil && c.After != nil:
 		return errors.New("either --last or --after")
-	case c.Last != 0 && c.Limit != 0:
+	case c.Last != nil && c.Limit != nil:
 		return errors.New("either --last or --limit")
 	}
-	return checkLast(c.Last)
-}
-
-// checkLast checks the number of --last; 0 is none.
-func checkLast(n int) error {
-	if n < 0 || n > protocol.MaxLast {
-		return fmt.Errorf("--last is %d, want a number from 1 to %d", n, protocol.MaxLast)
-	}
-	return nil
+	return errors.Join(notEmpty("--after", "a position", c.After), within("--limit", c.Limit, math.MaxInt), within("--last", c.Last, protocol.MaxLast))
 }
 
 // Run prints what the broker's store keeps, oldest first.
@@ -64,7 +55,7 @@ func (c *historyCmd) Run(ctx context.Context, s streams) error {
 // print asks for one page after the other.
 func (c *historyCmd) print(ctx context.Context, client *carillon.Client, s streams) error {
 	p := printer{out: bufio.NewWriter(s.out), err: s.err, form: formOf(c.JSON, c.Raw)}
-	after := carillon.Cursor(c.After)
+	after := carillon.Cursor(given(c.After))
 	for printed := 0; ; {
 		page, err := readPage(ctx, client, c.Filter, c.options(after, printed))
 		if err != nil {
@@ -81,9 +72,9 @@ func (c *historyCmd) print(ctx context.Context, client *carillon.Client, s strea
 		}
 		printed += len(page.Messages)
 		switch after = page.Cursor; {
-		case !page.More || c.Last > 0:
+		case !page.More || c.Last != nil:
 			return nil
-		case c.Limit > 0 && printed >= c.Limit:
+		case c.Limit != nil && printed >= *c.Limit:
 			fmt.Fprintf(s.err, "carillon: there is more; go on with --after %s\n", after)
 			return nil
 		}
@@ -107,10 +98,10 @@ const minPause = 50 * time.Millisecond
 // options are those of the next page.
 func (c *historyCmd) options(after carillon.Cursor, printed int) []carillon.HistoryOption {
 	switch {
-	case c.Last > 0:
-		return []carillon.HistoryOption{carillon.Newest(c.Last)}
-	case c.Limit > 0:
-		return []carillon.HistoryOption{carillon.After(after), carillon.Limit(min(c.Limit-printed, protocol.MaxLast))}
+	case c.Last != nil:
+		return []carillon.HistoryOption{carillon.Newest(*c.Last)}
+	case c.Limit != nil:
+		return []carillon.HistoryOption{carillon.After(after), carillon.Limit(min(*c.Limit-printed, protocol.MaxLast))}
 	}
 	return []carillon.HistoryOption{carillon.After(after), carillon.Limit(protocol.MaxLast)}
 }

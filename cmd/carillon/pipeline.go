@@ -46,7 +46,7 @@ type sending struct {
 }
 
 func newPipeline(c *carillon.Client, p *pubCmd, s streams) *pipeline {
-	l := &pipeline{c: c, topic: p.Topic, every: p.Every, s: s, depth: pipelineDepth, id: p.ID}
+	l := &pipeline{c: c, topic: p.Topic, every: p.Every, s: s, depth: pipelineDepth, id: given(p.ID)}
 	l.pace = newPacer(c.Limits()["publish_rate"])
 	if p.Retain {
 		l.options = append(l.options, carillon.Retain())

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -24,13 +25,13 @@ type pubCmd struct {
 	Data  *string `arg:"" optional:"" help:"The message; - reads standard input, a message a line."`
 
 	Retain  bool              `help:"Keep the message as the topic's retained value; without data, clear it."`
-	ID      string            `name:"id" help:"Id of the message: within two minutes the broker applies the same one only once." placeholder:"ID"`
+	ID      *string           `name:"id" help:"Id of the message: within two minutes the broker applies the same one only once." placeholder:"ID"`
 	Header  map[string]string `short:"H" help:"Header of the message, may be repeated." placeholder:"K=V" mapsep:"none"`
 	JSON    bool              `name:"json" xor:"form" help:"The data is JSON; anything else is an error."`
 	Msgpack bool              `xor:"form" help:"The data is JSON and is sent as msgpack."`
 	Raw     bool              `xor:"form" help:"The data is bytes."`
 	File    string            `help:"Send the contents of a file." placeholder:"F"`
-	Count   int               `help:"Send so many messages: the data again and again, or so many lines." placeholder:"N"`
+	Count   *int              `help:"Send so many messages: the data again and again, or so many lines." placeholder:"N"`
 	Every   time.Duration     `help:"Wait so long between two messages, such as 500ms or 2s." placeholder:"D"`
 	Ack     bool              `help:"Print each acknowledgement as a JSON object a line."`
 }
@@ -48,14 +49,14 @@ func (p *pubCmd) Validate() error {
 		return errors.New("either DATA or --file")
 	case p.File == "" && p.Data == nil && !p.Retain:
 		return errors.New("there is no DATA; without it only a retained value can be cleared, with --retain")
-	case p.Count < 0 || p.Every < 0:
-		return errors.New("--count and --every cannot be negative")
-	case len(p.ID) > protocol.MaxMessageID:
-		return fmt.Errorf("--id has %d bytes, want at most %d", len(p.ID), protocol.MaxMessageID)
-	case p.ID != "" && (p.Count > 1 || p.Data != nil && *p.Data == "-"):
+	case p.Every < 0:
+		return errors.New("--every cannot be negative")
+	case len(given(p.ID)) > protocol.MaxMessageID:
+		return fmt.Errorf("--id has %d bytes, want at most %d", len(*p.ID), protocol.MaxMessageID)
+	case p.ID != nil && (given(p.Count) > 1 || p.Data != nil && *p.Data == "-"):
 		return errors.New("--id is that of one message; without it each has one of its own")
 	}
-	return nil
+	return errors.Join(notEmpty("--id", "an id", p.ID), within("--count", p.Count, math.MaxInt))
 }
 
 // Run publishes.
@@ -94,7 +95,7 @@ func (p *pubCmd) source(ctx context.Context, s streams) (next func() (value any,
 	if err != nil {
 		return nil, err
 	}
-	left := max(p.Count, 1)
+	left := max(given(p.Count), 1)
 	return func() (any, bool, error) {
 		left--
 		return value, left >= 0, nil
@@ -125,7 +126,7 @@ func (p *pubCmd) lines(ctx context.Context, s streams) func() (any, bool, error)
 	}()
 	n := 0
 	return func() (any, bool, error) {
-		if p.Count > 0 && n == p.Count {
+		if p.Count != nil && n == *p.Count {
 			return nil, false, nil
 		}
 		select {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -18,14 +19,14 @@ type subCmd struct {
 	clientFlags
 	Filters []string `arg:"" name:"filter" help:"What to subscribe to: orders.42, orders.*, orders.>."`
 
-	Since        string `help:"Resume after a position, as --json prints it." placeholder:"CURSOR"`
-	Last         int    `help:"Begin with the newest so many messages that are still there, at most ${maxLast}, instead of the retained values." placeholder:"N"`
-	Latest       bool   `help:"When behind, get only the newest message of each topic."`
-	MaxRate      int    `help:"Get at most so many messages a second, up to ${maxRate}; of each topic the newest is kept." placeholder:"N"`
-	Count        int    `help:"End after so many messages." placeholder:"N"`
-	RetainedOnly bool   `help:"Print the retained values and end."`
-	JSON         bool   `name:"json" xor:"form" help:"Print a JSON object a line; gaps too."`
-	Raw          bool   `xor:"form" help:"Print the payloads alone, as they are, a line end after each."`
+	Since        *string `help:"Resume after a position, as --json prints it." placeholder:"CURSOR"`
+	Last         *int    `help:"Begin with the newest so many messages that are still there, at most ${maxLast}, instead of the retained values." placeholder:"N"`
+	Latest       bool    `help:"When behind, get only the newest message of each topic."`
+	MaxRate      *int    `help:"Get at most so many messages a second, up to ${maxRate}; of each topic the newest is kept." placeholder:"N"`
+	Count        *int    `help:"End after so many messages." placeholder:"N"`
+	RetainedOnly bool    `help:"Print the retained values and end."`
+	JSON         bool    `name:"json" xor:"form" help:"Print a JSON object a line; gaps too."`
+	Raw          bool    `xor:"form" help:"Print the payloads alone, as they are, a line end after each."`
 }
 
 // Validate is called by kong.
@@ -36,20 +37,17 @@ func (c *subCmd) Validate() error {
 		}
 	}
 	switch {
-	case c.Count < 0:
-		return errors.New("--count cannot be negative")
-	case c.Since != "" && c.RetainedOnly:
+	case c.Since != nil && c.RetainedOnly:
 		return errors.New("either --since or --retained-only")
-	case c.Since != "" && c.Last != 0:
+	case c.Since != nil && c.Last != nil:
 		return errors.New("either --since or --last")
-	case c.Last != 0 && c.RetainedOnly:
+	case c.Last != nil && c.RetainedOnly:
 		return errors.New("either --last, which sends no retained values, or --retained-only")
-	case c.Last != 0 && len(c.Filters) > 1:
+	case c.Last != nil && len(c.Filters) > 1:
 		return errors.New("--last goes with one filter: each filter would have newest messages of its own")
-	case c.MaxRate < 0 || c.MaxRate > protocol.MaxRate:
-		return fmt.Errorf("--max-rate is %d, want a number from 1 to %d", c.MaxRate, protocol.MaxRate)
 	}
-	return checkLast(c.Last)
+	return errors.Join(notEmpty("--since", "a position", c.Since), within("--last", c.Last, protocol.MaxLast),
+		within("--max-rate", c.MaxRate, protocol.MaxRate), within("--count", c.Count, math.MaxInt))
 }
 
 // step is one step of one subscription's stream.
@@ -104,15 +102,15 @@ func (c *subCmd) warn(s streams) {
 // subscribe starts one subscription for each filter.
 func (c *subCmd) subscribe(client *carillon.Client) []*carillon.Subscription {
 	c.Filters = slices.Compact(slices.Sorted(slices.Values(c.Filters)))
-	options := []carillon.SubscribeOption{carillon.From(carillon.Cursor(c.Since))}
-	if c.Last > 0 {
-		options = append(options, carillon.Last(c.Last))
+	options := []carillon.SubscribeOption{carillon.From(carillon.Cursor(given(c.Since)))}
+	if c.Last != nil {
+		options = append(options, carillon.Last(*c.Last))
 	}
 	if c.Latest {
 		options = append(options, carillon.Latest())
 	}
-	if c.MaxRate > 0 {
-		options = append(options, carillon.MaxRate(c.MaxRate))
+	if c.MaxRate != nil {
+		options = append(options, carillon.MaxRate(*c.MaxRate))
 	}
 	var subs []*carillon.Subscription
 	for _, f := range c.Filters {
@@ -151,7 +149,7 @@ func (c *subCmd) print(ctx context.Context, s streams, steps <-chan step) error 
 		if err := p.flush(); err != nil {
 			return err
 		}
-		if c.Count > 0 && messages == c.Count || c.RetainedOnly && snapshots == len(c.Filters) {
+		if c.Count != nil && messages == *c.Count || c.RetainedOnly && snapshots == len(c.Filters) {
 			return nil
 		}
 	}
