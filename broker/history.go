@@ -174,6 +174,12 @@ func (g *historyPage) dropOld() {
 // historyPacketBytes bounds the answer to one History packet.
 const historyPacketBytes = 128 << 10
 
+// historyQuery is a History that waits for its turn.
+type historyQuery struct {
+	id uint64
+	HistoryRequest
+}
+
 // handleHistory reads a page while the session goes on: one at a time, and the next only when the client has taken most of it.
 func (s *Session) handleHistory(raw protocol.Raw) error {
 	var p protocol.History
@@ -196,16 +202,35 @@ func (s *Session) handleHistory(raw protocol.Raw) error {
 		}
 		r.After = &after
 	}
-	s.b.drainers.Go(func() { s.readHistory(p.ID, r) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	if s.histories = append(s.histories, historyQuery{p.ID, r}); len(s.histories) == 1 {
+		s.b.drainers.Go(s.readHistories)
+	}
 	return nil
 }
 
-func (s *Session) readHistory(id uint64, r HistoryRequest) {
-	s.histories.Lock()
-	defer s.histories.Unlock()
-	if s.awaitRoom() != nil {
-		return
+// readHistories answers what waits in s.histories, whose first one is being read.
+func (s *Session) readHistories() {
+	for more := true; more; {
+		if s.awaitRoom() != nil {
+			return
+		}
+		s.mu.Lock()
+		q := s.histories[0]
+		s.mu.Unlock()
+		s.readHistory(q.id, q.HistoryRequest)
+		s.mu.Lock()
+		s.histories = slices.Delete(s.histories, 0, 1)
+		more = len(s.histories) > 0
+		s.mu.Unlock()
 	}
+}
+
+func (s *Session) readHistory(id uint64, r HistoryRequest) {
 	page, refusal := s.b.history(s.b.ctx, s.identity, r, historyPacketBytes)
 	s.done(id)
 	if refusal != nil {

@@ -64,9 +64,10 @@ func (id *Identity) CanSubscribe(filter string) bool {
 	return !strings.HasPrefix(filter, "$inbox.") && id.allows(ActionSubscribe, filter, protocol.Covers)
 }
 
-// CanReadHistory reports whether the identity may go back in time on filter without a bound (log.md R6).
+// CanReadHistory reports whether the identity may go back in time on filter without a bound (log.md R6). No grant opens the inbox of
+// another session.
 func (id *Identity) CanReadHistory(filter string) bool {
-	return id.allows(ActionHistory, filter, protocol.Covers)
+	return !strings.HasPrefix(filter, "$inbox.") && id.allows(ActionHistory, filter, protocol.Covers)
 }
 
 func (id *Identity) allows(a Action, name string, covers func(grant, name string) bool) bool {

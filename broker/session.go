@@ -58,7 +58,7 @@ type Session struct {
 	fetches   int // reads of the store on their way for subscriptions that are behind the log
 	keptBytes int // of conflated subscriptions' fleeting messages
 
-	histories sync.Mutex // one page is read at a time
+	histories []historyQuery // the first is being read
 }
 
 // Open begins a session on conn. It fails with a *protocol.Error when the broker is draining or full, which the caller reports with
@@ -180,15 +180,21 @@ func (s *Session) handleConnect(raw protocol.Raw) error {
 	s.mu.Lock()
 	s.identity, s.connected = id, true
 	s.mu.Unlock()
-	s.info.Header = nil           // it has served; a session lasts
-	s.send(s.connectedPacket(id)) // at once: the shard may answer what follows before the reader has come to its end ([CON-7])
-	s.shard.post(func() { s.shard.welcome(s) })
+	s.info.Header = nil // it has served; a session lasts
+	at := s.b.Position()
+	s.send(s.connectedPacket(id, at)) // at once: the shard may answer what follows before the reader has come to its end ([CON-7])
+	s.shard.post(func() {
+		s.shard.welcome(s)
+		if s.b.positionAt(0, 0).Term != at.Term { // setTerm has passed over who was not welcome yet
+			s.shard.ping(s)
+		}
+	})
 	return nil
 }
 
-func (s *Session) connectedPacket(id *Identity) *Packet {
+func (s *Session) connectedPacket(id *Identity, at protocol.Position) *Packet {
 	p := protocol.Connected{
-		Session: s.id, Position: s.b.Position(), Ping: s.b.opt.PingEvery, User: id.User, Server: s.b.opt.ServerName,
+		Session: s.id, Position: at, Ping: s.b.opt.PingEvery, User: id.User, Server: s.b.opt.ServerName,
 		Limits: map[string]int64{
 			"packet":         int64(s.b.opt.Limits.Packet),
 			"payload":        int64(s.b.opt.Limits.Payload),
