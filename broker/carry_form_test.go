@@ -89,12 +89,12 @@ func TestARestoredLogIsSaid(t *testing.T) {
 	})
 }
 
-// smallLog is the log of a broker with a bit of everything.
-func smallLog(t testing.TB) []byte {
+// smallLog is the log of a broker with a bit of everything, and large of one that has retained values beyond the ring, and blocks.
+func smallLog(t testing.TB, large bool) []byte {
 	b := start(t, broker.Options{RingBytes: 64 << 10, Shards: 1, Topics: withLive.Topics})
 	retain(t, b, "old", "1")
-	for range 3 {
-		publish(t, b, "a", kib(20))
+	for i := 0; large && i < 3; i++ {
+		publish(t, b, "a", kib(30))
 	}
 	publish(t, b, "live.x", "5")
 	retain(t, b, "live.x", "6")
@@ -107,29 +107,36 @@ func smallLog(t testing.TB) []byte {
 func TestADamagedLogIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		opt := broker.Options{RingBytes: 64 << 10}
-		log := smallLog(t)
-		if err := broker.CheckLog(bytes.NewReader(log), opt); err != nil {
-			t.Fatal(err)
-		}
-		for i := range log {
-			if err := broker.CheckLog(bytes.NewReader(log[:i]), opt); err == nil {
-				t.Errorf("a log cut to %d bytes of %d is taken", i, len(log))
-			}
-			for _, flip := range []byte{0x01, 0x80, 0xff} {
-				log[i] ^= flip
-				if err := broker.CheckLog(bytes.NewReader(log), opt); err == nil {
-					t.Errorf("a log with another byte %d is taken", i)
-				}
-				log[i] ^= flip
-			}
+		for log, step := range map[string]int{string(smallLog(t, false)): 1, string(smallLog(t, true)): 997} {
+			refused(t, []byte(log), step, opt)
 		}
 	})
+}
+
+// refused fails the test if the log is taken with another byte, or cut, at any multiple of step.
+func refused(t *testing.T, log []byte, step int, opt broker.Options) {
+	t.Helper()
+	if err := broker.CheckLog(bytes.NewReader(log), opt); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(log); i += step {
+		if err := broker.CheckLog(bytes.NewReader(log[:i]), opt); err == nil {
+			t.Errorf("a log cut to %d bytes of %d is taken", i, len(log))
+		}
+		for _, flip := range []byte{0x01, 0x80, 0xff} {
+			log[i] ^= flip
+			if err := broker.CheckLog(bytes.NewReader(log), opt); err == nil {
+				t.Errorf("a log with another byte %d is taken", i)
+			}
+			log[i] ^= flip
+		}
+	}
 }
 
 // An error of the file is not the end of the log.
 func TestALogThatCannotBeReadIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := smallLog(t)
+		log := smallLog(t, true)
 		broken := errors.New("input/output error")
 		for _, n := range []int{0, 5, 100, len(log)} {
 			r := io.MultiReader(bytes.NewReader(log[:n]), failing{broken})
@@ -196,7 +203,8 @@ func TestALogIsReadAsItWasWritten(t *testing.T) {
 
 // FuzzLog reads anything: as a file, and as what stands in the blocks of one. What is taken is a log that can be written and read again.
 func FuzzLog(f *testing.F) {
-	log := smallLog(f)
+	f.Add(smallLog(f, true))
+	log := smallLog(f, false)
 	f.Add(log)
 	f.Add(broker.OpenLog(log))
 	f.Add(binary.AppendUvarint(broker.OpenLog(log)[:16], math.MaxUint64))
