@@ -55,12 +55,12 @@ func TestATokenIsServedOrItsGapIsTold(t *testing.T) {
 				p.Epoch = protocol.NewRunID()
 				return p.Append(nil)
 			},
-			want: []string{"subscribed 1 @3", "gap 1 epoch 3..3", "replay 1 retained 1", `message 2 a "kept"`, "end 1 reset", "resumed 1 @3"},
+			want: []string{"subscribed 1 @0", "gap 1 epoch 3..0", "end 1 reset", "replay 1 log 2", `message 1 a "1"`, `message 2 a "kept"`, "resumed 1 @3"},
 		},
 		"of no run": {
 			filter: "none.>",
 			token:  func(*broker.Broker) []byte { return protocol.Position{}.Append(nil) },
-			want:   []string{"subscribed 1 @3", "gap 1 epoch 0..3", "end 1 reset", "resumed 1 @3"},
+			want:   []string{"subscribed 1 @0", "gap 1 epoch 0..0", "end 1 reset", "resumed 1 @3"},
 		},
 		"ahead": {
 			filter: "a",

@@ -40,6 +40,13 @@ func (r *ring) loaded(offset, head uint64) {
 	r.watermark = max(r.watermark, head)
 }
 
+// runBegan is the first entry of this run of the log, held or not.
+func (r *ring) runBegan() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return max(r.base.live, 1)
+}
+
 // completeFrom is the offset above which the log has everything that the store keeps of stored topics.
 func (r *ring) completeFrom() uint64 {
 	r.mu.Lock()

@@ -73,21 +73,24 @@ func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool)
 			return st, err
 		}
 	}
-	if !same {
-		st.gap, st.head = protocol.GapEpoch, true
-		if kept && !pos.Term.IsZero() {
-			st.gap = protocol.GapAhead
-		}
+	switch {
+	case !same && kept && !pos.Term.IsZero():
+		st.gap, st.head = protocol.GapAhead, true
 		return st, nil
-	}
-	st.next = pos.Seq + 1
-	if st.next < oldest {
+	case !same: // nothing of this run is known to the client
+		st.next, st.gap = max(oldest, b.ring.runBegan()), protocol.GapEpoch
+	case pos.Seq+1 < oldest:
 		st.next, st.gap = oldest, protocol.GapTrimmed
+	default:
+		st.next = pos.Seq + 1
 	}
 	if !history {
 		reach := b.ring.firstWithin(b.opt.ResumeWindow)
 		if st.next < reach {
-			st.next, st.gap = reach, protocol.GapForbidden
+			st.next = reach
+			if st.gap != protocol.GapEpoch {
+				st.gap = protocol.GapForbidden
+			}
 		}
 	}
 	return st, nil
