@@ -11,13 +11,41 @@ func (c *committer) prepare(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if c.keeps = hasPower(c.store, PowerHistory); c.keeps {
-		return c.b.archive.store.SetRetention(ctx, c.b.opt.retention())
-	}
-	if len(c.b.opt.storedFilters()) > 0 && !c.following {
+	stored := len(c.b.opt.storedFilters()) > 0
+	switch c.keeps = hasPower(c.store, PowerHistory); {
+	case c.keeps && stored:
+		return c.retain(ctx)
+	case stored && !c.following:
 		c.b.opt.Logger.Warn("the store keeps no history: messages of stored topics are committed, and clients that come back are told a gap")
+	case c.keeps && !c.following && c.historyOf(ctx) > 0:
+		c.b.opt.Logger.Warn("the store keeps a history, and no rule of topics has class stored: what it has stays as it is until one has")
 	}
 	return nil
+}
+
+// retain tells the store the rules, and the log what they cost: a rule that is gone or narrower ends a history at once.
+func (c *committer) retain(ctx context.Context) error {
+	before := c.historyOf(ctx)
+	if err := c.b.archive.store.SetRetention(ctx, c.b.opt.retention()); err != nil {
+		return err
+	}
+	if after := c.historyOf(ctx); after < before {
+		c.b.opt.Logger.Warn("the rules of topics keep less than the store had: stored messages are gone", "count", before-after)
+	}
+	return nil
+}
+
+// historyOf is how many messages the store keeps in histories; 0 when it does not say.
+func (c *committer) historyOf(ctx context.Context) uint64 {
+	reader, ok := c.store.(StatisticsReader)
+	if !ok || !hasPower(c.store, PowerStatistics) {
+		return 0
+	}
+	st, err := reader.ReadStatistics(ctx)
+	if err != nil {
+		return 0
+	}
+	return st.HistoryRecords
 }
 
 // hasPower reports whether the store that is there has p.
