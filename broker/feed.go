@@ -39,6 +39,7 @@ func (c *committer) run(ctx context.Context) {
 var (
 	errOrder   = errors.New("store feed is not in increasing order of offsets")
 	errLeftOut = errors.New("store feed left out a record that this broker does not hold")
+	errPowers  = errors.New("store was not there when it was asked what it can do")
 	errTail    = errors.New("store has lost what it had committed: its head is before the log's")
 )
 
@@ -128,6 +129,9 @@ func (c *committer) feed(f Feed) error {
 	}
 	c.settleRepeats()
 	if f.CaughtUp {
+		if c.gained() {
+			return errPowers
+		}
 		if f.Head < c.offset {
 			c.unload()
 			return errTail
@@ -138,6 +142,11 @@ func (c *committer) feed(f Feed) error {
 		c.connected()
 	}
 	return nil
+}
+
+// gained reports whether the store has powers that it did not have when it was prepared: it was not there yet.
+func (c *committer) gained() bool {
+	return !c.keeps && hasPower(c.store, PowerHistory) || !c.keyed.Load() && hasPower(c.store, PowerKeys) || c.terms == nil && hasPower(c.store, PowerTerms)
 }
 
 func (c *committer) committed(r *Record) error {
