@@ -74,7 +74,7 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 	return page, nil
 }
 
-var errStoreAway = protocol.Errorf(protocol.CodeStoreUnavailable, "the store could not be read").WithRetryAfter(pastRetry)
+var errStoreAway = protocol.Errorf(protocol.CodeStoreUnavailable, "the store could not be read").WithHint("Try again in a moment.").WithRetryAfter(pastRetry)
 
 // mayReadHistory checks the right of id to the history of filter, and that there can be one.
 func (b *Broker) mayReadHistory(id *Identity, filter string) *protocol.Error {

@@ -1,7 +1,9 @@
 package broker_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,6 +106,10 @@ func TestHistoryIsReadInPages(t *testing.T) {
 		store.GoAway()
 		c.Send(&protocol.History{ID: 8, Filter: "kept.>"})
 		wantArrived(t, c, "error 8 store_unavailable")
+		_, err := b.History(t.Context(), broker.Everybody(), broker.HistoryRequest{Filter: "kept.>"})
+		if refusal, ok := errors.AsType[*protocol.Error](err); !ok || strings.Contains(refusal.Packet(0).Hint, "id") {
+			t.Errorf("found %+v, wanted a hint that says nothing of message ids: it is a read", refusal)
+		}
 	})
 }
 
