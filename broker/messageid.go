@@ -42,7 +42,7 @@ func (t *messageIDs) begin(user string, r *PublishRequest, now time.Time, done a
 	case messageids.Unclear:
 		err = errUnknown
 	case messageids.Differs:
-		err = protocol.Errorf(protocol.CodeDuplicateID, "another message with this id was published in the last minutes")
+		err = protocol.Errorf(protocol.CodeDuplicateID, "another message with this id was published less than %d minutes ago", messageids.Window/time.Minute)
 	case messageids.Full:
 		t.warn(now)
 		err = protocol.Errorf(protocol.CodeQuota, "%d messages with an id were published in the last minutes, that is the limit", t.table.Len())

@@ -106,6 +106,10 @@ func TestAnIDIsItsUsers(t *testing.T) {
 		if ack := publish("bob", "m"); !ack.Duplicate || ack.Seq != 2 {
 			t.Errorf("found %+v, wanted a repetition of 2", ack)
 		}
+		_, err := x.b.Publish(t.Context(), broker.Everybody(), broker.PublishRequest{Topic: "a", Payload: []byte("y"), MessageID: "annm"})
+		if err == nil || !strings.Contains(err.Error(), "published less than 2 minutes ago") { // as a store says it of its topics
+			t.Errorf("found %v", err)
+		}
 	})
 }
 

@@ -134,7 +134,7 @@ func TestEveryMistakeWithAHistoryIsExplainedThroughEveryDoor(t *testing.T) {
 			"HTTP":    func(d *doors) told { return d.request("GET", "/v1/topics/orders..1/history", "", bearer) },
 			"History": func(d *doors) told { return d.packet(reader, &protocol.History{ID: 1, Filter: "orders..1"}) },
 		}},
-		{"an id with another message", "duplicate_id", `another message with this id was published less than .* ago`, 409, map[string]func(*doors) told{
+		{"an id with another message", "duplicate_id", `another message with this id was published less than 2 minutes ago`, 409, map[string]func(*doors) told{
 			"HTTP": func(d *doors) told {
 				d.good("/v1/topics/orders.1?id=h", "1", bearer)
 				return d.request("POST", "/v1/topics/orders.1?id=h", "2", bearer)
