@@ -18,6 +18,8 @@ func (h *Handler) getHistory(r *request) {
 	case refusal != nil:
 	case q.last > 0 && q.after != nil:
 		refusal = badArgs(`both "last" and "after" are given`).WithHint("last=N reads the newest N messages; after=CURSOR the ones behind a cursor")
+	case q.last > 0 && q.limit > 0:
+		refusal = badArgs(`both "last" and "limit" are given`).WithHint("last=N reads the newest N messages; limit=N bounds a page that begins with the oldest, or behind after=CURSOR")
 	case protocol.ValidateFilter(filter) != nil:
 		refusal = told(protocol.ValidateFilter(filter))
 	}

@@ -152,6 +152,7 @@ func TestRefusalsOfAHistory(t *testing.T) {
 		{"a limit beyond a page", "GET", "/v1/topics/orders.1/history?limit=1025", 400, "bad_args", "from 1 to 1024"},
 		{"a negative last", "GET", "/v1/topics/orders.1/history?last=-1", 400, "bad_args", "from 1 to 1024"},
 		{"no cursor", "GET", "/v1/topics/orders.1/history?after=now", 400, "bad_position", "send a cursor exactly as an answer or an id had it"},
+		{"two numbers", "GET", "/v1/topics/orders.1/history?last=1&limit=2", 400, "bad_args", "last=N reads the newest N messages; limit=N"},
 		{"both", "GET", "/v1/topics/orders.1/history?last=1&after=" + cursor, 400, "bad_args", "last=N reads the newest N messages"},
 		{"unknown parameter", "GET", "/v1/topics/orders.1/history?since=1", 400, "bad_args", "after, limit and last are"},
 		{"no filter", "GET", "/v1/topics/orders..1/history", 400, "bad_filter", ""},
