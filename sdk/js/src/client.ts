@@ -190,6 +190,7 @@ export class ClientImpl implements Client {
     }
   }
 
+  /** It is closed, for good. */
   _ended?: boolean
 
   /** _run makes connections until the client is closed or one is refused for good. */

@@ -116,6 +116,6 @@ function publishOf(p: Publishing): [path: string, init: FetchInit] {
 
 function pageOf({ _filter, _options }: Reading): [path: string, init: FetchInit] {
   const { after, limit, last } = _options
-  const given = Object.entries({ after, limit, last }).filter(([, v]) => v !== undefined)
+  const given = Object.entries({ after, limit, last }).filter(([, v]) => v)
   return [`v1/topics/${encodeURIComponent(_filter)}/history?${new URLSearchParams(given as string[][])}`, {}]
 }

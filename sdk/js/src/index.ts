@@ -8,7 +8,8 @@
  * How it works inside: ClientImpl (client.ts) makes a connection, waits until it ends, and comes back after the backoff. What a
  * Connection (connection.ts) reads goes through Session (session.ts), a table with one case a packet, which moves the wire side of
  * the subscriptions (stream.ts) and fills their inboxes (inbox.ts), from which the application reads (subscription.ts). What is to
- * be written is taken by Session._fill: requests first, then the publishes (publish.ts), as many as fit into one WebSocket message.
+ * be written is taken by Session._fill: subscribes first, then the publishes (publish.ts) and
+ * the pages of history that are asked for (history.ts), as many as fit into one WebSocket message.
  */
 import { type Client, ClientImpl } from './client.js'
 import type { Options } from './options.js'

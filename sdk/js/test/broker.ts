@@ -62,7 +62,9 @@ export class Broker {
         p.on('exit', () => reject(new Error(`the broker said: ${this.said}`)))
         p.on('error', reject)
       }),
-    )
+    ).catch((error: unknown) => {
+      throw new Error(`${error}; the broker said: ${this.said}`, { cause: error })
+    })
   }
 
   /** kill is kill -9. */

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import type { Status } from '../src/client.js'
-import { record, settled, token } from './fake.js'
+import { connect } from '../src/http.js'
+import { quiet, record, settled, token } from './fake.js'
 import { cursor, event, FakeHttp, id, polled, said } from './fakehttp.js'
 
 const path = '/v1/subscribe'
@@ -155,4 +156,27 @@ test('a subscription goes from WebSocket to HTTP with its position', async () =>
   assert.deepEqual(r.query, { after: cursor(3), filter: ['a'], retained: 'false' })
   await r.open(id(3), said(4, 'a'), event('live', {}, cursor(4)))
   assert.deepEqual(seen, [1, 4, 'live'])
+})
+
+test('a publish that was sent by WebSocket is not repeated over HTTP', async () => {
+  const b = new FakeHttp()
+  const c = b.client()
+  const socket = await b.ws.accept()
+  const lost = quiet(c.publish('a', 1))
+  await settled()
+  assert.equal(socket.sent.at(-1)?.[0], 7)
+  await socket.drop()
+  while (!b.requests.length) {
+    await b.clock.advance(100)
+    await b.ws.sockets.shift()?.drop()
+  }
+  const later = c.publish('a', 2)
+  await (await b.take('/v1/publish', 'OPTIONS')).json(null, 204)
+  await assert.rejects(lost, { code: 'unknown_outcome' })
+  await (await b.take('/v1/publish', 'POST')).json({ seq: 1, offset: 0, durability: 'appended', cursor: cursor(1) })
+  assert.equal((await later).seq, 1)
+})
+
+test('a transport that there is not is refused', () => {
+  assert.throws(() => connect('ws://broker', { transport: 'carrier pigeon' as never }), TypeError)
 })
