@@ -160,6 +160,8 @@ func (s *Session) fetchLocked(p *past, q HistoryQuery) {
 				s.b.opt.Logger.Warn("the store could not be read for a session; it is asked again", "session", s.id, "err", err)
 			}
 			s.b.sleep(pastRetry)
+		case pg.through <= q.After: // a store that has less than it had: the feed will find out
+			s.b.sleep(pastRetry)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()

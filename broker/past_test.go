@@ -398,3 +398,29 @@ func TestStoredTopicsWaitForTheStore(t *testing.T) {
 		wantArrived(t, c, "subscribed 2 @0")
 	})
 }
+
+// P2: a store that was put back while the broker runs is not asked over and over until the feed finds out.
+func TestAStoreThatHasLessIsNotAskedWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := brokertest.NewStore()
+		b := run(t, store, broker.Options{RingBytes: 64 << 10})
+		at := b.Position()
+		older := store.Copy()
+		for i := range 200 {
+			publish(t, b, "kept.a", kib(1)+fmt.Sprint(i+1))
+		}
+		store.HoldReads()
+		c := resume(t, b, nil, "kept.>", at)
+		synctest.Wait()
+		store.Restore(older)
+		before := len(store.Reads())
+		store.ReleaseReads()
+		time.Sleep(10 * time.Second)
+		if n := len(store.Reads()) - before; n > 100 {
+			t.Errorf("found %d reads in 10 s", n)
+		}
+		if lines := arrived(c); !slices.Contains(lines, "disconnect unavailable") {
+			t.Errorf("found %q, wanted the session sent away: the log begins anew", lines)
+		}
+	})
+}
