@@ -178,7 +178,7 @@ func copyFile(t *testing.T, from, to string) {
 func TestPlannedRestartsLoseNothing(t *testing.T) {
 	rounds(t, 6*time.Second, 200, func() *broker { return newLoadBroker(t) }, func(b *broker, name string) workload.Report {
 		opt := workload.Options{URL: b.url(), Name: name, Pause: 4 * time.Millisecond, Subscriptions: everyKind(name), Readers: 1, Client: patient}
-		report := load(t, opt, workload.Floor{Acked: 700, Shown: 1000, Kept: 200, Faults: 3}, func(ctx context.Context, l *workload.Load) {
+		report := load(t, b, opt, workload.Floor{Acked: 700, Shown: 1000, Kept: 200, Faults: 3}, func(ctx context.Context, l *workload.Load) {
 			for range 3 {
 				await(ctx, t, l, 200)
 				fault(l, "SIGTERM")

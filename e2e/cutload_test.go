@@ -106,7 +106,7 @@ func TestCutsLoseNothing(t *testing.T) {
 			Subscriptions: subscriptions, Readers: 1, Client: impatient,
 		}
 		const faults = 20
-		return load(t, opt, workload.Floor{Acked: 1000, Shown: 5000, Kept: 200, Faults: 5 * faults}, func(ctx context.Context, l *workload.Load) {
+		return load(t, b, opt, workload.Floor{Acked: 1000, Shown: 5000, Kept: 200, Faults: 5 * faults}, func(ctx context.Context, l *workload.Load) {
 			for i := range faults {
 				await(ctx, t, l, 60)
 				switch {

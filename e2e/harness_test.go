@@ -144,6 +144,11 @@ func (b *broker) tryStart() error {
 
 // dump ends the plugins and the broker so that they say what each of their goroutines was doing.
 func (b *broker) dump() {
+	select {
+	case <-b.exited:
+		return
+	default:
+	}
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", b.pid()))
 	for _, list := range lists {
 		children, _ := os.ReadFile(list)

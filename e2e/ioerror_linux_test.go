@@ -25,7 +25,7 @@ func TestErrorsOfTheDiskLoseNothing(t *testing.T) {
 			URL: b.url(), Name: name, Classes: []workload.Class{workload.Stored, workload.Retained}, Pause: 2 * time.Millisecond, Client: patient,
 			Subscriptions: []workload.Subscription{{Filter: name + ".stored.>", NoRetained: true}, {}},
 		}
-		return load(t, opt, workload.Floor{Acked: 500, Shown: 500, Kept: 200, Faults: faults}, func(ctx context.Context, l *workload.Load) {
+		return load(t, b, opt, workload.Floor{Acked: 500, Shown: 500, Kept: 200, Faults: faults}, func(ctx context.Context, l *workload.Load) {
 			for done := 0; done < faults; {
 				if done%3 == 0 {
 					kill(t, b, "broker") // else it would wait longer and longer before it starts the store again

@@ -15,7 +15,7 @@ func TestKillsLoseNothing(t *testing.T) {
 		opt := workload.Options{
 			URL: b.url(), Name: name, Pause: 4 * time.Millisecond, Subscriptions: everyKind(name), Readers: 1, Client: patient,
 		}
-		return load(t, opt, workload.Floor{Acked: 1500, Shown: 3000, Kept: 300, Reads: 10, Faults: 6}, func(ctx context.Context, l *workload.Load) {
+		return load(t, b, opt, workload.Floor{Acked: 1500, Shown: 3000, Kept: 300, Reads: 10, Faults: 6}, func(ctx context.Context, l *workload.Load) {
 			for _, what := range []string{"broker", "plugin", "both", "plugin", "broker", "both"} {
 				await(ctx, t, l, 200)
 				wait(t, time.Duration(rand.Int64N(int64(50*time.Millisecond))))

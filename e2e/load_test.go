@@ -82,9 +82,9 @@ func rounds(t *testing.T, gate time.Duration, faults int, fresh func() *broker, 
 }
 
 // load runs a load while disturb does its worst, then waits until everybody has everything, reads back what is kept, and checks.
-func load(t *testing.T, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) workload.Report {
+func load(t *testing.T, b *broker, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) workload.Report {
 	t.Helper()
-	report, err := tryLoad(t, opt, floor, disturb)
+	report, err := tryLoad(t, b, opt, floor, disturb)
 	if err != nil {
 		t.Errorf("%v\n%s", err, report)
 	}
@@ -92,7 +92,7 @@ func load(t *testing.T, opt workload.Options, floor workload.Floor, disturb func
 }
 
 // tryLoad is load for tests that seed a fault and want the error.
-func tryLoad(t *testing.T, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) (workload.Report, error) {
+func tryLoad(t *testing.T, b *broker, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) (workload.Report, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
@@ -104,7 +104,11 @@ func tryLoad(t *testing.T, opt workload.Options, floor workload.Floor, disturb f
 	disturb(ctx, l)
 	settle, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
-	err = errors.Join(l.Finish(settle), l.AuditStored(settle, "resume"), l.AuditHistory(settle, "history"), l.AuditRetained(settle, "snapshot"))
+	if err = l.Finish(settle); err != nil {
+		b.dump()
+	} else {
+		err = errors.Join(l.AuditStored(settle, "resume"), l.AuditHistory(settle, "history"), l.AuditRetained(settle, "snapshot"))
+	}
 	report := workload.Check(l.Log.Events())
 	err = errors.Join(err, report.Err(floor))
 	keepEvents(t, opt.Name, l.Log.Events())

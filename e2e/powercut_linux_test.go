@@ -31,7 +31,7 @@ func TestPowerCutsLoseNothing(t *testing.T) {
 	}
 	rounds(t, 10*time.Second, 500, fresh, func(b *broker, name string) workload.Report {
 		floor := workload.Floor{Acked: 100 * cutsOfRound, Shown: 200 * cutsOfRound, Kept: 50 * cutsOfRound, Faults: cutsOfRound}
-		return load(t, powerOptions(b, name), floor, func(ctx context.Context, l *workload.Load) {
+		return load(t, b, powerOptions(b, name), floor, func(ctx context.Context, l *workload.Load) {
 			for range cutsOfRound {
 				cutUnderLoad(ctx, t, b, disks[b], l)
 				b.start()
@@ -93,7 +93,7 @@ func TestPowerCutsFindAStoreThatDoesNotSync(t *testing.T) {
 		config, _ := json.Marshal(map[string]string{"dir": filepath.Join(b.dir, "store")})
 		b.env = append(b.env, "CARILLON_STORE_PATH="+plugin, "CARILLON_STORE_SHA256="+checksum, "CARILLON_STORE_CONFIG="+string(config))
 		b.start()
-		_, err := tryLoad(t, powerOptions(b, "n"), workload.Floor{}, func(ctx context.Context, l *workload.Load) {
+		_, err := tryLoad(t, b, powerOptions(b, "n"), workload.Floor{}, func(ctx context.Context, l *workload.Load) {
 			cutUnderLoad(ctx, t, b, d, l)
 			if err := b.tryStart(); err != nil {
 				t.Logf("trial %d: the broker does not start any more: found", trial)
