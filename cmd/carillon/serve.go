@@ -33,6 +33,9 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 func runBroker(ctx context.Context, cfg *config.Config, s streams, m mode, ready func(context.Context, *server)) error {
 	log := newLogger(s, cfg.Log)
 	limitMemory(log)
+	for _, rule := range cfg.IdleRules() {
+		log.Warn("a rule has no effect", "rule", rule)
+	}
 	var running atomic.Pointer[server]
 	defer onHangup(log, &running)()
 	srv, err := startServer(ctx, cfg, log, m)

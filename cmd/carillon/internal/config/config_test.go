@@ -76,7 +76,7 @@ func TestMistakesInTheFileAreNamedWithTheirLine(t *testing.T) {
 		{"size too large", "limits: {ring: 9999999999TiB}\n", []string{`c.yaml:1:16: limits.ring: "9999999999TiB" is too large`}},
 		{"size of nothing", "limits: {ring: 0}\n", []string{`c.yaml:1:16: limits.ring: 0B is below the least, `}},
 		{"duration of nothing", "limits: {drain: 0}\n", []string{`c.yaml:1:17: limits.drain: 0s is below the least, `}},
-		{"negative", "limits: {sessions: -1}\n", []string{`c.yaml:1:20: limits.sessions: "-1" is not a whole number`}},
+		{"negative", "limits: {sessions: -1}\n", []string{`c.yaml:1:20: limits.sessions: is "-1", want a whole number from 1, or unlimited`}},
 		{"2^63", "limits: {sessions: 9223372036854775808}\n", []string{`c.yaml:1:20: limits.sessions: "9223372036854775808" is too large`}},
 		{"zero is not unlimited", "limits: {sessions: 0}\n", []string{`c.yaml:1:20: limits.sessions: 0 is below the least, 1; write unlimited to have no limit`}},
 		{"what cannot be unlimited", "limits: {payload: unlimited}\n", []string{`c.yaml:1:19: limits.payload: cannot be unlimited`}},

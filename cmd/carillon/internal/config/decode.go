@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -199,7 +200,14 @@ func (d *decoder) plain(n ast.Node, path string) any {
 // setText reads text into the scalar v and checks it against the bounds in tag.
 func setText(v reflect.Value, tag reflect.StructTag, text string) error {
 	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
-		if err := u.UnmarshalText([]byte(text)); err != nil {
+		err := u.UnmarshalText([]byte(text))
+		if least, ok := tag.Lookup("min"); ok && errors.Is(err, errNotWhole) {
+			if tag.Get("unlimited") == "true" {
+				least += ", or unlimited"
+			}
+			return fmt.Errorf("%w from %s", err, least)
+		}
+		if err != nil {
 			return err
 		}
 		return checkBounds(v, tag)

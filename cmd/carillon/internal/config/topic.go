@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/protocol"
 )
 
 // Topic gives the topics that Match matches a class.
@@ -94,6 +96,9 @@ func (c *checker) topics() {
 		case t.Match != "":
 			c.filter(at+".match", t.Match)
 		}
+		if t.Class == stored && (t.Match == "$sys" || strings.HasPrefix(t.Match, "$sys.")) {
+			c.failf(at+".match", "%q is of the broker's own topics, to which nobody publishes: there is nothing to store; leave the rule out", t.Match)
+		}
 		anyStored = anyStored || t.Class == stored
 		c.keeping(at, t)
 	}
@@ -101,6 +106,19 @@ func (c *checker) topics() {
 		c.failf("topics", "has %d rules, of which some are of class stored; a store takes at most %d: let one filter stand for several topics",
 			len(c.Topics), broker.MaxRetentionRules)
 	}
+}
+
+// IdleRules says which rules of a good configuration have no effect, because an earlier one matches all that they match.
+func (c *Config) IdleRules() []string {
+	var idle []string
+	for i, t := range c.Topics {
+		covers := func(earlier Topic) bool { return protocol.Covers(earlier.Match, t.Match) }
+		if by := slices.IndexFunc(c.Topics[:i], covers); by >= 0 {
+			idle = append(idle, fmt.Sprintf("topics[%d]: is never reached: topics[%d], %q, matches all that %q does, and the first match wins; put the narrower rule first",
+				i, by, c.Topics[by].Match, t.Match))
+		}
+	}
+	return idle
 }
 
 // keeping checks what only a stored topic has.

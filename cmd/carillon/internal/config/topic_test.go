@@ -14,6 +14,7 @@ func TestTopicRules(t *testing.T) {
 		name, yaml string
 		want       Topic
 	}{
+		{"what only looks like the broker's own", "{match: $system, class: stored}", Topic{Match: "$system", Class: stored, History: newest}},
 		{"memory", "{match: a, class: memory}", Topic{Match: "a", Class: "memory"}},
 		{"the newest thousand without a history", "{match: a, class: stored}", Topic{Match: "a", Class: stored, History: newest}},
 		{
@@ -65,7 +66,14 @@ func TestMistakesInTopicRulesSayWhatToWrite(t *testing.T) {
 		{"history that is a number", rule + "    history: 1000\n", []string{`c.yaml:4:14: topics[0].history: is a value, want a section with keys`}},
 		{"mistyped bound", rule + "    history: {cuont: 5}\n", []string{`c.yaml:4:15: unknown key "topics[0].history.cuont"; did you mean "count"?`}},
 		{"a count of nothing", rule + "    history: {count: 0}\n", []string{`c.yaml:4:22: topics[0].history.count: 0 is below the least, 1`}},
-		{"a negative count", rule + "    history: {count: -5}\n", []string{`c.yaml:4:22: topics[0].history.count: "-5" is not a whole number`}},
+		{"a negative count", rule + "    history: {count: -5}\n", []string{`c.yaml:4:22: topics[0].history.count: is "-5", want a whole number from 1`}},
+		{"a negative count that means unlimited elsewhere", rule + "    history: {count: -1}\n", []string{
+			`c.yaml:4:22: topics[0].history.count: is "-1", want a whole number from 1`,
+		}},
+		{"a half", rule + "    history: {count: 1.5}\n", []string{`c.yaml:4:22: topics[0].history.count: is "1.5", want a whole number from 1`}},
+		{"stored topics of the broker's own", "topics: [{match: $sys.>, class: stored}]\n", []string{
+			`c.yaml:1:18: topics[0].match: "$sys.>" is of the broker's own topics, to which nobody publishes: there is nothing to store`,
+		}},
 		{"a count without a bound", rule + "    history: {count: unlimited}\n", []string{
 			`c.yaml:4:22: topics[0].history.count: cannot be unlimited`,
 		}},
@@ -94,5 +102,24 @@ func TestMistakesInTopicRulesSayWhatToWrite(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestRulesThatAreNeverReachedAreTold(t *testing.T) {
+	for _, tc := range []struct{ rules, want string }{
+		{"{match: a.>, class: live}, {match: a.b, class: stored}", `topics[1]: is never reached: topics[0], "a.>", matches all that "a.b" does`},
+		{"{match: b, class: live}, {match: a, class: live}, {match: a, class: memory}", `topics[2]: is never reached: topics[1], "a", matches all that "a" does`},
+		{"{match: a.b, class: live}, {match: a.>, class: stored}", ""},
+		{"{match: a.*, class: live}, {match: a.>, class: stored}", ""},
+		{"{match: '>', class: live}, {match: $user.>, class: stored}", ""}, // [FIL-5]
+	} {
+		l, err := load(t, "topics: ["+tc.rules+"]\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(l.IdleRules(), "\n")
+		if !strings.HasPrefix(got, tc.want) || tc.want == "" && got != "" {
+			t.Errorf("%s: found %q, wanted %q…", tc.rules, got, tc.want)
+		}
 	}
 }

@@ -97,11 +97,14 @@ func (c Count) String() string {
 	return strconv.FormatInt(int64(c), 10)
 }
 
-var errTooLarge = errors.New("too large")
+var (
+	errTooLarge = errors.New("too large")
+	errNotWhole = errors.New("want a whole number")
+)
 
 func parseCount(text string) (int64, error) {
 	if text == "" || strings.TrimLeft(text, "0123456789_") != "" || text[0] == '_' {
-		return 0, fmt.Errorf("%q is not a whole number", text)
+		return 0, fmt.Errorf("is %q, %w", text, errNotWhole)
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 10, 64)
 	if err != nil {
