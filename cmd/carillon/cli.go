@@ -105,7 +105,8 @@ func run(args []string) int {
 	code := -1
 	parser, err := kong.New(&c,
 		kong.Name("carillon"),
-		kong.Description("A pub/sub broker for the web. Nothing is lost silently."),
+		kong.Description("A pub/sub broker for the web. Nothing is lost silently.\n\n"+
+			"Exit codes: 0 done, 1 failed, 2 wrong usage, 3 refused, 4 not reachable."),
 		kong.UsageOnError(),
 		kong.Writers(s.out, s.err),
 		kong.Exit(func(n int) { code = n }),

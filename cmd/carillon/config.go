@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
@@ -36,7 +35,7 @@ type configCheckCmd struct {
 // Run prints every mistake and fails if there is one.
 func (c *configCheckCmd) Run(s streams) error {
 	if _, err := c.load(); err != nil {
-		return mistakes(s, err)
+		return misconfigured(s, err)
 	}
 	for _, w := range c.warnings {
 		fmt.Fprintln(s.err, "carillon: warning:", printable(w))
@@ -49,15 +48,6 @@ func (c *configCheckCmd) Run(s streams) error {
 	return nil
 }
 
-// mistakes tells err. What a configuration has wrong is a failure; to name one that cannot be read is wrong usage.
-func mistakes(s streams, err error) error {
-	tellProblems(s, err)
-	if _, ok := errors.AsType[config.KeyErrors](err); ok {
-		return &exitError{exitFailed, nil}
-	}
-	return &exitError{exitUsage, nil}
-}
-
 // configShowCmd is `carillon config show`.
 type configShowCmd struct {
 	configFile
@@ -67,7 +57,7 @@ type configShowCmd struct {
 func (c *configShowCmd) Run(s streams) error {
 	l, err := c.load()
 	if err != nil {
-		return mistakes(s, err)
+		return misconfigured(s, err)
 	}
 	return l.Show(s.out)
 }

@@ -17,7 +17,7 @@ type settings struct {
 	LogLevel    *string `help:"The least that is logged: debug, info, warn or error." placeholder:"LEVEL"`
 	LogFormat   *string `help:"Form of the log: text or json." placeholder:"FORMAT"`
 
-	warnings []string // of load: what is good now and will not be
+	warnings []string // of load: what is good and not what was meant
 }
 
 // flags are the settings that were given, by key.
@@ -52,21 +52,26 @@ func (f *settings) load(base *config.Config) (*config.Loaded, error) {
 	broken, warnings := checkFiles(l)
 	problems = append(problems, broken...)
 	problems = append(problems, checkPluginConfigs(l)...)
-	f.warnings = warnings
 	if len(problems) > 0 {
 		return l, problems
 	}
+	f.warnings = append(warnings, l.IdleRules()...)
 	return l, nil
 }
 
-// mustLoad is load for a verb that cannot go on without: a wrong configuration is wrong usage.
+// mustLoad is load for a verb that cannot go on without.
 func (f *settings) mustLoad(s streams, base *config.Config) (*config.Config, error) {
 	l, err := f.load(base)
 	if err != nil {
-		tellProblems(s, err)
-		return nil, &exitError{exitUsage, nil}
+		return nil, misconfigured(s, err)
 	}
 	return l.Config, nil
+}
+
+// misconfigured tells err. A wrong configuration is wrong usage, whatever the verb.
+func misconfigured(s streams, err error) error {
+	tellProblems(s, err)
+	return &exitError{exitUsage, nil}
 }
 
 // tellProblems prints each mistake on a line of its own.
