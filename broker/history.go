@@ -12,7 +12,7 @@ type HistoryRequest struct {
 	Filter string
 	After  *protocol.Position // the page begins behind it; nil: with the oldest message that is kept
 	Limit  int                // messages, at most; 0 is protocol.DefaultHistory
-	Last   int                // if not 0: the newest so many instead
+	Last   int                // if not 0: the newest so many instead, or the first of these and More
 }
 
 // HistoryResult is a page of history.
@@ -58,7 +58,7 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.opt.Limits.StoreTimeout)
 	defer cancel()
-	gather := historyPage{query: q, limit: r.Limit, most: most, newest: r.Last > 0}
+	gather := historyPage{query: q, limit: r.Limit, most: most, last: r.Last > 0}
 	if err := gather.read(ctx, b.archive); err != nil {
 		if _, ok := b.stats.mayLog(); ok {
 			b.opt.Logger.Warn("a history could not be read", "err", err)
@@ -102,13 +102,12 @@ func (b *Broker) mayReadHistory(id *Identity, filter string) *protocol.Error {
 
 // historyPage gathers a page from as many of the store's as it takes.
 type historyPage struct {
-	query  HistoryQuery
-	limit  int
-	most   int  // bytes
-	newest bool // of what does not fit the oldest is left out
+	query HistoryQuery
+	limit int
+	most  int  // bytes
+	last  bool // limit messages are all that there are
 
 	messages []protocol.Message
-	sizes    []int
 	bytes    int
 	through  uint64
 	lost     uint64
@@ -131,8 +130,13 @@ func (g *historyPage) read(ctx context.Context, a *archive) error {
 			return err
 		}
 		g.lost = max(g.lost, found.lost())
-		all := g.take(&found)
-		if g.more = !all || !found.Done; !g.more || !all || len(g.messages) >= g.limit && !g.newest {
+		all, full := g.take(&found), len(g.messages) >= g.limit
+		switch {
+		case all && full && g.last:
+			g.through = g.query.Through
+			return nil
+		case !all || full || found.Done:
+			g.more = !all || !found.Done
 			return nil
 		}
 		g.query.After, g.query.Last = found.Through, 0
@@ -147,28 +151,17 @@ func (g *historyPage) take(found *HistoryPage) (all bool) {
 		for k, v := range r.Headers {
 			size += len(k) + len(v)
 		}
-		if g.bytes > 0 && g.bytes+size > g.most && !g.newest {
+		if g.bytes > 0 && g.bytes+size > g.most {
 			return false
 		}
 		g.messages = append(g.messages, protocol.Message{
 			Offset: r.Offset, Topic: r.Topic, Payload: r.Payload, Time: r.Time, ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
 		})
-		g.sizes = append(g.sizes, size)
 		g.bytes += size
 		g.through = r.Offset
-		g.dropOld()
 	}
 	g.through = found.Through
 	return true
-}
-
-// dropOld leaves out the oldest until the rest fits.
-func (g *historyPage) dropOld() {
-	n := 0
-	for ; g.newest && g.bytes > g.most && n < len(g.sizes)-1; n++ {
-		g.bytes -= g.sizes[n]
-	}
-	g.messages, g.sizes = slices.Delete(g.messages, 0, n), slices.Delete(g.sizes, 0, n)
 }
 
 // historyPacketBytes bounds the answer to one History packet.

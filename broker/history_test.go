@@ -113,7 +113,7 @@ func TestHistoryIsReadInPages(t *testing.T) {
 	})
 }
 
-// A page is bounded by its bytes, and of the newest the newest are kept.
+// A page is bounded by its bytes; of the newest it has the first, and the rest follows.
 func TestAPageOfHistoryIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := run(t, brokertest.NewStore(), broker.Options{})
@@ -126,7 +126,8 @@ func TestAPageOfHistoryIsBounded(t *testing.T) {
 			more        bool
 		}{
 			{broker.HistoryRequest{Filter: "kept.>"}, 1, 17, true},
-			{broker.HistoryRequest{Filter: "kept.>", Last: 40}, 24, 40, false},
+			{broker.HistoryRequest{Filter: "kept.>", Last: 40}, 1, 17, true},
+			{broker.HistoryRequest{Filter: "kept.>", Last: 20}, 21, 37, true},
 			{broker.HistoryRequest{Filter: "kept.>", Last: 3}, 38, 40, false},
 		} {
 			page, err := b.History(t.Context(), broker.Everybody(), test.request)
