@@ -39,7 +39,8 @@ func Limit(n int) HistoryOption {
 	}
 }
 
-// Newest asks for the newest n messages, 1 to 1,024, instead of a page that begins somewhere.
+// Newest asks for the newest n messages, 1 to 1,024, instead of a page that begins somewhere. Of what does not fit one page it gets the
+// first, and More.
 func Newest(n int) HistoryOption {
 	return func(p *protocol.History) error {
 		p.Last = uint64(max(n, 0))
