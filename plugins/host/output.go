@@ -127,13 +127,23 @@ func (o *output) print(line []byte) {
 	o.dropped = 0
 	isPanic := strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
 	if !o.panics && (isPanic || level >= slog.LevelWarn || fields == nil) {
-		o.words, o.panics = printable(text, maxWords), isPanic
+		o.words, o.panics = printable(text+cause(fields), maxWords), isPanic
 	}
 	o.mu.Unlock()
 	if dropped > 0 {
 		o.log(slog.LevelWarn, fmt.Sprintf("plugin prints too much: %d lines left out", dropped), nil)
 	}
 	o.log(level, text, fields)
+}
+
+// cause is what a line in JSON says of the error behind it.
+func cause(fields []slog.Attr) string {
+	for _, f := range fields {
+		if f.Key == "err" || f.Key == "error" {
+			return ": " + f.Value.String()
+		}
+	}
+	return ""
 }
 
 // log writes a record whose message and fields, in the group "said", are the plugin's own.

@@ -99,6 +99,10 @@ func TestTheLastWordsOfAPluginAreItsPanic(t *testing.T) {
 	if got := o.lastWords(); got != "disk" {
 		t.Errorf("got %q, wanted the error", got)
 	}
+	o.print([]byte(`{"level":"ERROR","msg":"ends","err":"write a: no space left on device","plugin":"a"}`))
+	if got := o.lastWords(); got != "ends: write a: no space left on device" {
+		t.Errorf("got %q, wanted the error and its cause", got)
+	}
 	for line := range strings.SplitSeq("panic: boom|goroutine 1 [running]:|main.main()", "|") {
 		o.print([]byte(line))
 	}
