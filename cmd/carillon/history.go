@@ -72,7 +72,7 @@ func (c *historyCmd) print(ctx context.Context, client *carillon.Client, s strea
 		}
 		printed += len(page.Messages)
 		switch after = page.Cursor; {
-		case !page.More || c.Last != nil:
+		case !page.More || c.Last != nil && printed >= *c.Last:
 			return nil
 		case c.Limit != nil && printed >= *c.Limit:
 			fmt.Fprintf(s.err, "carillon: there is more; go on with --after %s\n", after)
@@ -98,8 +98,10 @@ const minPause = 50 * time.Millisecond
 // options are those of the next page.
 func (c *historyCmd) options(after carillon.Cursor, printed int) []carillon.HistoryOption {
 	switch {
-	case c.Last != nil:
+	case c.Last != nil && printed == 0:
 		return []carillon.HistoryOption{carillon.Newest(*c.Last)}
+	case c.Last != nil: // they did not fit one page
+		return []carillon.HistoryOption{carillon.After(after), carillon.Limit(*c.Last - printed)}
 	case c.Limit != nil:
 		return []carillon.HistoryOption{carillon.After(after), carillon.Limit(min(*c.Limit-printed, protocol.MaxLast))}
 	}
