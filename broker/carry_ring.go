@@ -169,7 +169,9 @@ func (b *Broker) linkRetained() {
 	}
 	for e := at.next(); e != nil; e = at.next() {
 		if p := e.body.Load(); e.watermark > mark && p != nil {
-			b.retained.link(e.topic, e.watermark, e.seq, p)
+			if _, offset := p.place(); offset == e.watermark { // and not the first one behind what was loaded at a start
+				b.retained.link(e.topic, offset, e.seq, p)
+			}
 		}
 		mark = e.watermark
 	}

@@ -190,9 +190,17 @@ func (r *ring) seqOf(offset uint64) uint64 {
 	if body == nil {
 		return 0
 	}
-	var m protocol.Message
-	if raw, _, err := protocol.Next(body.data); err != nil || m.Decode(raw) != nil || m.Offset != offset {
-		return 0
+	if seq, at := body.place(); at == offset {
+		return seq
 	}
-	return m.Seq
+	return 0
+}
+
+// place is the seq and the offset that a Message packet tells.
+func (p *Packet) place() (seq, offset uint64) {
+	var m protocol.Message
+	if raw, _, err := protocol.Next(p.data); err != nil || m.Decode(raw) != nil {
+		return 0, 0
+	}
+	return m.Seq, m.Offset
 }
