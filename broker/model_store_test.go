@@ -1,6 +1,9 @@
 package broker_test
 
 import (
+	"bytes"
+	"fmt"
+	"io"
 	"testing/synctest"
 	"time"
 
@@ -31,10 +34,12 @@ func (m *model) openStore(rt *rapid.T) {
 		broker.TopicRule{Match: "aged.>", Class: broker.ClassStored, History: broker.History{Age: time.Minute, Bytes: 100_000}})
 }
 
-// start begins a run of the broker.
-func (m *model) start(rt *rapid.T) {
+// start begins a run of the broker, which goes on with the log of the last one if that is not nil.
+func (m *model) start(rt *rapid.T, carried io.Reader) {
+	opt := m.opt
+	opt.Log = carried
 	var err error
-	if m.b, err = broker.New(m.opt); err != nil {
+	if m.b, err = broker.New(opt); err != nil {
 		rt.Fatal(err)
 	}
 	m.b.Start()
@@ -42,6 +47,10 @@ func (m *model) start(rt *rapid.T) {
 		rt.Fatal(err)
 	}
 	synctest.Wait()
+	if r, known := m.runs[m.b.Epoch()]; known {
+		m.run = r
+		return
+	}
 	m.run = modelRun{base: m.b.Position().Seq, first: uint64(len(m.log)) + 1}
 	m.runs[m.b.Epoch()] = m.run
 }
@@ -62,18 +71,47 @@ func (m *model) restart(rt *rapid.T) {
 	for range rapid.IntRange(0, 4).Draw(rt, "published meanwhile") {
 		m.publish(rt)
 	}
-	m.b.Close()
+	carried, goesOn := m.endRun(rt)
 	if m.store != nil {
 		m.store.GoAway()
 		if rapid.IntRange(0, 3).Draw(rt, "what of the store") == 0 {
-			m.restore()
+			goesOn = goesOn && !m.restore()
 		}
 		m.store.ComeBack()
+		for range rapid.IntRange(0, 3).Draw(rt, "published elsewhere") {
+			m.elsewhere(rapid.SampledFrom([]string{"kept.x", "aged.x"}).Draw(rt, "topic"))
+		}
 	}
-	m.start(rt)
+	epoch := m.b.Epoch()
+	if m.start(rt, carried); goesOn && m.b.Epoch() != epoch {
+		rt.Fatal("found a new epoch after a planned restart")
+	}
 	for _, f := range comeBack {
 		f()
 	}
+}
+
+// elsewhere has another broker publish.
+func (m *model) elsewhere(topic string) {
+	m.log = append(m.log, published{topic: topic, stored: m.mayBeStored(topic)})
+	n := len(m.log)
+	m.log[n-1].offset = m.store.Commit(broker.Record{Topic: topic, Payload: []byte("x"), Headers: map[string]string{"n": fmt.Sprint(n)}})
+}
+
+// endRun ends the run of the broker, as planned or not, and reports whether its log has to go on.
+func (m *model) endRun(rt *rapid.T) (carried io.Reader, goesOn bool) {
+	defer m.b.Close()
+	if !rapid.Bool().Draw(rt, "planned") {
+		return nil, false
+	}
+	var log bytes.Buffer
+	if err := m.b.Drain(rt.Context()); err != nil {
+		rt.Fatal(err)
+	}
+	if err := m.b.WriteLog(&log); err != nil {
+		rt.Fatal(err)
+	}
+	return &log, m.store == nil || m.terms
 }
 
 // storeFault does something to the store, and sees to it that whoever suffered from it comes back.
@@ -93,7 +131,7 @@ func (m *model) storeFault(rt *rapid.T) {
 		c := m.store.Copy()
 		m.copy = &c
 	case "restore":
-		m.whileAway(rt, m.restore)
+		m.whileAway(rt, func() { m.restore() })
 	case "hold": // until it is mended
 		m.store.HoldReads()
 	case "fail":
@@ -169,10 +207,10 @@ func (m *model) awaitStore() {
 	}
 }
 
-// restore puts the copy in the store's place.
-func (m *model) restore() {
+// restore puts the copy in the store's place, if there is one.
+func (m *model) restore() bool {
 	if m.copy == nil {
-		return
+		return false
 	}
 	for i := range m.log {
 		if e := &m.log[i]; e.stored && e.offset > m.copy.Head {
@@ -181,6 +219,7 @@ func (m *model) restore() {
 	}
 	m.store.Restore(*m.copy)
 	m.restored = uint64(len(m.log))
+	return true
 }
 
 // ahead reports whether a token has to be told that it is ahead of the store.

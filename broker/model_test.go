@@ -80,7 +80,7 @@ func newModel(rt *rapid.T) *model {
 	if rapid.Bool().Draw(rt, "store") {
 		m.openStore(rt)
 	}
-	m.start(rt)
+	m.start(rt, nil)
 	for i := range 3 {
 		c := &modelClient{m: m, name: i, subs: map[uint64]*modelSub{}}
 		c.tracker.On = c.on
