@@ -34,7 +34,7 @@ func runBroker(ctx context.Context, cfg *config.Config, s streams, m mode, ready
 	log := newLogger(s, cfg.Log)
 	limitMemory(log)
 	for _, rule := range cfg.IdleRules() {
-		log.Warn("a rule has no effect", "rule", rule)
+		log.Warn("a rule of topics has no effect", "reason", rule)
 	}
 	var running atomic.Pointer[server]
 	defer onHangup(log, &running)()
