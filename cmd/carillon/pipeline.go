@@ -165,7 +165,7 @@ func (l *pipeline) settle(ctx context.Context) error {
 	case errors.As(err, &refusal) && refusal.Code.Retry():
 		return l.again(ctx, u, max(refusal.RetryAfter, minPause))
 	case errors.Is(err, carillon.ErrUnknownOutcome) && ctx.Err() == nil:
-		fmt.Fprintln(l.s.err, "carillon: the connection was lost before an acknowledgement; the message is sent again, with the same id")
+		fmt.Fprintln(l.s.err, "carillon: the connection was lost before an acknowledgement; the message is sent again, with the same id; later ones may come before it")
 		return l.again(ctx, u, 0)
 	}
 	return err

@@ -18,7 +18,7 @@ import (
 type Topic struct {
 	Match   string  `key:"match" doc:"A filter."`
 	Class   string  `key:"class" enum:"live,memory,stored" doc:"live: never kept; memory: kept in the ring; stored: committed by the store before anybody gets it, and kept there."`
-	History History `key:"history" doc:"Of class stored: what the store keeps of each topic. A message goes when it is beyond any of the bounds; without history the newest 1000 are kept."`
+	History History `key:"history" doc:"Of class stored: what the store keeps of each topic. A message goes from there when it is beyond any of the bounds; without history the newest 1000 are kept."`
 	Sync    Sync    `key:"sync" doc:"Of class stored: always, or for how long commits may be gathered. A publish is acknowledged after its commit either way."`
 }
 
