@@ -208,11 +208,11 @@ func TestMistakesWithStoredTopicsInTheConfigurationAreExplained(t *testing.T) {
 			if err := os.WriteFile(config, []byte(tc.yaml), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			for verb, code := range map[string]int{"config check": 1, "serve": 2} {
+			for _, verb := range []string{"config check", "serve"} {
 				var stderr bytes.Buffer
 				cmd := exec.CommandContext(t.Context(), carillonBinary, append(strings.Fields(verb), "-c", config)...)
 				cmd.Stderr = &stderr
-				if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != code || stderr.String() != "carillon: "+config+tc.want+"\n" {
+				if err := cmd.Run(); err == nil || cmd.ProcessState.ExitCode() != 2 || stderr.String() != "carillon: "+config+tc.want+"\n" {
 					t.Errorf("%s: exit code %d\n%s", verb, cmd.ProcessState.ExitCode(), stderr.String())
 				}
 			}
