@@ -38,6 +38,7 @@ type committer struct {
 	unsettled map[uint64]*publication   // by ref: what the store has neither committed nor refused, and what it has not got yet
 	queue     []*publication            // to be sent, in order of ref; settled ones are passed over
 	gathering gathering                 // when the queue is to be sent
+	round     round                     // who publishes again when the last batch is answered
 	sent      []*publication            // under the present feed, in order of ref; settled ones are dropped now and then
 	bytes     int64                     // held by everything in waiting
 	lastRef   uint64
@@ -166,6 +167,9 @@ func (c *committer) nextBatch() batch {
 	if !c.caughtUp || len(c.queue) == 0 || c.batches >= commitBatches || c.gathering.goesOn() {
 		return batch{}
 	}
+	if c.round.waits(c.batches, len(c.queue)) {
+		return batch{}
+	}
 	records, keyed := make([]Record, 0, min(len(c.queue), commitRecords)), c.keyed.Load()
 	bytes, n := 0, 0
 	for ; n < len(c.queue) && len(records) < commitRecords; n++ {
@@ -191,6 +195,7 @@ func (c *committer) nextBatch() batch {
 	}
 	if len(records) > 0 {
 		c.batches++
+		c.round.sent = time.Now()
 	}
 	return batch{records, c.feeds}
 }
@@ -204,6 +209,7 @@ func (c *committer) appended(feed uint64, results []AppendResult, err error) {
 		return // of a feed that has ended: the next one tells
 	}
 	c.batches--
+	c.round.answered(len(results), len(c.queue))
 	if err != nil { // the outcome is unknown: take the feed up again and see, and send nothing until then
 		c.caughtUp = false
 		c.cancel(err)

@@ -125,3 +125,39 @@ func TestWhatIsSentAgainIsNotGathered(t *testing.T) {
 		wantLines(t, unpinged(x.pub), "published 1 @1 committed 1")
 	})
 }
+
+// What is published while the store commits goes in one batch behind it, however many publish; and who publishes again when that is
+// answered is waited for, for a moment, when they are many.
+func TestPublishersThatAreManyShareCommits(t *testing.T) {
+	for publishers, most := range map[int]int{4: 11, 64: 6} {
+		withStore(t, broker.Options{Topics: keptTopics, Limits: broker.Limits{Inflight: broker.Unlimited}}, func(t *testing.T, x *stored) {
+			x.store.Hold()
+			x.retain(1, "kept.first")
+			synctest.Wait()
+			for i := range publishers {
+				x.plain(uint64(i+2), fmt.Sprintf("kept.%d", i))
+				synctest.Wait()
+			}
+			for round := range 2 { // each publishes again when it is answered, a moment after the one before
+				time.Sleep(time.Millisecond)
+				for x.store.Step() {
+					synctest.Wait()
+				}
+				for i := range publishers {
+					x.plain(uint64(1000*(round+1)+i), fmt.Sprintf("kept.%d", i))
+					time.Sleep(5 * time.Microsecond)
+				}
+			}
+			x.store.Release()
+			time.Sleep(10 * time.Millisecond)
+			x.store.Release()
+			synctest.Wait()
+			if n := len(x.store.Log()); n != 3*publishers+1 {
+				t.Errorf("found %d records of %d", n, 3*publishers+1)
+			}
+			if n := len(x.store.Batches()); n > most {
+				t.Errorf("%d publishers: found %d batches, wanted at most %d", publishers, n, most)
+			}
+		})
+	}
+}
