@@ -15,7 +15,10 @@ const broker = <?= json_encode($_GET['broker'] ?? 'http://127.0.0.1:8080', JSON_
 const transport = <?= json_encode($_GET['transport'] ?? null, JSON_HEX_TAG | JSON_HEX_AMP) ?> ?? undefined
 const { connect } = await import(`${broker}/sdk.js`)
 const client = connect(`${broker}/ws`, { transport })
-client.on('status', ({ state }) => (document.getElementById('status').textContent = state))
+client.on('status', ({ state }) => {
+  document.getElementById('status').textContent = state
+  document.body.dataset.transport = client.transport // over HTTP it is known later than that a publish went through
+})
 client.subscribe('demo.>', (m) => {
   const item = document.createElement('li')
   item.textContent = `${m.topic} ${JSON.stringify(m.data)}`
@@ -23,7 +26,6 @@ client.subscribe('demo.>', (m) => {
 })
 await client.publish('php.here', { n: 1 })
 document.body.dataset.published = 'yes'
-document.body.dataset.transport = client.transport
 </script>
 </body>
 </html>
