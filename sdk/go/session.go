@@ -61,10 +61,18 @@ func (c *Client) guard(ctx context.Context, cn *connection) {
 			c.giveUp(cn, errSilent)
 			return
 		case <-cn.retry.C:
-			c.mu.Lock()
-			c.askLocked(cn)
-			c.mu.Unlock()
+			c.askAgain(cn)
 		}
+	}
+}
+
+// askAgain asks on cn for what was refused for a while, unless cn has ended meanwhile: then nobody would send it, nor ask for it on the
+// next connection.
+func (c *Client) askAgain(cn *connection) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cn == cn {
+		c.askLocked(cn)
 	}
 }
 

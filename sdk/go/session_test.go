@@ -16,3 +16,19 @@ func TestLostConnectionTakesNothingFromTheQueue(t *testing.T) {
 		t.Errorf("%d bytes were taken, %d publishes are left, want none and 1", len(b), len(c.queue))
 	}
 }
+
+// What was refused for a while and comes due while its connection ends is asked for on the next one.
+func TestWhatComesDueOnAConnectionThatHasEndedIsAskedOnTheNext(t *testing.T) {
+	c, one := unconnected()
+	s := c.Subscribe("a")
+	c.attach(one, connected(at(1, 0)))
+	if err := c.detach(one, errSilent); err == nil {
+		t.Fatal("found no cause")
+	}
+	c.askAgain(one) // its timer and its end have raced
+	_, two := unconnected()
+	c.attach(two, connected(at(1, 0)))
+	if len(two.requests) != 1 || two.requests[0] != request(s) {
+		t.Errorf("found %d requests on the next connection, wanted the subscription", len(two.requests))
+	}
+}
