@@ -102,6 +102,8 @@ func (in *instance) launch(ctx context.Context) error {
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessageBytes), grpc.MaxCallSendMsgSize(wire.MaxMessageBytes)),
 			grpc.WithDisableRetry(),
+			grpc.WithStaticStreamWindowSize(wire.WindowBytes),
+			grpc.WithStaticConnWindowSize(wire.WindowBytes),
 		},
 	})
 	client, err := in.client.Client()

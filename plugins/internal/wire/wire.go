@@ -33,6 +33,10 @@ const (
 	// MaxMessageBytes bounds a gRPC message in either direction.
 	MaxMessageBytes = 4 << 20
 
+	// WindowBytes is gRPC's flow control in either direction, of a stream and of a connection. A fixed one spares a ping for each message
+	// that is received, by which gRPC would measure how large it should be.
+	WindowBytes = MaxMessageBytes
+
 	// LogKey names the environment variable with the level a plugin should log at: "debug" or "info".
 	LogKey = "CARILLON_PLUGIN_LOG"
 
@@ -49,7 +53,6 @@ const (
 	pageRecords = 4096                     // records of one message
 	recordBytes = MaxMessageBytes - 64<<10 // one record, with room for the message around it
 	textBytes   = 1024                     // a refusal's detail and hint
-
 )
 
 func malformed(format string, a ...any) error {
