@@ -144,12 +144,15 @@ func (b *broker) tryStart() error {
 
 // dump ends the plugins and the broker so that they say what each of their goroutines was doing.
 func (b *broker) dump() {
+	b.mu.Lock()
+	pid, exited := b.cmd.Process.Pid, b.exited
+	b.mu.Unlock()
 	select {
-	case <-b.exited:
+	case <-exited:
 		return
 	default:
 	}
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", b.pid()))
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, list := range lists {
 		children, _ := os.ReadFile(list)
 		for child := range strings.FieldsSeq(string(children)) {
@@ -159,9 +162,9 @@ func (b *broker) dump() {
 		}
 	}
 	wait(b.t, time.Second) // for the broker to pass on what the plugins say
-	syscall.Kill(b.pid(), syscall.SIGQUIT)
+	syscall.Kill(pid, syscall.SIGQUIT)
 	select {
-	case <-b.exited:
+	case <-exited:
 	case <-time.After(5 * time.Second):
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,6 +103,7 @@ func tryLoad(t *testing.T, b *broker, opt workload.Options, floor workload.Floor
 		return workload.Report{}, err
 	}
 	defer l.Close()
+	defer watchdog(t, b, l)()
 	disturb(ctx, l)
 	settle, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
@@ -113,6 +116,44 @@ func tryLoad(t *testing.T, b *broker, opt workload.Options, floor workload.Floor
 	err = errors.Join(err, report.Err(floor))
 	keepEvents(t, opt.Name, l.Log.Events())
 	return report, err
+}
+
+// silence is how long nothing may be heard of a load before everybody has to say what it is doing.
+const silence = 10 * time.Second
+
+// watchdog has the broker and this process tell of each of their goroutines when nothing is noted for so long. That ends the broker:
+// what stands still is a failure. The function that it returns ends the watch.
+func watchdog(t *testing.T, b *broker, l *workload.Load) func() {
+	t.Helper()
+	stop := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		tick := time.NewTicker(silence / 20)
+		defer tick.Stop()
+		noted, last := 0, time.Now()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			n := l.Log.Size()
+			if n != noted {
+				noted, last = n, time.Now()
+			}
+			if time.Since(last) > silence {
+				stacks := make([]byte, 4<<20)
+				stacks = stacks[:runtime.Stack(stacks, true)]
+				t.Errorf("nothing was heard for %s, behind event %d; the test's own goroutines:\n%s", silence, n, stacks)
+				b.dump()
+				return
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		watching.Wait()
+	}
 }
 
 // keepEvents writes the log of a run into the folder that CARILLON_EVENTS names, for whoever looks for the cause of a failure.

@@ -133,6 +133,13 @@ func (l *Log) Count(k Kind) int {
 	return l.counts[k]
 }
 
+// Size is how many events there are.
+func (l *Log) Size() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events)
+}
+
 // Events is everything noted so far. The slice is not to be changed.
 func (l *Log) Events() []Event {
 	l.mu.Lock()
