@@ -60,7 +60,7 @@ func (a *archive) serves(filters ...string) bool {
 
 // common is the last offset that the store and who holds pos have in common (log.md P2); none when the store does not know the term.
 func (a *archive) common(pos protocol.Position) (offset uint64, ok bool) {
-	_, head := a.b.ring.tip()
+	_, head := a.b.ring.Tip()
 	present := a.b.Position().Term
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -137,14 +137,14 @@ func newPage(h *HistoryPage) *page {
 	bytes := 0
 	for i := range h.Records {
 		m := h.Records[i].message(ClassStored)
-		if bytes > 0 && bytes+len(m.buf) > archiveBytes {
+		if bytes > 0 && bytes+len(m.Buf) > archiveBytes {
 			p.through, p.done = p.offsets[i-1], false
 			break
 		}
-		bytes += len(m.buf)
-		p.packets = append(p.packets, &Packet{data: protocol.FinishMessage(m.buf, 0, m.offset)})
-		p.topics = append(p.topics, m.topic)
-		p.offsets = append(p.offsets, m.offset)
+		bytes += len(m.Buf)
+		p.packets = append(p.packets, m.Unplaced())
+		p.topics = append(p.topics, m.Topic)
+		p.offsets = append(p.offsets, m.Offset)
 	}
 	return p
 }
@@ -168,7 +168,7 @@ func (a *archive) findReach(window time.Duration) (uint64, error) {
 	ctx, cancel := context.WithTimeout(a.b.ctx, a.b.opt.Limits.StoreTimeout)
 	defer cancel()
 	from := time.Now().Add(-window).UnixMilli()
-	_, high := a.b.ring.tip()
+	_, high := a.b.ring.Tip()
 	low := uint64(0)
 	for low < high {
 		middle := low + (high-low)/2

@@ -12,14 +12,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
 // Broker is one broker run. All its methods may be called concurrently.
 type Broker struct {
 	opt       Options
-	ring      *ring
-	retained  *retained
+	ring      *ring.Ring
+	retained  *ring.Retained
 	committer *committer // nil without a store
 	archive   *archive   // nil without a store
 	shards    []*shard
@@ -28,7 +30,6 @@ type Broker struct {
 	soon      soon
 	walks     chan struct{} // one slot for each snapshot walk at a time
 	draining  atomic.Bool
-	forming   [16]sync.Mutex // of forms, by seq
 
 	messageIDs *messageIDs
 
@@ -68,15 +69,14 @@ func New(opt Options) (*Broker, error) {
 	b := &Broker{opt: opt, epoch: protocol.NewRunID(), stop: make(chan struct{})}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.messageIDs = newMessageIDs(&b.opt)
-	b.retained = newRetained(opt.Limits.Retained, opt.Limits.RetainedBytes)
-	b.ring = newRing(opt.RingBytes, b.retained)
+	b.retained = ring.NewRetained(opt.Limits.Retained, opt.Limits.RetainedBytes)
+	b.ring = ring.New(opt.RingBytes, b.retained)
 	b.registry = newRegistry(b)
 	b.walks = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	for range opt.Shards {
 		b.shards = append(b.shards, newShard(b))
 	}
-	b.ring.slowest = b.slowestShard
-	b.ring.nudge = b.nudgeAll
+	b.ring.Attach(b.slowestShard, b.nudgeAll)
 	if opt.Store != nil {
 		b.committer = newCommitter(b, opt.Store)
 		b.archive = newArchive(b, opt.Store)
@@ -152,7 +152,7 @@ func (b *Broker) Close() {
 			b.committer.abandon()
 		}
 		b.cancel()
-		b.ring.close() // who waits for a shard to make room must not wait for ever
+		b.ring.Close() // who waits for a shard to make room must not wait for ever
 		close(b.stop)
 	})
 	b.loops.Wait()
@@ -187,16 +187,16 @@ func (b *Broker) Retained(id *Identity, topic string) (protocol.Message, error) 
 	if err := b.mayRead(id, topic); err != nil {
 		return protocol.Message{}, err
 	}
-	v, held := b.retained.get(topic)
+	v, held := b.retained.Get(topic)
 	if !held {
 		return protocol.Message{}, protocol.Errorf(protocol.CodeNotFound, "topic %q has no retained message", topic)
 	}
 	var m protocol.Message
-	raw, _, err := protocol.Next(v.packet.data)
+	raw, _, err := protocol.Next(v.Packet.Bytes())
 	if err == nil {
 		err = m.Decode(raw)
 	}
-	m.Offset = v.offset
+	m.Offset = v.Offset
 	return m, err
 }
 
@@ -236,7 +236,7 @@ func (b *Broker) beginEpoch(mark uint64) {
 
 // followStore says that the log goes on from an offset of the store.
 func (b *Broker) followStore(offset uint64) {
-	b.ring.follow(offset)
+	b.ring.Follow(offset)
 	b.markShards(offset)
 }
 
@@ -260,7 +260,7 @@ func (b *Broker) spread() time.Duration {
 
 // Position is the end of the log: everything appended so far is before it.
 func (b *Broker) Position() protocol.Position {
-	return b.positionAt(b.ring.tip())
+	return b.positionAt(b.ring.Tip())
 }
 
 // positionAt is the point behind entry seq, where the store's watermark is mark.

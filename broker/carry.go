@@ -6,6 +6,9 @@ import (
 	"io"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/carry"
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -25,22 +28,18 @@ var (
 
 // carryHead is what stands before the entries.
 type carryHead struct {
-	epoch     protocol.RunID
-	term      protocol.RunID // the store's, of watermark
-	stored    bool           // there was a store, which has the retained values
-	written   int64          // by the wall clock, in Unix milliseconds
-	first     uint64         // seq of the first entry
-	head      uint64         // and of the last; first-1 when there is none
-	before    uint64         // watermark before the first
-	watermark uint64         // and behind the last
-	base      feedStart
+	epoch   protocol.RunID
+	term    protocol.RunID // the store's, of the log's watermark
+	stored  bool           // there was a store, which has the retained values
+	written int64          // by the wall clock, in Unix milliseconds
+	ring.Extent
 }
 
 // carried is a log that was read back.
 type carried struct {
 	carryHead
-	ring     *ring
-	retained *retained
+	ring     *ring.Ring
+	retained *ring.Retained
 	ids      *messageIDs
 	elapsed  time.Duration // since it was written
 }
@@ -61,38 +60,28 @@ func (b *Broker) WriteLog(w io.Writer) error {
 			return errNotLoaded
 		}
 	}
-	chunks, h := b.ring.seal()
 	at := b.Position()
-	h.epoch, h.term, h.stored, h.written = at.Epoch, at.Term, b.committer != nil, time.Now().UnixMilli()
-	c := newCarryWriter(w)
-	c.head(&h)
-	b.ring.writeEntries(c, chunks, !h.stored)
+	h := carryHead{epoch: at.Epoch, term: at.Term, stored: b.committer != nil, written: time.Now().UnixMilli(), Extent: b.ring.Seal()}
+	c := carry.NewWriter(w)
+	h.write(c)
+	b.ring.WriteEntries(c, !h.stored)
 	if !h.stored {
-		b.retained.write(c, h.first)
+		b.retained.Write(c, h.First)
 	}
 	b.messageIDs.write(c, time.Now())
-	return c.close()
+	return c.Close()
 }
 
-func (c *carryWriter) head(h *carryHead) {
-	c.raw(h.epoch[:])
-	c.raw(h.term[:])
-	c.uint(bit(h.stored, 1))
-	for _, v := range h.numbers() {
-		c.uint(*v)
+func (h *carryHead) write(c *carry.Writer) {
+	c.Raw(h.epoch[:])
+	c.Raw(h.term[:])
+	stored := uint64(0)
+	if h.stored {
+		stored = 1
 	}
-	c.int(h.written)
-}
-
-func (h *carryHead) numbers() []*uint64 {
-	return []*uint64{&h.first, &h.head, &h.before, &h.watermark, &h.base.offset, &h.base.first, &h.base.live, &h.base.head}
-}
-
-func bit(is bool, b uint64) uint64 {
-	if is {
-		return b
-	}
-	return 0
+	c.Uint(stored)
+	h.Extent.Write(c)
+	c.Int(h.written)
 }
 
 // restoreLog takes the log that the last run wrote in place of this run's empty one. Called before Start.
@@ -106,28 +95,27 @@ func (b *Broker) restoreLog(src io.Reader) {
 	if was.stored {
 		b.restored = was // until the store is loaded
 	}
-	was.ring.slowest, was.ring.nudge = b.ring.slowest, b.ring.nudge
+	was.ring.Attach(b.slowestShard, b.nudgeAll)
 	b.ring, b.retained, b.messageIDs = was.ring, was.retained, was.ids
 	for _, sh := range b.shards {
-		sh.next, sh.mark = was.head+1, was.watermark
-		sh.at, _ = b.ring.seek(sh.next)
-		sh.passedSeq.Store(was.head)
-		sh.passedBytes.Store(b.ring.appended)
+		sh.next, sh.mark = was.Head+1, was.Watermark
+		sh.at, _ = b.ring.Seek(sh.next)
+		sh.passedSeq.Store(was.Head)
+		sh.passedBytes.Store(b.ring.EverAppended())
 	}
-	bytes, span := b.ring.size()
-	oldest, _ := b.ring.oldest()
-	b.opt.Logger.Info("the last run's log goes on", "count", was.head+1-oldest, "bytes", bytes, "age", span.Round(time.Millisecond))
+	bytes, span := b.ring.Size()
+	oldest, _ := b.ring.Oldest()
+	b.opt.Logger.Info("the last run's log goes on", "count", was.Head+1-oldest, "bytes", bytes, "age", span.Round(time.Millisecond))
 }
 
 // readLog reads a log for a broker of the given options.
 func readLog(src io.Reader, opt *Options) (*carried, error) {
-	c := newCarryReader(src)
-	was := &carried{retained: newRetained(opt.Limits.Retained, opt.Limits.RetainedBytes), ids: newMessageIDs(opt)}
-	h := c.head()
-	if c.err != nil {
-		return nil, c.err
+	c := carry.NewReader(src)
+	was := &carried{retained: ring.NewRetained(opt.Limits.Retained, opt.Limits.RetainedBytes), ids: newMessageIDs(opt)}
+	if was.carryHead.read(c); c.Err != nil {
+		return nil, c.Err
 	}
-	was.carryHead = h
+	h := &was.carryHead
 	was.elapsed = max(0, time.Since(time.UnixMilli(h.written)))
 	switch {
 	case h.stored && opt.Store == nil:
@@ -137,30 +125,28 @@ func readLog(src io.Reader, opt *Options) (*carried, error) {
 	case was.elapsed > maxCarryAge:
 		return nil, errTooOld
 	}
-	was.ring = newRing(opt.RingBytes, was.retained)
-	was.readEntries(c)
+	was.ring = ring.New(opt.RingBytes, was.retained)
+	was.ring.ReadEntries(c, &h.Extent, was.elapsed, !h.stored)
 	if !h.stored {
-		was.retained.read(c, h.first)
+		was.retained.Read(c, h.First)
 	}
 	was.ids.read(c, was.elapsed)
-	if err := c.close(); err != nil {
+	if err := c.Close(); err != nil {
 		return nil, err
 	}
 	return was, nil
 }
 
-func (c *carryReader) head() (h carryHead) {
-	h.epoch, h.term = c.run(), c.run()
-	flags := c.uint()
-	h.stored = flags&1 != 0
-	for _, v := range h.numbers() {
-		*v = c.uint()
+func (h *carryHead) read(c *carry.Reader) {
+	c.Raw(h.epoch[:])
+	c.Raw(h.term[:])
+	stored := c.Uint()
+	h.stored = stored == 1
+	h.Extent.Read(c)
+	h.written = c.Int()
+	if stored > 1 || h.epoch.IsZero() || h.written < 0 {
+		c.Fail(carry.ErrForm)
 	}
-	h.written = c.int()
-	if flags > 1 || h.epoch.IsZero() || h.first == 0 || h.head+1 < h.first || h.base.first > h.base.live || h.base.live > h.head+1 || h.written < 0 {
-		c.fail(errCarryForm)
-	}
-	return h
 }
 
 // goOn decides, when the store has been loaded up to head, whether the log of the last run goes on, and returns the offset behind
@@ -174,23 +160,23 @@ func (b *Broker) goOn(terms []Term, head uint64) (from uint64, ok bool) {
 	if why := was.against(terms, head); why != nil {
 		b.opt.Logger.Warn("the last run's log is not used: clients are told gaps", "err", why)
 		b.beginEpoch(head)
-		b.ring.forget()
+		b.ring.Forget()
 		return head, false
 	}
-	b.linkRetained()
+	b.ring.LinkRetained()
 	b.setTerm(terms[len(terms)-1].ID) // that knows all offsets before its first
-	return was.watermark, true
+	return was.Watermark, true
 }
 
 // against says why the log does not go on from a store of the given terms and head; nil if it does.
 func (was *carried) against(terms []Term, head uint64) error {
-	common, known := commonOffset(terms, head, protocol.Position{Term: was.term, Offset: was.watermark})
+	common, known := commonOffset(terms, head, protocol.Position{Term: was.term, Offset: was.Watermark})
 	switch {
-	case head < was.watermark:
-		return fmt.Errorf("the store has records up to %d, the log up to %d", head, was.watermark)
+	case head < was.Watermark:
+		return fmt.Errorf("the store has records up to %d, the log up to %d", head, was.Watermark)
 	case !known:
 		return fmt.Errorf("the store does not know the log's term %s", was.term)
-	case common < was.watermark:
+	case common < was.Watermark:
 		return fmt.Errorf("the store and the log went different ways behind %d", common)
 	}
 	return nil

@@ -25,7 +25,7 @@ const (
 // it appended, delivered and acknowledged. When the store goes away the feed is taken up again from the last offset appended,
 // and what had been sent but did not come back is sent again: the store knows (Origin, Ref) and commits nothing twice.
 //
-// Lock order: mu, then ring.mu.
+// Lock order: mu, then Ring.mu.
 type committer struct {
 	b      *Broker
 	store  Store
@@ -76,15 +76,15 @@ func newCommitter(b *Broker, store Store) *committer {
 // the store already (log.md U3).
 func (c *committer) submit(p *publication) (appended bool, err *protocol.Error) {
 	if p.record == nil && c.held.Load() == 0 {
-		c.b.append(&p.message)
+		c.b.append(&p.Message)
 		return true, nil
 	}
 	mayWait := c.syncOf(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	line, isHeld := c.waiting[p.topic]
+	line, isHeld := c.waiting[p.Topic]
 	if p.record == nil && !isHeld {
-		c.b.append(&p.message) // under mu, so that it stays behind what was released before
+		c.b.append(&p.Message) // under mu, so that it stays behind what was released before
 		return true, nil
 	}
 	if c.stop {
@@ -95,7 +95,7 @@ func (c *committer) submit(p *publication) (appended bool, err *protocol.Error) 
 	}
 	p.deadline = time.Now().Add(c.b.opt.Limits.StoreTimeout)
 	c.bytes += p.cost()
-	c.waiting[p.topic] = append(line, p)
+	c.waiting[p.Topic] = append(line, p)
 	if !isHeld {
 		c.held.Add(1)
 	}
@@ -113,9 +113,9 @@ func (c *committer) submit(p *publication) (appended bool, err *protocol.Error) 
 
 // cost is about what p holds while it waits: its packet and, as the record of it, everything once more.
 func (p *publication) cost() int64 {
-	n := int64(cap(p.buf)) + publicationOverhead
+	n := int64(cap(p.Buf)) + publicationOverhead
 	if p.record != nil {
-		n += int64(cap(p.buf))
+		n += int64(cap(p.Buf))
 	}
 	return n
 }
@@ -177,10 +177,10 @@ func (c *committer) nextBatch() batch {
 		if p.settled {
 			continue
 		}
-		if bytes > 0 && bytes+len(p.buf) > commitBytes {
+		if bytes > 0 && bytes+len(p.Buf) > commitBytes {
 			break
 		}
-		bytes += len(p.buf)
+		bytes += len(p.Buf)
 		records = append(records, *p.record)
 		if last := &records[len(records)-1]; !keyed {
 			last.Key, last.Digest = nil, nil
@@ -231,7 +231,7 @@ func (c *committer) appended(feed uint64, results []AppendResult, err error) {
 			refused = append(refused, refusal{p, r.Err})
 			released = append(released, c.settleLocked(p)...)
 		case r.Offset <= c.offset:
-			passedOver = append(passedOver, p.topic)
+			passedOver = append(passedOver, p.Topic)
 			refused = append(refused, refusal{p, errPassedOver})
 			released = append(released, c.settleLocked(p)...)
 		}
@@ -272,7 +272,7 @@ var (
 func (c *committer) settleLocked(p *publication) (appended []*publication) {
 	delete(c.unsettled, p.ref)
 	p.settled = true
-	if p.seq > 0 {
+	if p.Seq > 0 {
 		c.b.messageIDs.appended(p)
 	}
 	return c.releaseLocked(p)
@@ -281,7 +281,7 @@ func (c *committer) settleLocked(p *publication) (appended []*publication) {
 // releaseLocked takes p out of its topic's line and appends the plain publishes that waited behind it alone. It returns them,
 // to be answered without the lock.
 func (c *committer) releaseLocked(p *publication) (appended []*publication) {
-	line := c.waiting[p.topic]
+	line := c.waiting[p.Topic]
 	if i := slices.Index(line, p); i == 0 {
 		line = line[1:]
 	} else {
@@ -296,15 +296,15 @@ func (c *committer) releaseLocked(p *publication) (appended []*publication) {
 			c.b.messageIDs.withdraw(q)
 			continue
 		}
-		c.b.append(&q.message)
+		c.b.append(&q.Message)
 		c.b.messageIDs.appended(q)
 		appended = append(appended, q)
 	}
 	if len(line) > 0 {
-		c.waiting[p.topic] = line
+		c.waiting[p.Topic] = line
 		return appended
 	}
-	delete(c.waiting, p.topic)
+	delete(c.waiting, p.Topic)
 	c.held.Add(-1)
 	return appended
 }
@@ -312,9 +312,9 @@ func (c *committer) releaseLocked(p *publication) (appended []*publication) {
 func answerAll(appended []*publication) {
 	for _, p := range appended {
 		switch {
-		case p.seq == 0:
+		case p.Seq == 0:
 			p.answer(protocol.Published{}, errSealed)
-		case p.receipt == nil:
+		case p.Receipt == nil:
 			p.answer(p.published(), nil)
 		}
 	}

@@ -1,10 +1,10 @@
 package broker
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"time"
+
+	"github.com/carillon-mq/carillon/broker/internal/ring"
 
 	"github.com/carillon-mq/carillon/protocol"
 	"golang.org/x/time/rate"
@@ -51,19 +51,19 @@ func (sh *shard) joinConflated(sub *subscription) {
 
 // noteConflated notes an entry for a conflated subscription, which is woken when the shard says that it has passed it. Called by the
 // shard's goroutine.
-func (sh *shard) noteConflated(sub *subscription, e *entry) {
+func (sh *shard) noteConflated(sub *subscription, e *ring.Entry) {
 	s := sub.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, st := sub.conflated, sub.start
-	if s.closed || st == nil || c.last == e.seq {
+	if s.closed || st == nil || c.last == e.Seq {
 		return
 	}
 	if st.waiting && !c.waiting && c.last < st.next { // there was nothing for it since
-		st.next, st.mark = e.seq, sh.mark
+		st.next, st.mark = e.Seq, sh.mark
 	}
-	c.last = e.seq
-	if e.fleeting {
+	c.last = e.Seq
+	if e.Fleeting {
 		s.keptBytes += c.keep(e, s.keptBytes, s.b.opt.Limits.Pending)
 	}
 	if !c.noted {
@@ -93,15 +93,15 @@ func (sub *subscription) wakeConflated() {
 }
 
 // keep keeps a message that the log will not, if there is room beside what the session has kept, and returns how many bytes that are.
-func (c *conflation) keep(e *entry, kept, most int) (bytes int) {
-	p := e.body.Load()
+func (c *conflation) keep(e *ring.Entry, kept, most int) (bytes int) {
+	p := e.Packet()
 	if p == nil {
 		c.missed++
 		return 0
 	}
-	bytes = len(p.data) + len(e.topic)
-	if old := c.fleeting[e.topic]; old != nil {
-		bytes = len(p.data) - len(old.data)
+	bytes = len(p.Bytes()) + len(e.Topic)
+	if old := c.fleeting[e.Topic]; old != nil {
+		bytes = len(p.Bytes()) - len(old.Bytes())
 	}
 	if kept > 0 && kept+bytes > most {
 		c.missed++
@@ -110,23 +110,27 @@ func (c *conflation) keep(e *entry, kept, most int) (bytes int) {
 	if c.fleeting == nil {
 		c.fleeting = map[string]*Packet{}
 	}
-	c.fleeting[e.topic] = p
+	c.fleeting[e.Topic] = p
 	return bytes
 }
 
 // kept is the message of a fleeting entry, if it is the newest of its topic.
-func (c *conflation) kept(e *entry) *Packet {
-	if p := c.fleeting[e.topic]; p != nil && p.seq == e.seq {
-		return p
+func (c *conflation) kept(e *ring.Entry) *Packet {
+	p := c.fleeting[e.Topic]
+	if p == nil {
+		return nil
 	}
-	return nil
+	if seq, _ := p.Entry(); seq != e.Seq {
+		return nil
+	}
+	return p
 }
 
 // drop forgets the messages kept of the entries before next, and returns how many bytes these were.
 func (c *conflation) drop(next uint64) (bytes int) {
 	for topic, p := range c.fleeting {
-		if p.seq < next {
-			bytes += len(p.data) + len(topic)
+		if seq, _ := p.Entry(); seq < next {
+			bytes += len(p.Bytes()) + len(topic)
 			delete(c.fleeting, topic)
 		}
 	}
@@ -164,17 +168,17 @@ func (s *Session) readConflated(sub *subscription, st *starting, passed uint64, 
 	read := st.stretch()
 	all := c.gather(&read, newest, most)
 	if all {
-		read.next = max(passed+1, st.next)
+		read.Next = max(passed+1, st.next)
 	}
-	read.mark, _ = s.b.ring.watermarkBefore(read.next)
-	read.missed, c.missed = c.missed, 0
+	read.Mark, _ = s.b.ring.WatermarkBefore(read.Next)
+	read.Missed, c.missed = c.missed, 0
 	from := s.b.positionAt(st.next-1, st.mark)
-	st.next, st.mark = read.next, max(st.mark, read.mark)
+	st.next, st.mark = read.Next, max(st.mark, read.Mark)
 	s.keptBytes -= c.drop(st.next)
-	c.sent(s.b, read.count)
+	c.sent(s.b, read.Count)
 	batch = s.b.appendReplay(batch, sub.id, &read, from)
 	switch {
-	case !all && (most > int(read.count) && took < time.Millisecond):
+	case !all && (most > int(read.Count) && took < time.Millisecond):
 		return batch // there is more
 	case !all:
 		s.restConflated(sub, took)
@@ -191,22 +195,22 @@ func (s *Session) readConflated(sub *subscription, st *starting, passed uint64, 
 }
 
 // gather takes the packets of at most so many entries, and reports whether it took all.
-func (c *conflation) gather(read *stretch, entries []*entry, most int) (all bool) {
+func (c *conflation) gather(read *ring.Stretch, entries []*ring.Entry, most int) (all bool) {
 	for _, e := range entries {
-		if int(read.count) == most || read.bytes >= drainBytes {
+		if int(read.Count) == most || read.Bytes >= drainBytes {
 			return false
 		}
-		p := e.body.Load()
-		if e.fleeting {
+		p := e.Packet()
+		if e.Fleeting {
 			p = c.kept(e)
 		}
-		read.next = e.seq + 1
+		read.Next = e.Seq + 1
 		if p == nil { // counted as missed, or from before the subscription
 			continue
 		}
-		read.packets = append(read.packets, p)
-		read.bytes += len(p.data)
-		read.count++
+		read.Packets = append(read.Packets, p)
+		read.Bytes += len(p.Bytes())
+		read.Count++
 	}
 	return true
 }
@@ -299,39 +303,10 @@ func (sh *shard) locateConflated(s *Session) {
 }
 
 // newestOfEach is that of the ring. Long stretches are looked through on half the CPUs, for each takes a map of its topics.
-func (b *Broker) newestOfEach(m *matcher, first, last uint64) (newest []*entry, held bool) {
-	if last > first+scanEntries {
+func (b *Broker) newestOfEach(m *ring.Matcher, first, last uint64) (newest []*ring.Entry, held bool) {
+	if last > first+ring.ScanEntries {
 		b.walks <- struct{}{}
 		defer func() { <-b.walks }()
 	}
-	return b.ring.newestOfEach(m, first, last)
-}
-
-// newestOfEach finds, of the entries from first to last that m wants, the newest of each topic, in the order of the log. It fails when
-// first is no longer held.
-func (r *ring) newestOfEach(m *matcher, first, last uint64) (newest []*entry, held bool) {
-	at, held := r.seek(first)
-	if !held {
-		return nil, false
-	}
-	latest := map[string]*entry{}
-	st := stretch{next: first}
-	for st.next <= last {
-		if r.skip(&at, &st, m, last) {
-			continue
-		}
-		e := at.next()
-		if e == nil {
-			break
-		}
-		st.next = e.seq + 1
-		if e.seq >= m.since(e.topic) {
-			latest[e.topic] = e
-		}
-	}
-	for _, e := range latest {
-		newest = append(newest, e)
-	}
-	slices.SortFunc(newest, func(a, b *entry) int { return cmp.Compare(a.seq, b.seq) })
-	return newest, true
+	return b.ring.NewestOfEach(m, first, last)
 }

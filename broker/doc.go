@@ -3,7 +3,7 @@
 // Everyone is a reader of one log. A publish goes
 //
 //	Session.Receive -> dispatch -> handlePublish -> Broker.publish -> [committer.submit -> Store -> committer.feed] ->
-//	ring.appendLocked -> shard.tail -> shard.deliver -> shard.push -> Session.offer -> Conn.Write
+//	Ring.Append -> shard.tail -> shard.deliver -> shard.push -> Session.offer -> Conn.Write
 //
 // and a subscription goes
 //
@@ -21,7 +21,7 @@
 // back through one feed (commit.go, feed.go).
 //
 // The package opens no sockets and starts no processes: a transport gives it Conns, Options give it an Authenticator and a Store.
-// Lock order: committer.mu, Session.mu, Broker.forming, ring.mu, retained.mu; shard.mu, registry.mu, soon.mu, Broker.runMu and
+// Lock order: committer.mu, Session.mu, Ring.forming, Ring.mu, Retained.mu (package ring); shard.mu, registry.mu, soon.mu, Broker.runMu and
 // counters.mu, archive.mu and messageIDs.mu are held alone or last. No lock is held while calling out, but for Conn.Write, which does not wait, and the encode of
 // a Form, which computes.
 package broker

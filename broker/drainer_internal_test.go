@@ -3,6 +3,8 @@ package broker
 import (
 	"testing"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -14,7 +16,7 @@ func TestADrainerReadsNothingPastItsQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 10 {
-		m := newMessage(&protocol.Message{Topic: "a"}, ClassMemory)
+		m := ring.NewMessage(&protocol.Message{Topic: "a"})
 		b.append(&m)
 	}
 	b.shards[0].passedSeq.Store(10)

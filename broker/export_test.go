@@ -1,33 +1,20 @@
 package broker
 
-import "github.com/carillon-mq/carillon/protocol"
+import (
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+	"github.com/carillon-mq/carillon/protocol"
+)
 
 // RingBytes is what the ring is charged for and what its chunks hold.
 func (b *Broker) RingBytes() (charged, held int64) {
-	r := b.ring
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, c := range r.chunks {
-		held += chunkOverhead + int64(cap(c.entries))*entrySlot + c.sketch.Bytes()
-		for i := range c.n.Load() {
-			e := &c.entries[i]
-			held += entryOverhead - entrySlot + int64(len(e.topic))
-			if p := e.body.Load(); p != nil {
-				held += e.bodyCost
-				if f := p.form.Load(); f != nil {
-					held += f.cost
-				}
-			}
-		}
-	}
-	return r.bytes, held
+	charged, _, held = b.ring.Charged()
+	return charged, held
 }
 
 // FormBytes is what of the ring is for forms.
 func (b *Broker) FormBytes() int64 {
-	b.ring.mu.Lock()
-	defer b.ring.mu.Unlock()
-	return b.ring.formed
+	_, forms, _ := b.ring.Charged()
+	return forms
 }
 
 // ShardsPassed are the last entries that the shards have passed.
@@ -63,21 +50,19 @@ func (s *Session) Held() int {
 	for _, sub := range s.subs {
 		if c := sub.conflated; c != nil {
 			for topic, p := range c.fleeting {
-				n += len(topic) + len(p.data)
+				n += len(topic) + len(p.Bytes())
 			}
 		}
 		if st := sub.start; st != nil && st.past != nil && st.past.page != nil {
 			for _, p := range st.past.page.packets {
-				n += len(p.data)
+				n += len(p.Bytes())
 			}
 		}
 	}
 	if s.lag != nil {
 		n += 16 * cap(s.lag.counts)
 		if s.lag.matcher != nil {
-			for topic := range s.lag.matcher.memo {
-				n += len(topic) + 48
-			}
+			n += s.lag.matcher.Remembers()
 		}
 	}
 	return n
@@ -108,24 +93,24 @@ func (b *Broker) Leftovers() (items, nodes, interest, watched int) {
 // LogReader reads the log from its beginning on for filter, and from there again when it has come to the end. It returns how many
 // entries it has passed.
 func (b *Broker) LogReader(filter string) (read func() int) {
-	m := &matcher{wanted: []wanted{newWanted(filter, 0)}}
+	m := &ring.Matcher{Wanted: []ring.Wanted{ring.NewWanted(filter, 0)}}
 	packets := make([]*Packet, 0, 4096)
-	oldest, _ := b.ring.oldest()
+	oldest, _ := b.ring.Oldest()
 	next := oldest
 	return func() int {
-		st := stretch{packets: packets[:0], next: next}
-		if head := b.ring.head.Load(); next > head || !b.ring.read(&st, m, head, drainBytes) {
+		st := ring.Stretch{Packets: packets[:0], Next: next}
+		if head := b.ring.Last(); next > head || !b.ring.Read(&st, m, head, drainBytes) {
 			next = oldest
 			return 0
 		}
-		passed := int(st.next - next)
-		next = st.next
+		passed := int(st.Next - next)
+		next = st.Next
 		return passed
 	}
 }
 
 // AppendOne appends a message to the log, as a publish does once it is checked.
 func (b *Broker) AppendOne(topic string, payload []byte) {
-	m := newMessage(&protocol.Message{Topic: topic, Payload: payload}, ClassMemory)
+	m := ring.NewMessage(&protocol.Message{Topic: topic, Payload: payload})
 	b.append(&m)
 }

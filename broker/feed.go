@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -81,14 +83,14 @@ func (c *committer) load(ctx context.Context) error {
 			r := &page[i]
 			named[r.Topic] = struct{}{}
 			m := r.message(c.b.opt.classOf(r.Topic))
-			c.b.retained.load(retainedValue{topic: r.Topic, offset: r.Offset, packet: &Packet{data: protocol.FinishMessage(m.buf, 0, r.Offset)}})
+			c.b.retained.Load(ring.Value{Topic: r.Topic, Offset: r.Offset, Packet: m.Unplaced()})
 		}
 		return ctx.Err()
 	})
 	if err != nil {
 		return err
 	}
-	c.b.retained.keepOnly(named)
+	c.b.retained.KeepOnly(named)
 	from, goesOn := c.b.goOn(c.terms, head)
 	c.mu.Lock()
 	c.offset = from
@@ -111,11 +113,11 @@ func (c *committer) unload() {
 	c.loaded.Store(false)
 }
 
-func (r *Record) message(class Class) message {
-	m := newMessage(&protocol.Message{
+func (r *Record) message(class Class) ring.Message {
+	m := newMessageOf(&protocol.Message{
 		Topic: r.Topic, Payload: r.Payload, Time: r.Time, ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
 	}, class)
-	m.offset = r.Offset
+	m.Offset = r.Offset
 	return m
 }
 
@@ -171,11 +173,11 @@ func (c *committer) committed(r *Record) error {
 		c.b.append(&m)
 		return nil
 	}
-	p.offset = r.Offset
-	c.b.append(&p.message)
+	p.Offset = r.Offset
+	c.b.append(&p.Message)
 	released := c.settleLocked(p)
 	c.mu.Unlock()
-	if p.receipt == nil {
+	if p.Receipt == nil {
 		p.answer(p.published(), nil)
 	}
 	answerAll(released)

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -134,7 +136,7 @@ func (sh *shard) follow(s *Session, r *FollowRequest, subs []*subscription, from
 	if from.resume && from.past == nil && !from.head && from.next < sh.next {
 		l.next = from.next
 		var held bool
-		if l.mark, held = sh.b.ring.watermarkBefore(from.next); !held { // since resumeAt: a gap follows
+		if l.mark, held = sh.b.ring.WatermarkBefore(from.next); !held { // since resumeAt: a gap follows
 			l.mark = from.position.Offset
 		}
 	}
@@ -156,7 +158,7 @@ func (sh *shard) follow(s *Session, r *FollowRequest, subs []*subscription, from
 			}
 		}
 		if !r.NoRetained && (r.fresh(sub.filter) || from.gap != "") {
-			l.snapshots = append(l.snapshots, replayedSnapshot{sub.id, newSnapshot(sub.filter, begins.Seq, !r.fresh(sub.filter)), begins})
+			l.snapshots = append(l.snapshots, replayedSnapshot{sub.id, ring.NewSnapshot(sub.filter, begins.Seq, !r.fresh(sub.filter)), begins})
 		}
 	}
 	inOrder(l.snapshots)
@@ -175,12 +177,12 @@ func inOrder(snapshots []replayedSnapshot) {
 		return 1
 	}
 	slices.SortFunc(snapshots, func(a, b replayedSnapshot) int {
-		return cmp.Or(cmp.Compare(a.at.Seq, b.at.Seq), after(a.walk.reset)-after(b.walk.reset), cmp.Compare(a.subscription, b.subscription))
+		return cmp.Or(cmp.Compare(a.at.Seq, b.at.Seq), after(a.walk.Reset)-after(b.walk.Reset), cmp.Compare(a.subscription, b.subscription))
 	})
 	for i, later := range snapshots {
 		for _, earlier := range snapshots[:i] {
-			if earlier.at.Seq == later.at.Seq && earlier.walk.reset == later.walk.reset {
-				later.walk.except = append(later.walk.except, earlier.walk.filter)
+			if earlier.at.Seq == later.at.Seq && earlier.walk.Reset == later.walk.Reset {
+				later.walk.Except = append(later.walk.Except, earlier.walk.Filter)
 			}
 		}
 	}
@@ -193,7 +195,7 @@ func (l *lag) takeBeginning() (ids []uint64) {
 		return nil
 	}
 	for _, next := range l.snapshots {
-		if !next.walk.reset {
+		if !next.walk.Reset {
 			ids = append(ids, next.subscription)
 		}
 	}

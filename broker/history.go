@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -45,7 +47,7 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 		r.Limit = protocol.DefaultHistory
 	}
 	q := HistoryQuery{Filters: []string{r.Filter}}
-	_, q.Through = b.ring.tip() // what is behind it nobody has been shown yet
+	_, q.Through = b.ring.Tip() // what is behind it nobody has been shown yet
 	if r.After != nil {
 		common, known := b.archive.common(*r.After)
 		if !known || common < r.After.Offset {
@@ -247,12 +249,12 @@ func (b *Broker) newestOf(id *Identity, filter string, n int) (start, *protocol.
 	if !id.CanReadHistory(filter) {
 		return start{}, protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
 	}
-	complete, from := b.ring.completeFrom(), uint64(0)
+	complete, from := b.ring.CompleteFrom(), uint64(0)
 	serves := b.archive.serves(filter)
 	if serves {
-		from, _, _ = b.ring.join(complete) // what is before has no place of its own, the store counts it
+		from, _, _ = b.ring.Join(complete) // what is before has no place of its own, the store counts it
 	}
-	first, found := b.ring.newest(&matcher{wanted: []wanted{newWanted(filter, from)}}, n)
+	first, found := b.ring.Newest(&ring.Matcher{Wanted: []ring.Wanted{ring.NewWanted(filter, from)}}, n)
 	st := start{resume: true, next: first}
 	if found >= n || complete == 0 || !serves {
 		return st, nil

@@ -3,6 +3,8 @@ package broker
 import (
 	"slices"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -25,7 +27,7 @@ type lag struct {
 	merged     uint64 // counts[0] stands for several chunks, of which this is the last; 0: for one
 
 	snapshots []replayedSnapshot // to send, again after a gap (K3)
-	matcher   *matcher
+	matcher   *ring.Matcher
 
 	past   *past // the log has moved on: the store is read, and next is where the cursor was
 	missed tally // while it is: what was left behind in the log
@@ -54,15 +56,15 @@ type tally struct {
 // replayedSnapshot is a snapshot of a live subscription and the position from which the log goes on for it.
 type replayedSnapshot struct {
 	subscription uint64
-	walk         *snapshot
+	walk         *ring.Snapshot
 	at           protocol.Position
 }
 
 // lag makes s a lagging session from the first of the entries that it could not take. Called by the shard's goroutine.
-func (sh *shard) lag(s *Session, untaken []*entry) {
-	first := untaken[0].seq
+func (sh *shard) lag(s *Session, untaken []*ring.Entry) {
+	first := untaken[0].Seq
 	l := &lag{next: first}
-	l.mark, _ = sh.b.ring.watermarkBefore(first) // held: the shard is at it
+	l.mark, _ = sh.b.ring.WatermarkBefore(first) // held: the shard is at it
 	if s.follows {
 		l.joined = first
 	}
@@ -80,7 +82,7 @@ func (sh *shard) lag(s *Session, untaken []*entry) {
 }
 
 // countLag notes an entry that matched and was left to the drainer. Called by the shard's goroutine.
-func (s *Session) countLag(e *entry) {
+func (s *Session) countLag(e *ring.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lag != nil {
@@ -88,12 +90,12 @@ func (s *Session) countLag(e *entry) {
 	}
 }
 
-func (l *lag) count(e *entry) {
+func (l *lag) count(e *ring.Entry) {
 	stored := int64(0)
-	if e.stored {
+	if e.Stored {
 		stored = 1
 	}
-	if n := len(l.counts); n > 0 && l.counts[n-1].first == e.chunk {
+	if n := len(l.counts); n > 0 && l.counts[n-1].first == e.Chunk {
 		l.counts[n-1].n++
 		l.counts[n-1].stored += stored
 		return
@@ -107,15 +109,15 @@ func (l *lag) count(e *entry) {
 		}
 		l.counts = append(l.counts[:1], l.counts[maxCounts/2:]...)
 	}
-	l.counts = append(l.counts, chunkCount{e.chunk, 1, stored})
+	l.counts = append(l.counts, chunkCount{e.Chunk, 1, stored})
 }
 
 // advance moves the cursor behind what was read.
-func (l *lag) advance(st *stretch) {
-	l.next, l.mark = st.next, st.mark
-	if l.dropBefore(st.chunk); len(l.counts) > 0 && l.counts[0].first == st.chunk {
-		l.read += st.inChunk
-		l.readStored += st.stored
+func (l *lag) advance(st *ring.Stretch) {
+	l.next, l.mark = st.Next, st.Mark
+	if l.dropBefore(st.Chunk); len(l.counts) > 0 && l.counts[0].first == st.Chunk {
+		l.read += st.InChunk
+		l.readStored += st.Stored
 	}
 }
 
@@ -163,19 +165,19 @@ func (t tally) count() int64 {
 }
 
 // matcherLocked is a matcher for the session's live subscriptions.
-func (s *Session) matcherLocked() *matcher {
+func (s *Session) matcherLocked() *ring.Matcher {
 	l := s.lag
-	if l.matcher == nil || l.matcher.epoch != s.subsEpoch {
+	if l.matcher == nil || l.matcher.Epoch != s.subsEpoch {
 		l.matcher = s.liveMatcherLocked()
 	}
 	return l.matcher
 }
 
-func (s *Session) liveMatcherLocked() *matcher {
-	m := &matcher{epoch: s.subsEpoch}
+func (s *Session) liveMatcherLocked() *ring.Matcher {
+	m := &ring.Matcher{Epoch: s.subsEpoch}
 	for _, sub := range s.subs {
 		if sub.live {
-			m.wanted = append(m.wanted, newWanted(sub.filter, sub.since))
+			m.Wanted = append(m.Wanted, ring.NewWanted(sub.filter, sub.since))
 		}
 	}
 	return m
@@ -199,14 +201,14 @@ func (s *Session) readLag(batch []*Packet) []*Packet {
 		return s.resendSnapshot(l, next, batch)
 	}
 	m := s.matcherLocked()
-	st := stretch{packets: batch, next: l.next, mark: l.mark, joined: l.joined}
+	st := ring.Stretch{Packets: batch, Next: l.next, Mark: l.mark, Joined: l.joined}
 	passed := s.shard.passedSeq.Load() // under mu: what is not live by now will be so from an entry further on, and not in m
 	s.mu.Unlock()
 
-	if !s.b.ring.read(&st, m, l.upTo(passed), drainBytes) {
+	if !s.b.ring.Read(&st, m, l.upTo(passed), drainBytes) {
 		return s.skipLost(l, batch)
 	}
-	s.b.stats.delivered.Add(st.count)
+	s.b.stats.delivered.Add(st.Count)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lag != l {
@@ -214,23 +216,23 @@ func (s *Session) readLag(batch []*Packet) []*Packet {
 	}
 	from := s.b.positionAt(l.next-1, l.mark)
 	l.advance(&st)
-	if st.missed > 0 {
-		st.packets = append(st.packets, s.b.gap(0, protocol.GapLive, from, s.b.positionAt(l.next-1, l.mark), st.missed))
+	if st.Missed > 0 {
+		st.Packets = append(st.Packets, s.b.gap(0, protocol.GapLive, from, s.b.positionAt(l.next-1, l.mark), st.Missed))
 	}
 	if l.opening {
-		return s.openedLocked(st.packets)
+		return s.openedLocked(st.Packets)
 	}
 	if l.next+handBack > passed {
 		l.waiting = true
 		s.shard.urge(func() { s.shard.takeBack(s) })
 	}
-	return st.packets
+	return st.Packets
 }
 
 // skipLost goes on where the log is still held, and tells the client what it missed. What the store has of it comes from there first
 // (log.md R4).
 func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
-	oldest, before := s.b.ring.oldest()
+	oldest, before := s.b.ring.Oldest()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lag != l || len(s.queue) > 0 { // the gap is behind the answers to subscriptions that it is about
@@ -268,7 +270,7 @@ func (s *Session) resnapLocked(l *lag, to protocol.Position) {
 			at = s.b.positionAt(sub.since-1, sub.mark)
 		}
 		reset := !slices.Contains(begins, sub.id)
-		l.snapshots = append(l.snapshots, replayedSnapshot{sub.id, newSnapshot(sub.filter, at.Seq, reset), at})
+		l.snapshots = append(l.snapshots, replayedSnapshot{sub.id, ring.NewSnapshot(sub.filter, at.Seq, reset), at})
 	}
 	if l.joined > 0 {
 		inOrder(l.snapshots)
@@ -300,30 +302,30 @@ func (sh *shard) takeBack(s *Session) {
 		return
 	}
 	l.waiting = false
-	st := stretch{next: l.next, mark: l.mark, joined: l.joined}
+	st := ring.Stretch{Next: l.next, Mark: l.mark, Joined: l.joined}
 	near := l.past == nil && l.next+handBack >= sh.next && len(l.snapshots) == 0
-	if !near || !sh.b.ring.read(&st, s.matcherLocked(), sh.next-1, drainBytes*2) || st.next != sh.next || !s.fitsLocked(&st) {
+	if !near || !sh.b.ring.Read(&st, s.matcherLocked(), sh.next-1, drainBytes*2) || st.Next != sh.next || !s.fitsLocked(&st) {
 		s.drainLocked(0)
 		return
 	}
-	if st.missed > 0 {
+	if st.Missed > 0 {
 		from := sh.b.positionAt(l.next-1, l.mark)
-		st.packets = append(st.packets, sh.b.gap(0, protocol.GapLive, from, sh.position(), st.missed))
+		st.Packets = append(st.Packets, sh.b.gap(0, protocol.GapLive, from, sh.position(), st.Missed))
 	}
 	if s.pingDue {
 		s.pingDue = false
 		at := sh.position()
-		st.packets = append(st.packets, encode(&protocol.Ping{Position: &at}))
+		st.Packets = append(st.Packets, encode(&protocol.Ping{Position: &at}))
 	}
 	s.lag, s.lagging = nil, false
 	sh.b.stats.lagging.Add(-1)
-	sh.b.stats.delivered.Add(st.count)
-	if len(st.packets) > 0 {
-		s.sendLocked(st.packets...)
+	sh.b.stats.delivered.Add(st.Count)
+	if len(st.Packets) > 0 {
+		s.sendLocked(st.Packets...)
 	}
 }
 
 // fitsLocked reports whether the pending window has room for what was read.
-func (s *Session) fitsLocked(st *stretch) bool {
-	return s.queueBytes+st.bytes <= s.b.opt.Limits.Pending || (s.queueBytes == 0 && st.count <= 1)
+func (s *Session) fitsLocked(st *ring.Stretch) bool {
+	return s.queueBytes+st.Bytes <= s.b.opt.Limits.Pending || (s.queueBytes == 0 && st.Count <= 1)
 }

@@ -62,7 +62,7 @@ func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
 		next, mark, ok = s.joinPast(p)
 	}
 	if l.opening && next > l.joined {
-		if before, held := s.b.ring.watermarkBefore(l.joined); held { // what begins does so there, also if the store has nothing of that
+		if before, held := s.b.ring.WatermarkBefore(l.joined); held { // what begins does so there, also if the store has nothing of that
 			next, mark = l.joined, before
 		}
 	}
@@ -71,7 +71,7 @@ func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
 
 // lagQueryLocked asks for what the session is owed behind p: by the filters that have begun there, up to where the next one begins.
 func (s *Session) lagQueryLocked(p *past) HistoryQuery {
-	through := s.b.ring.completeFrom()
+	through := s.b.ring.CompleteFrom()
 	var filters []string
 	for _, sub := range s.subs {
 		switch {
@@ -88,7 +88,7 @@ func (s *Session) lagQueryLocked(p *past) HistoryQuery {
 // overtakenLocked ends a session that follows and that the log has passed before it could tell where its filters begin: from where they
 // do, its messages would come before that. The client comes back with the position it has.
 func (s *Session) overtakenLocked(l *lag) bool {
-	oldest, _ := s.b.ring.oldest()
+	oldest, _ := s.b.ring.Oldest()
 	if !l.opening || oldest <= l.joined {
 		return false
 	}
@@ -109,8 +109,8 @@ func (s *Session) joinLagLocked(l *lag, next, mark uint64, batch []*Packet) []*P
 	p := l.past
 	l.past, l.next, l.mark = nil, next, mark
 	from, to := s.b.pastAt(p, p.after), s.b.joint(p, next, mark)
-	if at, held := s.b.ring.seek(next); held {
-		l.missed.add(l.lost(at.c.first))
+	if first, held := s.b.ring.ChunkOf(next); held {
+		l.missed.add(l.lost(first))
 	}
 	missed := l.missed
 	l.missed = tally{}

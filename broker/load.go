@@ -90,8 +90,8 @@ func (c *committer) loadLog(ctx context.Context, head uint64) error {
 			c.b.followStore(found.After)
 		}
 		for i := range found.Records {
-			if m := found.Records[i].message(c.b.opt.classOf(found.Records[i].Topic)); m.class == ClassStored {
-				c.b.ring.load(&m)
+			if m := found.Records[i].message(c.b.opt.classOf(found.Records[i].Topic)); m.Kept {
+				c.b.ring.Load(&m)
 			}
 		}
 		missing = max(missing, found.lost())
@@ -100,7 +100,7 @@ func (c *committer) loadLog(ctx context.Context, head uint64) error {
 		}
 		q.After, q.Last = found.Through, 0
 	}
-	c.b.ring.loaded(missing, head)
+	c.b.ring.Loaded(missing, head)
 	c.b.nudgeAll()
 	c.b.markShards(head)
 	return nil
@@ -116,7 +116,7 @@ func (c *committer) sizeUp(ctx context.Context, q *HistoryQuery) error {
 	var bytes int64
 	for i := range found.Records {
 		m := found.Records[i].message(ClassStored)
-		bytes += entryOverhead + int64(len(m.topic)+cap(m.buf))
+		bytes += m.Weight()
 	}
 	q.Last = int(c.b.opt.RingBytes/2*int64(len(found.Records))/bytes) + 1
 	return nil

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/carry"
+
 	"github.com/carillon-mq/carillon/broker/internal/messageids"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -67,8 +69,8 @@ func (t *messageIDs) warn(now time.Time) {
 }
 
 func (p *publication) place() messageids.Place {
-	at := messageids.Place{Seq: p.seq, Offset: p.offset}
-	if p.class == ClassLive {
+	at := messageids.Place{Seq: p.Seq, Offset: p.Offset}
+	if p.Live {
 		at.Seq = 0
 	}
 	return at
@@ -110,33 +112,33 @@ func (k *keyedRecord) name(user string, r *PublishRequest) {
 }
 
 // write writes the table down for the next run.
-func (t *messageIDs) write(c *carryWriter, now time.Time) {
-	if err := t.table.Write(carryBytes{w: c}, now); c.err == nil {
-		c.err = err
+func (t *messageIDs) write(c *carry.Writer, now time.Time) {
+	if err := t.table.Write(carryBytes{w: c}, now); c.Err == nil {
+		c.Err = err
 	}
 }
 
 // read takes what write wrote, elapsed ago.
-func (t *messageIDs) read(c *carryReader, elapsed time.Duration) {
+func (t *messageIDs) read(c *carry.Reader, elapsed time.Duration) {
 	if err := t.table.Read(carryBytes{r: c}, elapsed); err != nil {
-		c.fail(errCarryForm)
+		c.Fail(carry.ErrForm)
 	}
 }
 
 // carryBytes is a log on its way over a restart, as a stream of bytes.
 type carryBytes struct {
-	w *carryWriter
-	r *carryReader
+	w *carry.Writer
+	r *carry.Reader
 }
 
 func (c carryBytes) Write(b []byte) (int, error) {
-	c.w.raw(b)
-	return len(b), c.w.err
+	c.w.Raw(b)
+	return len(b), c.w.Err
 }
 
 func (c carryBytes) Read(b []byte) (int, error) {
-	c.r.raw(b)
-	return len(b), c.r.err
+	c.r.Raw(b)
+	return len(b), c.r.Err
 }
 
 func (c carryBytes) ReadByte() (byte, error) { return c.r.ReadByte() }
@@ -167,40 +169,8 @@ func (c *committer) settleRepeats() {
 	c.mu.Unlock()
 	for _, r := range due {
 		r.p.answer(protocol.Published{
-			Seq: c.b.ring.seqOf(r.offset), Offset: r.offset, Durability: protocol.Committed, Receivers: -1, Duplicate: true,
+			Seq: c.b.ring.SeqOf(r.offset), Offset: r.offset, Durability: protocol.Committed, Receivers: -1, Duplicate: true,
 		}, nil)
 	}
 	answerAll(released)
-}
-
-// seqOf is the seq that the message at offset of the store was told with, 0 if the log does not hold it.
-func (r *ring) seqOf(offset uint64) uint64 {
-	r.mu.Lock()
-	seq, _ := r.behindLocked(offset - 1)
-	r.mu.Unlock()
-	at, held := r.seek(seq)
-	if !held {
-		return 0
-	}
-	e := at.next()
-	if e == nil || e.watermark != offset {
-		return 0
-	}
-	body := e.body.Load()
-	if body == nil {
-		return 0
-	}
-	if seq, at := body.place(); at == offset {
-		return seq
-	}
-	return 0
-}
-
-// place is the seq and the offset that a Message packet tells.
-func (p *Packet) place() (seq, offset uint64) {
-	var m protocol.Message
-	if raw, _, err := protocol.Next(p.data); err != nil || m.Decode(raw) != nil {
-		return 0, 0
-	}
-	return m.Seq, m.Offset
 }

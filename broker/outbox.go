@@ -2,7 +2,15 @@ package broker
 
 import (
 	"sync"
+
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
+	"github.com/carillon-mq/carillon/protocol"
 )
+
+// Packet is one encoded packet. A Message packet is encoded once and shared by every session that gets it, so nobody may change
+// it: Bytes is the packet in msgpack, Type the packet's type.
+type Packet = ring.Packet
 
 // A session writes in one of two ways. While its socket takes everything, whoever has packets writes them at once, without a
 // goroutine. When the socket is full a drainer starts: it waits for the socket, writes what was queued, reads the log for a
@@ -32,7 +40,7 @@ func (s *Session) sendLocked(packets ...*Packet) {
 
 func (s *Session) queueLocked(packets []*Packet) {
 	for _, p := range packets {
-		s.queueBytes += len(p.data)
+		s.queueBytes += len(p.Bytes())
 	}
 	s.queue = append(s.queue, packets...)
 }
@@ -45,7 +53,7 @@ func (s *Session) writeLocked(packets []*Packet) {
 	}
 	written := 0
 	for _, p := range packets {
-		written += len(p.data)
+		written += len(p.Bytes())
 	}
 	s.queueBytes += written
 	s.drainLocked(written)
@@ -73,11 +81,11 @@ func (s *Session) offer(packets []*Packet) (taken int) {
 		return len(packets)
 	}
 	for _, p := range packets {
-		if s.queueBytes > 0 && s.queueBytes+len(p.data) > s.b.opt.Limits.Pending {
+		if s.queueBytes > 0 && s.queueBytes+len(p.Bytes()) > s.b.opt.Limits.Pending {
 			break
 		}
 		s.queue = append(s.queue, p)
-		s.queueBytes += len(p.data)
+		s.queueBytes += len(p.Bytes())
 		taken++
 	}
 	return taken
@@ -178,4 +186,31 @@ func (s *Session) rest() bool {
 	s.draining = false
 	s.queue = nil
 	return true
+}
+
+// Form is p, a Message packet, in another encoding: encode makes it of the message and the position right behind it, the zero
+// Position if it has none. It is made once, however many sessions get it, and shared by all of them, for as long as the log holds the
+// message; so every caller has to give the same encode, which must not call the broker. Nobody may change the result.
+func (b *Broker) Form(p *Packet, encode func(*protocol.Message, protocol.Position) []byte) []byte {
+	return b.ring.Form(p, func(p *Packet) []byte {
+		var m protocol.Message
+		raw, _, err := protocol.Next(p.Bytes())
+		if err == nil {
+			err = m.Decode(raw)
+		}
+		if err != nil {
+			return nil // not from here: the broker has encoded it
+		}
+		var at protocol.Position
+		if m.Seq > 0 {
+			_, mark := p.Entry()
+			at = b.positionAt(m.Seq, mark)
+		}
+		return encode(&m, at)
+	})
+}
+
+// encode makes a packet that is for one session.
+func encode(p protocol.Packet) *Packet {
+	return ring.NewPacket(p.Append(make([]byte, 0, 48)))
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -85,8 +87,8 @@ func (b *Broker) resumeInPast(pos protocol.Position, filters []string, history b
 
 // reach is the offset from which a client that has everything up to common may go on without the right to history.
 func (b *Broker) reach(common uint64) (uint64, error) {
-	if _, _, ok := b.ring.join(common); ok {
-		reach, _ := b.ring.watermarkBefore(b.ring.firstWithin(b.opt.ResumeWindow))
+	if _, _, ok := b.ring.Join(common); ok {
+		reach, _ := b.ring.WatermarkBefore(b.ring.FirstWithin(b.opt.ResumeWindow))
 		return reach, nil
 	}
 	return b.archive.reach(b.opt.ResumeWindow)
@@ -97,7 +99,7 @@ func (b *Broker) pastReady(p *past) *protocol.Error {
 	if b.committer.up.Load() {
 		return nil
 	}
-	if _, _, ok := b.ring.join(p.after); ok {
+	if _, _, ok := b.ring.Join(p.after); ok {
 		return nil
 	}
 	return errStoreAway
@@ -135,7 +137,7 @@ func (b *Broker) takePage(batch []*Packet, sub uint64, p *past) ([]*Packet, *pag
 	if n := len(pg.packets); n > 0 {
 		bytes := 0
 		for _, m := range pg.packets {
-			bytes += len(m.data)
+			bytes += len(m.Bytes())
 		}
 		p.limit = min(max(n*archiveBytes/bytes, 16), MaxHistoryRecords)
 	}
@@ -194,7 +196,7 @@ func (s *Session) readStartingPast(sub *subscription, batch []*Packet) []*Packet
 	}
 	batch, joined := s.joinStarting(sub, sub.start, batch)
 	if !joined {
-		s.fetchLocked(p, HistoryQuery{Filters: p.filters, Through: s.b.ring.completeFrom()})
+		s.fetchLocked(p, HistoryQuery{Filters: p.filters, Through: s.b.ring.CompleteFrom()})
 	}
 	return batch
 }
@@ -213,17 +215,17 @@ func (s *Session) joinStarting(sub *subscription, st *starting, batch []*Packet)
 		p.gapped = true
 	}
 	if p.gapped && !sub.noRetained {
-		st.snapshot = newSnapshot(sub.filter, next-1, true)
+		st.snapshot = ring.NewSnapshot(sub.filter, next-1, true)
 	}
 	return batch, true
 }
 
 // joinPast finds where a reader of the past goes on in the log, not beyond what its shard has passed.
 func (s *Session) joinPast(p *past) (next, mark uint64, ok bool) {
-	next, mark, ok = s.b.ring.join(p.after)
+	next, mark, ok = s.b.ring.Join(p.after)
 	if passed := s.shard.passedSeq.Load(); ok && next > passed+1 {
 		next = passed + 1
-		mark, ok = s.b.ring.watermarkBefore(next)
+		mark, ok = s.b.ring.WatermarkBefore(next)
 	}
 	return next, mark, ok
 }

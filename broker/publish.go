@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -33,7 +35,7 @@ type PublishRequest struct {
 
 // publication is a publish on its way: checked, encoded, waiting for its place in the log.
 type publication struct {
-	message
+	ring.Message
 	record     *Record // what the store is to commit; nil: nothing
 	accepted   time.Time
 	deadline   time.Time
@@ -101,15 +103,15 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, done func(protocol.Pub
 	m := protocol.Message{
 		Topic: r.Topic, Payload: r.Payload, Time: now.UnixMilli(), ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
 	}
-	p := &publication{message: newMessage(&m, class), accepted: now, done: done, b: b, messageKey: key}
+	p := &publication{Message: newMessageOf(&m, class), accepted: now, done: done, b: b, messageKey: key}
 	if r.Receivers {
-		p.receipt = newReceipt(b, p)
+		p.Receipt = newReceipt(b, p)
 	}
 	if keep {
 		p.record = b.newRecord(id.User, r, m.Time)
 	}
 	if b.committer == nil {
-		b.append(&p.message)
+		b.append(&p.Message)
 		return p.atOnce()
 	}
 	if appended, err := b.committer.submit(p); err != nil || !appended {
@@ -137,11 +139,11 @@ func (b *Broker) newRecord(user string, r *PublishRequest, time int64) *Record {
 
 // atOnce is the answer to a publish that was appended without waiting, unless its receipt brings it.
 func (p *publication) atOnce() (ack protocol.Published, answered bool, err *protocol.Error) {
-	if p.seq == 0 {
+	if p.Seq == 0 {
 		p.b.messageIDs.answered(p, ack, errSealed)
 		return ack, false, errSealed
 	}
-	if p.receipt != nil {
+	if p.Receipt != nil {
 		p.b.messageIDs.appended(p)
 		return ack, false, nil
 	}
@@ -179,7 +181,7 @@ func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
 	if !r.Retain {
 		return nil
 	}
-	if len(r.Payload) > 0 && !b.retained.room(r.Topic, len(r.Payload)+size) {
+	if len(r.Payload) > 0 && !b.retained.Room(r.Topic, len(r.Payload)+size) {
 		return protocol.Errorf(protocol.CodeQuota, "the broker holds its limit of retained messages")
 	}
 	return b.retainedReady()
@@ -207,23 +209,37 @@ func (b *Broker) checkHeaders(r *PublishRequest) (size int, err *protocol.Error)
 	return size, nil
 }
 
+// newMessageOf encodes m, of the given class.
+func newMessageOf(m *protocol.Message, class Class) ring.Message {
+	out := ring.NewMessage(m)
+	out.Live, out.Kept = class == ClassLive, class == ClassStored
+	return out
+}
+
+func classOf(m *ring.Message) Class {
+	switch {
+	case m.Live:
+		return ClassLive
+	case m.Kept:
+		return ClassStored
+	}
+	return ClassMemory
+}
+
 // append gives m its place in the log and wakes the shards that may have a subscription for it. m.seq stays 0 when the log has been
 // ended.
-func (b *Broker) append(m *message) {
-	b.ring.mu.Lock()
-	e := b.ring.appendLocked(m)
-	appended := b.ring.appended
-	b.ring.mu.Unlock()
+func (b *Broker) append(m *ring.Message) {
+	e, appended := b.ring.Append(m)
 	if e == nil {
 		return
 	}
-	b.stats.published[m.class].Add(1)
-	if m.receipt != nil {
-		m.receipt.timer.Reset(receiptWait) // not before it has its place; told is told, even if the shards were faster
+	b.stats.published[classOf(m)].Add(1)
+	if m.Receipt != nil {
+		m.Receipt.Appended()
 	}
 	for _, sh := range b.shards {
 		behind := appended - sh.passedBytes.Load()
-		if m.receipt != nil || sh.interest.in(m.topic) || behind > uint64(b.ring.limit/16) {
+		if m.Receipt != nil || sh.interest.in(m.Topic) || behind > uint64(b.opt.RingBytes/16) {
 			sh.nudge()
 		}
 	}
@@ -232,8 +248,8 @@ func (b *Broker) append(m *message) {
 // published is the acknowledgement of an appended publish.
 func (p *publication) published() protocol.Published {
 	p.b.stats.publishTime.observe(time.Since(p.accepted))
-	ack := protocol.Published{Seq: p.seq, Offset: p.offset, Receivers: -1}
-	if p.class == ClassLive {
+	ack := protocol.Published{Seq: p.Seq, Offset: p.Offset, Receivers: -1}
+	if p.Live {
 		ack.Seq = 0
 	}
 	if p.record != nil {
@@ -264,8 +280,14 @@ func newReceipt(b *Broker, p *publication) *receipt {
 	return r
 }
 
-// shardPassed is called by each shard once, after it has counted its own.
-func (r *receipt) shardPassed() {
+// Appended begins the second. It is not called before the publish has its place; told is told, even if the shards were faster.
+func (r *receipt) Appended() { r.timer.Reset(receiptWait) }
+
+// Received is called for each live subscription that the message is handed to.
+func (r *receipt) Received() { r.count.Add(1) }
+
+// Passed is called by each shard once, after it has counted its own.
+func (r *receipt) Passed() {
 	if r.left.Add(-1) == 0 {
 		r.tell(r.count.Load())
 	}

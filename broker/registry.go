@@ -130,3 +130,6 @@ func (r *registry) addSubscription() bool {
 }
 
 func (r *registry) dropSubscription() { r.subscriptions.Add(-1) }
+
+// exceeds reports whether n is above limit, of which Unlimited is none.
+func exceeds(n, limit int) bool { return limit != Unlimited && n > limit }

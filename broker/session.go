@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 	"golang.org/x/time/rate"
 )
@@ -33,7 +35,7 @@ type Session struct {
 	identity   *Identity     // set once, under mu, before the shard is told that the session has connected
 
 	// The shard's.
-	pending      []*entry
+	pending      []*ring.Entry
 	pendingBytes int
 	seen         uint64 // seq of the last entry that matched, so that it is taken once
 	lagging      bool

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/broker/internal/trie"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -20,21 +22,21 @@ const shardBatch = 256
 type shard struct {
 	b         *Broker
 	trie      trie.Trie[*subscription]
-	at        place
+	at        ring.Place
 	next      uint64 // seq of the next entry to pass
 	mark      uint64 // watermark of the last one passed
 	dirty     []*Session
-	current   *entry
+	current   *ring.Entry
 	visit     func([]*trie.Item[*subscription])
-	spare     [][]*entry // empty pending slices
-	spared    int        // their capacity
+	spare     [][]*ring.Entry // empty pending slices
+	spared    int             // their capacity
 	packets   []*Packet
 	conflated []*subscription // that the entries passed just now are for
 	wheel     wheel
 	due       []post // taken from posts, not yet run
 
 	passedSeq   atomic.Uint64 // last entry passed and handed to the sockets
-	passedBytes atomic.Uint64 // of ring.appended
+	passedBytes atomic.Uint64 // of the bytes ever appended
 	interest    interest
 	sessions    atomic.Int64
 
@@ -59,7 +61,7 @@ const maxSpared = 512 << 10
 
 func newShard(b *Broker) *shard {
 	sh := &shard{b: b, wake: make(chan struct{}, 1), next: 1, wheel: newWheel(b.opt.PingEvery)}
-	sh.at, _ = b.ring.seek(1)
+	sh.at, _ = b.ring.Seek(1)
 	sh.visit = sh.deliver
 	return sh
 }
@@ -72,7 +74,7 @@ func (sh *shard) post(f func()) {
 		sh.mu.Unlock()
 		return
 	}
-	sh.posts = append(sh.posts, post{sh.b.ring.head.Load(), f})
+	sh.posts = append(sh.posts, post{sh.b.ring.Last(), f})
 	sh.posted.Store(true)
 	sh.mu.Unlock()
 	sh.nudge()
@@ -108,7 +110,7 @@ func (sh *shard) run(stop <-chan struct{}) {
 	defer tick.Stop()
 	sh.wheel.next = time.Now().Add(sh.wheel.tick)
 	for {
-		head := sh.b.ring.head.Load() // before the posts: what is appended after a post is passed after it
+		head := sh.b.ring.Last() // before the posts: what is appended after a post is passed after it
 		if upTo := sh.runPosts(head); sh.next <= upTo {
 			sh.tail(upTo)
 			select { // a busy shard still keeps time
@@ -119,7 +121,7 @@ func (sh *shard) run(stop <-chan struct{}) {
 			continue
 		}
 		sh.asleep.Store(true)
-		if sh.posted.Load() || sh.b.ring.head.Load() >= sh.next {
+		if sh.posted.Load() || sh.b.ring.Last() >= sh.next {
 			sh.asleep.Store(false)
 			continue
 		}
@@ -195,16 +197,16 @@ func (sh *shard) tail(upTo uint64) {
 		if sh.next > upTo || sh.urged.Load() {
 			break
 		}
-		e := sh.at.next()
+		e := sh.at.Next()
 		sh.current = e
 		if sh.trie.Len() > 0 {
-			sh.trie.Match(e.topic, sh.visit)
+			sh.trie.Match(e.Topic, sh.visit)
 		}
-		if e.receivers != nil {
-			e.receivers.shardPassed()
+		if e.Receipt != nil {
+			e.Receipt.Passed()
 		}
-		sh.next, sh.mark = e.seq+1, e.watermark
-		bytes += uint64(e.cost + e.bodyCost)
+		sh.next, sh.mark = e.Seq+1, e.Watermark
+		bytes += uint64(e.Bytes())
 	}
 	sh.current = nil
 	for i, s := range sh.dirty {
@@ -215,7 +217,7 @@ func (sh *shard) tail(upTo uint64) {
 	sh.passedSeq.Store(sh.next - 1)
 	sh.wakeConflated()
 	sh.passedBytes.Add(bytes)
-	sh.b.ring.moved()
+	sh.b.ring.Moved()
 }
 
 // deliver notes the current entry for the sessions of the given subscriptions, once for a session however many of its
@@ -228,12 +230,12 @@ func (sh *shard) deliver(items []*trie.Item[*subscription]) {
 			sh.noteConflated(it.Value, e)
 			continue
 		}
-		if s.seen == e.seq {
+		if s.seen == e.Seq {
 			continue
 		}
-		s.seen = e.seq
-		if e.receivers != nil {
-			e.receivers.count.Add(1)
+		s.seen = e.Seq
+		if e.Receipt != nil {
+			e.Receipt.Received()
 		}
 		if s.lagging {
 			s.countLag(e)
@@ -244,7 +246,7 @@ func (sh *shard) deliver(items []*trie.Item[*subscription]) {
 			sh.dirty = append(sh.dirty, s)
 		}
 		s.pending = append(s.pending, e)
-		s.pendingBytes += int(e.bodyCost)
+		s.pendingBytes += int(e.BodyCost)
 		if s.pendingBytes >= sh.b.opt.Limits.Pending {
 			sh.push(s)
 			clear(s.pending)
@@ -253,7 +255,7 @@ func (sh *shard) deliver(items []*trie.Item[*subscription]) {
 	}
 }
 
-func (sh *shard) takeSpare() []*entry {
+func (sh *shard) takeSpare() []*ring.Entry {
 	if n := len(sh.spare); n > 0 {
 		p := sh.spare[n-1]
 		sh.spare[n-1] = nil
@@ -261,7 +263,7 @@ func (sh *shard) takeSpare() []*entry {
 		sh.spared -= cap(p)
 		return p
 	}
-	return make([]*entry, 0, 16)
+	return make([]*ring.Entry, 0, 16)
 }
 
 // flush hands a session's pending entries to its socket and takes its slice back.
@@ -285,7 +287,7 @@ func (sh *shard) flush(s *Session) {
 func (sh *shard) push(s *Session) {
 	sh.packets = sh.packets[:0]
 	for _, e := range s.pending {
-		sh.packets = append(sh.packets, e.body.Load())
+		sh.packets = append(sh.packets, e.Packet())
 	}
 	taken := s.offer(sh.packets)
 	sh.b.stats.delivered.Add(uint64(taken))

@@ -3,6 +3,8 @@ package broker
 import (
 	"testing"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -14,14 +16,14 @@ func TestARequestWaitsForItsPlaceAndAReaderDoesNot(t *testing.T) {
 	}
 	publish := func(n int) {
 		for range n {
-			m := newMessage(&protocol.Message{Topic: "a"}, ClassMemory)
+			m := ring.NewMessage(&protocol.Message{Topic: "a"})
 			b.append(&m)
 		}
 	}
 	sh := b.shards[0]
 	var ran []string
 	publish(300)
-	head := b.ring.head.Load()
+	head := b.ring.Last()
 	sh.post(func() { ran = append(ran, "request") })
 	publish(300)
 	sh.urge(func() { ran = append(ran, "reader") })
@@ -31,7 +33,7 @@ func TestARequestWaitsForItsPlaceAndAReaderDoesNot(t *testing.T) {
 	sh.tail(300)
 	sh.tail(300)
 	sh.urge(func() { ran = append(ran, "reader") })
-	if upTo := sh.runPosts(b.ring.head.Load()); upTo != 600 || sh.next != 301 || len(ran) != 3 || ran[2] != "request" {
+	if upTo := sh.runPosts(b.ring.Last()); upTo != 600 || sh.next != 301 || len(ran) != 3 || ran[2] != "request" {
 		t.Fatalf("found %v run at %d, and the way free up to %d; wanted the request at 301, and 600", ran, sh.next, upTo)
 	}
 	sh.urge(func() {})
@@ -46,7 +48,7 @@ func TestTheCountsOfALaggingSessionAreBounded(t *testing.T) {
 		l := &lag{next: 1}
 		for chunk := range uint64(2*maxCounts + 10) {
 			for i := range uint64(3) {
-				l.count(&entry{seq: 256*chunk + i + 1, chunk: 256*chunk + 1})
+				l.count(&ring.Entry{Seq: 256*chunk + i + 1, Chunk: 256*chunk + 1})
 			}
 		}
 		return l

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -25,11 +27,11 @@ type starting struct {
 	next     uint64
 	mark     uint64
 	joined   uint64 // the shard's next entry when the subscription began: what is fleeting and older is not replayed
-	snapshot *snapshot
+	snapshot *ring.Snapshot
 	past     *past // not nil: the store is read before all this, and says where next is
 	resumed  bool  // tell with Resumed when it goes live
 	waiting  bool  // the shard was asked to take it
-	matcher  *matcher
+	matcher  *ring.Matcher
 }
 
 // startOf decides from the token of a Subscribe where the subscription begins and what gap it has to be told (log.md P3, P6,
@@ -59,8 +61,8 @@ func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.
 // back without a bound. It fails with store_unavailable when the store is needed and away.
 func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool) (start, *protocol.Error) {
 	st := start{resume: true, position: pos}
-	oldest, _ := b.ring.oldest()
-	newest, _ := b.ring.tip()
+	oldest, _ := b.ring.Oldest()
+	newest, _ := b.ring.Tip()
 	same := pos.Epoch == b.Epoch()
 	if same && pos.Seq > newest {
 		st.gap, st.head = protocol.GapAhead, true
@@ -78,14 +80,14 @@ func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool)
 		st.gap, st.head = protocol.GapAhead, true
 		return st, nil
 	case !same: // nothing of this run is known to the client
-		st.next, st.gap = max(oldest, b.ring.runBegan()), protocol.GapEpoch
+		st.next, st.gap = max(oldest, b.ring.RunBegan()), protocol.GapEpoch
 	case pos.Seq+1 < oldest:
 		st.next, st.gap = oldest, protocol.GapTrimmed
 	default:
 		st.next = pos.Seq + 1
 	}
 	if !history {
-		reach := b.ring.firstWithin(b.opt.ResumeWindow)
+		reach := b.ring.FirstWithin(b.opt.ResumeWindow)
 		if st.next < reach {
 			st.next = reach
 			if st.gap != protocol.GapEpoch {
@@ -105,23 +107,23 @@ func (sh *shard) place(sub *subscription, from start) *starting {
 	if !from.head && from.next < sh.next {
 		st.next = from.next
 		var held bool
-		if st.mark, held = sh.b.ring.watermarkBefore(from.next); !held { // since startOf: a gap follows
+		if st.mark, held = sh.b.ring.WatermarkBefore(from.next); !held { // since startOf: a gap follows
 			st.mark = from.position.Offset
 		}
 	}
 	if from.snapshot {
-		st.snapshot = newSnapshot(sub.filter, st.next-1, from.reset)
+		st.snapshot = ring.NewSnapshot(sub.filter, st.next-1, from.reset)
 	}
 	return st
 }
 
 // stretch is an empty one at the cursor.
-func (st *starting) stretch() stretch {
-	return stretch{next: st.next, mark: st.mark, joined: st.joined}
+func (st *starting) stretch() ring.Stretch {
+	return ring.Stretch{Next: st.next, Mark: st.mark, Joined: st.joined}
 }
 
-func (sub *subscription) matcher() *matcher {
-	return &matcher{wanted: []wanted{newWanted(sub.filter, 0)}}
+func (sub *subscription) matcher() *ring.Matcher {
+	return &ring.Matcher{Wanted: []ring.Wanted{ring.NewWanted(sub.filter, 0)}}
 }
 
 // readStarting gathers the next packets of the first starting subscription. Called by the drainer.
@@ -160,7 +162,7 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 	if sub.conflated != nil {
 		return s.readConflated(sub, st, passed, batch)
 	}
-	held := s.b.ring.read(&read, st.matcher, passed, drainBytes)
+	held := s.b.ring.Read(&read, st.matcher, passed, drainBytes)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -171,8 +173,8 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 	if !held {
 		return s.lostStarting(sub, st, batch)
 	}
-	st.next, st.mark = read.next, read.mark
-	s.b.stats.delivered.Add(read.count)
+	st.next, st.mark = read.Next, read.Mark
+	s.b.stats.delivered.Add(read.Count)
 	if st.next+handBack > passed {
 		st.waiting = true
 		s.shard.urge(func() { s.shard.take(sub) })
@@ -189,9 +191,9 @@ func (s *Session) lostStarting(sub *subscription, st *starting, batch []*Packet)
 		st.past.plain = s.b.opt.mayBePlain(sub.filter)
 		return s.readStartingPast(sub, batch)
 	}
-	st.next, st.mark = s.b.ring.oldest()
+	st.next, st.mark = s.b.ring.Oldest()
 	if !sub.noRetained {
-		st.snapshot = newSnapshot(sub.filter, st.next-1, true)
+		st.snapshot = ring.NewSnapshot(sub.filter, st.next-1, true)
 	}
 	return append(batch, s.b.gap(sub.id, protocol.GapTrimmed, from, s.b.positionAt(st.next-1, st.mark), -1))
 }
@@ -272,36 +274,36 @@ func (s *Session) behindLocked() bool {
 
 // appendReplay appends what was read for one subscription, behind its Replay packet, and the gap of messages of class live
 // that are gone.
-func (b *Broker) appendReplay(batch []*Packet, sub uint64, read *stretch, from protocol.Position) []*Packet {
-	if read.count > 0 {
-		batch = append(batch, encode(&protocol.Replay{Subscription: sub, Count: read.count, Kind: protocol.ReplayLog}))
-		batch = append(batch, read.packets...)
+func (b *Broker) appendReplay(batch []*Packet, sub uint64, read *ring.Stretch, from protocol.Position) []*Packet {
+	if read.Count > 0 {
+		batch = append(batch, encode(&protocol.Replay{Subscription: sub, Count: read.Count, Kind: protocol.ReplayLog}))
+		batch = append(batch, read.Packets...)
 	}
-	if read.missed > 0 {
-		batch = append(batch, b.gap(sub, protocol.GapLive, from, b.positionAt(read.next-1, read.mark), read.missed))
+	if read.Missed > 0 {
+		batch = append(batch, b.gap(sub, protocol.GapLive, from, b.positionAt(read.Next-1, read.Mark), read.Missed))
 	}
 	return batch
 }
 
 // snapshotPage is snapshotPackets for drainers: at most half the CPUs walk at a time (log.md K2).
-func (b *Broker) snapshotPage(sub uint64, walk *snapshot, batch []*Packet) (out []*Packet, more bool) {
+func (b *Broker) snapshotPage(sub uint64, walk *ring.Snapshot, batch []*Packet) (out []*Packet, more bool) {
 	b.walks <- struct{}{}
 	defer func() { <-b.walks }()
 	return b.snapshotPackets(sub, walk, batch)
 }
 
 // snapshotPackets appends the next page of a snapshot behind its Replay packet, and RetainedEnd behind the last.
-func (b *Broker) snapshotPackets(sub uint64, walk *snapshot, batch []*Packet) (out []*Packet, more bool) {
+func (b *Broker) snapshotPackets(sub uint64, walk *ring.Snapshot, batch []*Packet) (out []*Packet, more bool) {
 	n := len(batch)
 	batch = append(batch, nil) // the Replay packet's place
-	batch, more = b.retained.page(walk, batch, drainBytes)
+	batch, more = b.retained.Page(walk, batch, drainBytes)
 	if count := len(batch) - n - 1; count > 0 {
 		batch[n] = encode(&protocol.Replay{Subscription: sub, Count: uint64(count), Kind: protocol.ReplayRetained})
 	} else {
 		batch = batch[:n]
 	}
 	if !more {
-		batch = append(batch, encode(&protocol.RetainedEnd{Subscription: sub, Reset: walk.reset}))
+		batch = append(batch, encode(&protocol.RetainedEnd{Subscription: sub, Reset: walk.Reset}))
 	}
 	return batch, more
 }

@@ -64,11 +64,11 @@ func (b *Broker) Stats() Stats {
 	if b.draining.Load() {
 		st.DrainSessions = st.Sessions
 	}
-	st.RingBytes, st.RingSpan = b.ring.size()
+	st.RingBytes, st.RingSpan = b.ring.Size()
 	st.LagEntries, st.LagSpan = b.furthest()
-	first, _ := b.ring.oldest()
-	st.RingEntries = int64(b.ring.head.Load() + 1 - first)
-	topics, size := b.retained.size()
+	first, _ := b.ring.Oldest()
+	st.RingEntries = int64(b.ring.Last() + 1 - first)
+	topics, size := b.retained.Size()
 	st.RetainedTopics, st.RetainedBytes = int64(topics), size
 	st.MessageIDs = b.messageIDs.size()
 	if c := b.committer; c != nil {
@@ -85,7 +85,7 @@ func (b *Broker) furthest() (entries int64, span time.Duration) {
 	if b.stats.lagging.Load() == 0 {
 		return 0, 0
 	}
-	head := b.ring.head.Load()
+	head := b.ring.Last()
 	first := head + 1
 	b.registry.each(func(s *Session) {
 		s.mu.Lock()
@@ -97,7 +97,7 @@ func (b *Broker) furthest() (entries int64, span time.Duration) {
 	if first > head {
 		return 0, 0
 	}
-	return int64(head + 1 - first), b.ring.age(first)
+	return int64(head + 1 - first), b.ring.Age(first)
 }
 
 // counters is what the broker counts while it works.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/ring"
+
 	"github.com/carillon-mq/carillon/broker/internal/trie"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -147,24 +149,24 @@ func (sh *shard) subscribe(sub *subscription, from start) {
 // handBack entries of the log. It reports false, and has done nothing, when that is the drainer's work.
 func (sh *shard) startNow(sub *subscription, st *starting) bool {
 	s := sub.session
-	if sub.conflated != nil || st.past != nil || st.snapshot != nil && !st.snapshot.literal && !sh.b.retained.isEmpty() {
+	if sub.conflated != nil || st.past != nil || st.snapshot != nil && !st.snapshot.Literal && !sh.b.retained.IsEmpty() {
 		return false
 	}
 	if st.next+handBack < sh.next {
 		return false
 	}
 	read := st.stretch()
-	if st.next < sh.next && (!sh.b.ring.read(&read, sub.matcher(), sh.next-1, drainBytes) || read.next != sh.next) {
+	if st.next < sh.next && (!sh.b.ring.Read(&read, sub.matcher(), sh.next-1, drainBytes) || read.Next != sh.next) {
 		return false
 	}
-	if read.bytes > 0 && !s.fitsLocked(&read) {
+	if read.Bytes > 0 && !s.fitsLocked(&read) {
 		return false
 	}
 	var packets []*Packet
 	if walk := st.snapshot; walk != nil {
 		var more bool
 		if packets, more = sh.b.snapshotPackets(sub.id, walk, packets); more { // the map has grown since
-			st.snapshot = newSnapshot(sub.filter, walk.head, walk.reset)
+			st.snapshot = ring.NewSnapshot(sub.filter, walk.Head, walk.Reset)
 			return false
 		}
 	}
@@ -175,7 +177,7 @@ func (sh *shard) startNow(sub *subscription, st *starting) bool {
 	if len(packets) > 0 {
 		s.sendLocked(packets...)
 	}
-	sh.b.stats.delivered.Add(read.count)
+	sh.b.stats.delivered.Add(read.Count)
 	sh.goLive(sub)
 	return true
 }
@@ -234,7 +236,7 @@ func (sh *shard) forget(sub *subscription) {
 		sub.live = false
 		if c := sub.conflated; c != nil {
 			c.joined = false
-			sub.session.keptBytes -= c.drop(never)
+			sub.session.keptBytes -= c.drop(ring.Never)
 		}
 		sh.trie.Remove(&sub.item)
 		sh.interest.add(sub.filter, -1)

@@ -19,7 +19,7 @@ type gathering struct {
 func (g *gathering) add(p *publication, sync time.Duration) (look bool) {
 	first := g.records == 0
 	g.records++
-	g.bytes += len(p.buf)
+	g.bytes += len(p.Buf)
 	if sync == 0 || g.records >= commitRecords || g.bytes >= commitBytes {
 		g.until = time.Time{}
 		return true
@@ -50,11 +50,11 @@ func (c *committer) gatherTime() time.Duration {
 // syncOf is how long p may wait for others, half the time that it may wait for the store at most. What is retained and not of class
 // stored does not wait.
 func (c *committer) syncOf(p *publication) time.Duration {
-	if p.record == nil || p.class != ClassStored {
+	if p.record == nil || !p.Kept {
 		return 0
 	}
 	for i := range c.b.opt.Topics {
-		if r := &c.b.opt.Topics[i]; protocol.Match(r.Match, p.topic) {
+		if r := &c.b.opt.Topics[i]; protocol.Match(r.Match, p.Topic) {
 			return min(r.Sync, c.b.opt.Limits.StoreTimeout/2)
 		}
 	}

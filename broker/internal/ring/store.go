@@ -1,4 +1,4 @@
-package broker
+package ring
 
 import (
 	"slices"
@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// follow says that the log goes on from offset of the store: what is committed above it comes through the feed.
-func (r *ring) follow(offset uint64) {
+// Follow says that the log goes on from offset of the store: what is committed above it comes through the feed.
+func (r *Ring) Follow(offset uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := r.head.Load() + 1
@@ -18,8 +18,8 @@ func (r *ring) follow(offset uint64) {
 	}
 }
 
-// load appends m, which was committed before the log began. What is loaded takes half of the ring at most.
-func (r *ring) load(m *message) {
+// Load appends m, which was committed before the log began. What is loaded takes half of the ring at most.
+func (r *Ring) Load(m *Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m.loaded = true
@@ -28,8 +28,8 @@ func (r *ring) load(m *message) {
 	r.dropLocked(r.limit/2, r.slowest())
 }
 
-// loaded ends what follow began: all that the store has kept of stored topics up to head, above offset, has been loaded.
-func (r *ring) loaded(offset, head uint64) {
+// Loaded ends what follow began: all that the store has kept of stored topics up to head, above offset, has been loaded.
+func (r *Ring) Loaded(offset, head uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if offset > r.completeFromLocked() {
@@ -40,30 +40,30 @@ func (r *ring) loaded(offset, head uint64) {
 	r.watermark = max(r.watermark, head)
 }
 
-// runBegan is the first entry of this run of the log, held or not.
-func (r *ring) runBegan() uint64 {
+// RunBegan is the first entry of this run of the log, held or not.
+func (r *Ring) RunBegan() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return max(r.base.live, 1)
 }
 
-// completeFrom is the offset above which the log has everything that the store keeps of stored topics.
-func (r *ring) completeFrom() uint64 {
+// CompleteFrom is the offset above which the log has everything that the store keeps of stored topics.
+func (r *Ring) CompleteFrom() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.completeFromLocked()
 }
 
-func (r *ring) completeFromLocked() uint64 {
+func (r *Ring) completeFromLocked() uint64 {
 	if c := r.chunks[0]; c.first > r.base.first {
 		return c.before
 	}
 	return r.base.offset
 }
 
-// join finds the entry from which a reader goes on in the log that has everything the store keeps up to offset, and the watermark
+// Join finds the entry from which a reader goes on in the log that has everything the store keeps up to offset, and the watermark
 // right before it. It fails when the log has not everything that is behind offset.
-func (r *ring) join(offset uint64) (next, mark uint64, ok bool) {
+func (r *Ring) Join(offset uint64) (next, mark uint64, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	complete := r.completeFromLocked()
@@ -81,7 +81,7 @@ func (r *ring) join(offset uint64) (next, mark uint64, ok bool) {
 }
 
 // behindLocked finds the first entry whose watermark is above offset, of those from base.first on, or the place of the next one.
-func (r *ring) behindLocked(offset uint64) (next, mark uint64) {
+func (r *Ring) behindLocked(offset uint64) (next, mark uint64) {
 	began := sort.Search(len(r.chunks), func(i int) bool { return r.chunks[i].first > r.base.first })
 	from := max(began-1, 0)
 	at := from + max(sort.Search(len(r.chunks)-from, func(i int) bool { return i > 0 && r.chunks[from+i].before > offset })-1, 0)
@@ -91,30 +91,30 @@ func (r *ring) behindLocked(offset uint64) (next, mark uint64) {
 	if r.base.first > c.first {
 		skip = min(int(r.base.first-c.first), n)
 	}
-	i := skip + sort.Search(n-skip, func(i int) bool { return c.entries[skip+i].watermark > offset })
+	i := skip + sort.Search(n-skip, func(i int) bool { return c.entries[skip+i].Watermark > offset })
 	switch {
 	case i > skip:
-		return c.first + uint64(i), c.entries[i-1].watermark
+		return c.first + uint64(i), c.entries[i-1].Watermark
 	case skip > 0:
 		return c.first + uint64(i), r.base.offset
 	}
 	return c.first + uint64(i), c.before
 }
 
-// watermarkBefore is the watermark right before the entry seq, which is the next to come or held; ok is false if it is not.
-func (r *ring) watermarkBefore(seq uint64) (mark uint64, ok bool) {
-	at, ok := r.seek(seq)
+// WatermarkBefore is the watermark right before the entry seq, which is the next to come or held; ok is false if it is not.
+func (r *Ring) WatermarkBefore(seq uint64) (mark uint64, ok bool) {
+	at, ok := r.Seek(seq)
 	if !ok {
 		return 0, false
 	}
 	if at.i == 0 {
 		return at.c.before, true
 	}
-	return at.c.entries[at.i-1].watermark, true
+	return at.c.entries[at.i-1].Watermark, true
 }
 
-// newest finds where the newest n entries that m wants begin: the seq of the first of them, and how many there are.
-func (r *ring) newest(m *matcher, n int) (first uint64, found int) {
+// Newest finds where the newest n entries that m wants begin: the seq of the first of them, and how many there are.
+func (r *Ring) Newest(m *Matcher, n int) (first uint64, found int) {
 	r.mu.Lock()
 	chunks := slices.Clone(r.chunks)
 	first = r.head.Load() + 1
@@ -125,10 +125,10 @@ func (r *ring) newest(m *matcher, n int) (first uint64, found int) {
 		}
 		for k := int(c.n.Load()) - 1; k >= 0; k-- {
 			e := &c.entries[k]
-			if e.seq >= first || e.fleeting || e.seq < m.since(e.topic) {
+			if e.Seq >= first || e.Fleeting || e.Seq < m.since(e.Topic) {
 				continue
 			}
-			first = e.seq
+			first = e.Seq
 			if found++; found == n {
 				return first, found
 			}
@@ -137,8 +137,8 @@ func (r *ring) newest(m *matcher, n int) (first uint64, found int) {
 	return first, found
 }
 
-// size reports the bytes held and the age of the oldest entry (0 when empty).
-func (r *ring) size() (bytes int64, span time.Duration) {
+// Size reports the bytes held and the age of the oldest entry (0 when empty).
+func (r *Ring) Size() (bytes int64, span time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c := r.chunks[0]; c.n.Load() > 0 {
@@ -147,16 +147,39 @@ func (r *ring) size() (bytes int64, span time.Duration) {
 	return r.bytes, max(0, span)
 }
 
-// age is how long the entry seq has been in the log, or the oldest that is held.
-func (r *ring) age(seq uint64) time.Duration {
-	oldest, _ := r.oldest()
-	at, ok := r.seek(max(seq, oldest))
+// Age is how long the entry seq has been in the log, or the oldest that is held.
+func (r *Ring) Age(seq uint64) time.Duration {
+	oldest, _ := r.Oldest()
+	at, ok := r.Seek(max(seq, oldest))
 	if !ok {
 		return 0
 	}
-	e := at.next()
+	e := at.Next()
 	if e == nil {
 		return 0
 	}
 	return max(0, time.Since(r.began)-time.Duration(e.at)*time.Millisecond)
+}
+
+// SeqOf is the seq that the message at offset of the store was told with, 0 if the log does not hold it.
+func (r *Ring) SeqOf(offset uint64) uint64 {
+	r.mu.Lock()
+	seq, _ := r.behindLocked(offset - 1)
+	r.mu.Unlock()
+	at, held := r.Seek(seq)
+	if !held {
+		return 0
+	}
+	e := at.Next()
+	if e == nil || e.Watermark != offset {
+		return 0
+	}
+	body := e.body.Load()
+	if body == nil {
+		return 0
+	}
+	if seq, at := body.place(); at == offset {
+		return seq
+	}
+	return 0
 }

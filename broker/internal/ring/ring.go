@@ -1,4 +1,4 @@
-package broker
+package ring
 
 import (
 	"math"
@@ -15,25 +15,31 @@ import (
 // chunkEntries is the most entries of one chunk; a chunk also ends when it holds its share of the ring's bytes.
 const chunkEntries = 256
 
-// entry is one message in the log. All fields but body are set before the entry is published and never change.
-type entry struct {
-	seq       uint64
-	chunk     uint64 // first seq of its chunk
-	watermark uint64 // highest store offset at or before this entry (log.md A1)
+// Entry is one message in the log. All fields but body are set before the entry is published and never change.
+type Entry struct {
+	Seq       uint64
+	Chunk     uint64 // first seq of its chunk
+	Watermark uint64 // highest store offset at or before this entry (log.md A1)
 	at        int64  // milliseconds since the ring began; no clock that is set moves it
-	topic     string
-	fleeting  bool     // of class live, and not retained
-	stored    bool     // the store keeps it in its topic's history
-	cost      int64    // charged until the chunk is dropped
-	bodyCost  int64    // charged until the body is released
-	receivers *receipt // nil unless the publisher asked how many received it
+	Topic     string
+	Fleeting  bool    // of class live, and not retained
+	Stored    bool    // the store keeps it in its topic's history
+	cost      int64   // charged until the chunk is dropped
+	BodyCost  int64   // charged until the body is released
+	Receipt   Receipt // nil unless the publisher asked how many received it
 
 	// body is the encoded Message packet. It becomes nil for a fleeting entry once every shard has passed it (A6).
 	body atomic.Pointer[Packet]
 }
 
+// Packet is the encoded Message, nil once it is released.
+func (e *Entry) Packet() *Packet { return e.body.Load() }
+
+// Bytes is what the entry is charged.
+func (e *Entry) Bytes() int64 { return e.cost + e.BodyCost }
+
 const (
-	entrySlot     = int64(unsafe.Sizeof(entry{}))
+	entrySlot     = int64(unsafe.Sizeof(Entry{}))
 	entryOverhead = entrySlot + int64(unsafe.Sizeof(Packet{})) + 16
 	chunkOverhead = int64(unsafe.Sizeof(chunk{}))
 )
@@ -47,7 +53,7 @@ type chunk struct {
 	next    atomic.Pointer[chunk]
 	topics  []string
 	sketch  sketch.Sketch // of topics
-	entries []entry       // of constant length
+	entries []Entry       // of constant length
 
 	// Guarded by ring.mu.
 	bytes  int64  // cost of the entries
@@ -56,17 +62,19 @@ type chunk struct {
 	end    uint64 // ring.appended behind the last entry
 }
 
-// ring is the log: an append-only list of chunks of which the oldest are dropped when it holds more than limit bytes.
+// Ring is the log: an append-only list of chunks of which the oldest are dropped when it holds more than limit bytes.
 //
 // One appender at a time holds mu (A1). Readers find their place under mu and then read without it.
-type ring struct {
+type Ring struct {
 	limit      int64
 	chunkLimit int64
 	slots      int // entries of a chunk
 	began      time.Time
-	retained   *retained
+	retained   *Retained
 	slowest    func() uint64 // of the bytes ever appended, those that every shard has passed
 	nudge      func()        // wakes every shard
+
+	forming [16]sync.Mutex // of forms, by seq
 
 	mu        sync.Mutex
 	room      *sync.Cond // a shard has moved on while an appender waited (A5)
@@ -96,13 +104,14 @@ type feedStart struct {
 
 // liveBody remembers when the body of a fleeting entry may be released.
 type liveBody struct {
-	e     *entry
+	e     *Entry
 	c     *chunk
 	until uint64 // in bytes ever appended
 }
 
-func newRing(limit int64, kept *retained) *ring {
-	r := &ring{
+// New makes a log that holds about limit bytes, and keeps kept in step.
+func New(limit int64, kept *Retained) *Ring {
+	r := &Ring{
 		limit: limit, chunkLimit: max(limit/16, 4<<10), retained: kept, topicSet: make(map[string]struct{}, chunkEntries),
 		began: time.Now(), lastAt: math.MinInt64, nudge: func() {},
 	}
@@ -113,8 +122,30 @@ func newRing(limit int64, kept *retained) *ring {
 	return r
 }
 
-func (r *ring) addChunkLocked(first uint64) *chunk {
-	c := &chunk{first: first, before: r.watermark, entries: make([]entry, r.slots), sketch: sketch.New(r.slots), end: r.appended}
+// Attach gives the ring its readers that never lose an entry, before the first append: slowest is how many of the bytes ever appended all of
+// them have passed, nudge wakes them.
+func (r *Ring) Attach(slowest func() uint64, nudge func()) { r.slowest, r.nudge = slowest, nudge }
+
+// Append gives m its place at the end of the log. It returns the entry, nil when the ring is sealed, and how many bytes have ever
+// been appended.
+func (r *Ring) Append(m *Message) (e *Entry, appended uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.appendLocked(m), r.appended
+}
+
+// EverAppended is how many bytes have ever been appended.
+func (r *Ring) EverAppended() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.appended
+}
+
+// Last is the seq of the newest entry, 0 before the first.
+func (r *Ring) Last() uint64 { return r.head.Load() }
+
+func (r *Ring) addChunkLocked(first uint64) *chunk {
+	c := &chunk{first: first, before: r.watermark, entries: make([]Entry, r.slots), sketch: sketch.New(r.slots), end: r.appended}
 	c.held = chunkOverhead + int64(r.slots)*entrySlot + c.sketch.Bytes()
 	if n := len(r.chunks); n > 0 {
 		r.chunks[n-1].next.Store(c)
@@ -127,47 +158,47 @@ func (r *ring) addChunkLocked(first uint64) *chunk {
 
 // appendLocked gives m its place at the end of the log and returns it, or nil when the ring is sealed. It waits while a shard is too
 // far behind (A5), which is bounded by CPU alone: shards never wait for a socket. m.buf becomes the entry's packet, m.seq its place. mu
-// is held; the caller wakes the shards after letting go of it.
-func (r *ring) appendLocked(m *message) *entry {
+// is held; who appends wakes the shards after letting go of it.
+func (r *Ring) appendLocked(m *Message) *Entry {
 	r.awaitRoomLocked()
 	if r.sealed {
 		return nil
 	}
 	c, n := r.slotLocked()
-	r.watermark = max(r.watermark, m.offset)
+	r.watermark = max(r.watermark, m.Offset)
 
 	e := &c.entries[n]
-	e.seq, e.chunk = r.head.Load()+1, c.first
-	e.watermark = r.watermark
+	e.Seq, e.Chunk = r.head.Load()+1, c.first
+	e.Watermark = r.watermark
 	r.lastAt = max(r.lastAt, time.Since(r.began).Milliseconds()-m.age)
-	e.at, e.topic, e.receivers = r.lastAt, m.topic, m.receipt
-	e.fleeting = m.class == ClassLive && !m.retain
-	e.stored = m.class == ClassStored && m.offset > 0
-	e.cost, e.bodyCost = entryOverhead+int64(len(m.topic)), int64(cap(m.buf))
-	m.seq = e.seq // before anybody can pass the entry and acknowledge it
-	seq := e.seq
-	if m.class == ClassLive {
+	e.at, e.Topic, e.Receipt = r.lastAt, m.Topic, m.Receipt
+	e.Fleeting = m.Live && !m.retain
+	e.Stored = m.Kept && m.Offset > 0
+	e.cost, e.BodyCost = entryOverhead+int64(len(m.Topic)), int64(cap(m.Buf))
+	m.Seq = e.Seq // before anybody can pass the entry and acknowledge it
+	seq := e.Seq
+	if m.Live {
 		seq = 0 // a live message has no position: it moves nobody's token
 	}
-	e.body.Store(&Packet{data: protocol.FinishMessage(m.buf, seq, m.offset), seq: e.seq, mark: e.watermark})
+	e.body.Store(&Packet{data: protocol.FinishMessage(m.Buf, seq, m.Offset), seq: e.Seq, mark: e.Watermark})
 	r.enterLocked(c, e)
-	if e.fleeting {
+	if e.Fleeting {
 		r.live = append(r.live, liveBody{e, c, r.appended})
 	}
 	r.trimLocked()
 	switch {
 	case m.retain && m.loaded:
-		r.retained.link(m.topic, m.offset, e.seq, e.body.Load())
+		r.retained.link(m.Topic, m.Offset, e.Seq, e.body.Load())
 	case m.retain:
-		r.retained.put(m, e.seq, e.body.Load()) // before anybody can pass the entry (K1)
+		r.retained.put(m, e.Seq, e.body.Load()) // before anybody can pass the entry (K1)
 	}
 	c.n.Store(n + 1)
-	r.head.Store(e.seq)
+	r.head.Store(e.Seq)
 	return e
 }
 
 // slotLocked is where the next entry goes.
-func (r *ring) slotLocked() (c *chunk, n uint32) {
+func (r *Ring) slotLocked() (c *chunk, n uint32) {
 	c = r.chunks[len(r.chunks)-1]
 	n = c.n.Load()
 	if int(n) == len(c.entries) || (n > 0 && c.bytes >= r.chunkLimit) {
@@ -177,13 +208,13 @@ func (r *ring) slotLocked() (c *chunk, n uint32) {
 }
 
 // enterLocked charges e to its chunk, which knows its topic from here on.
-func (r *ring) enterLocked(c *chunk, e *entry) {
-	if _, known := r.topicSet[e.topic]; !known {
-		r.topicSet[e.topic] = struct{}{}
-		c.topics = append(c.topics, e.topic)
-		c.sketch.Add(e.topic)
+func (r *Ring) enterLocked(c *chunk, e *Entry) {
+	if _, known := r.topicSet[e.Topic]; !known {
+		r.topicSet[e.Topic] = struct{}{}
+		c.topics = append(c.topics, e.Topic)
+		c.sketch.Add(e.Topic)
 	}
-	cost := e.cost + e.bodyCost
+	cost := e.cost + e.BodyCost
 	c.bytes += cost
 	c.held += cost - entrySlot // which the chunk was charged for
 	r.bytes += cost - entrySlot
@@ -192,7 +223,7 @@ func (r *ring) enterLocked(c *chunk, e *entry) {
 }
 
 // awaitRoomLocked waits while a shard is more than a quarter of the ring behind, unless the shards have ended.
-func (r *ring) awaitRoomLocked() {
+func (r *Ring) awaitRoomLocked() {
 	crowded := func() bool { return r.appended-r.slowest() > uint64(r.limit/4) }
 	if !crowded() {
 		return
@@ -205,8 +236,8 @@ func (r *ring) awaitRoomLocked() {
 	r.waiting.Add(-1)
 }
 
-// close ends all waiting for room: the shards pass nothing any more.
-func (r *ring) close() {
+// Close ends all waiting for room: the shards pass nothing any more.
+func (r *Ring) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
@@ -215,14 +246,14 @@ func (r *ring) close() {
 
 // trimLocked releases what no shard needs any more: bodies of fleeting entries, then whole chunks from the old end. A chunk that
 // a shard has not passed stays, so that no shard is ever overtaken and what a lagging session misses is counted.
-func (r *ring) trimLocked() {
+func (r *Ring) trimLocked() {
 	passed := r.slowest()
 	for len(r.live) > 0 && r.live[0].until <= passed {
 		l := r.live[0]
 		r.dropFormLocked(l.c, l.e.body.Load())
 		l.e.body.Store(nil)
-		l.c.held -= l.e.bodyCost
-		r.bytes -= l.e.bodyCost
+		l.c.held -= l.e.BodyCost
+		r.bytes -= l.e.BodyCost
 		r.live[0] = liveBody{} // else it would keep its chunk
 		r.live = r.live[1:]
 	}
@@ -230,7 +261,7 @@ func (r *ring) trimLocked() {
 }
 
 // dropLocked drops the oldest chunks until at most limit bytes are held.
-func (r *ring) dropLocked(limit int64, passed uint64) {
+func (r *Ring) dropLocked(limit int64, passed uint64) {
 	for r.bytes > limit && len(r.chunks) > 1 && r.chunks[0].end <= passed {
 		r.dropFormsLocked(r.chunks[0])
 		r.bytes -= r.chunks[0].held
@@ -239,8 +270,8 @@ func (r *ring) dropLocked(limit int64, passed uint64) {
 	}
 }
 
-// moved is called by a shard that has passed entries, so that a waiting appender looks again.
-func (r *ring) moved() {
+// Moved is called by a shard that has passed entries, so that a waiting appender looks again.
+func (r *Ring) Moved() {
 	if r.waiting.Load() == 0 {
 		return
 	}
@@ -249,35 +280,44 @@ func (r *ring) moved() {
 	r.mu.Unlock()
 }
 
-// oldest is the seq of the oldest entry that is held (head+1 when there is none) and the watermark right before it.
-func (r *ring) oldest() (seq, before uint64) {
+// Oldest is the seq of the oldest entry that is held (head+1 when there is none) and the watermark right before it.
+func (r *Ring) Oldest() (seq, before uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.chunks[0].first, r.chunks[0].before
 }
 
-// tip is the seq of the newest entry and the watermark there.
-func (r *ring) tip() (seq, watermark uint64) {
+// Tip is the seq of the newest entry and the watermark there.
+func (r *Ring) Tip() (seq, watermark uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.head.Load(), r.watermark
 }
 
-// seek finds the entry with the given seq. ok is false when it is no longer held; a seq just above head is the place of the
+// Seek finds the entry with the given seq. ok is false when it is no longer held; a seq just above head is the place of the
 // next entry. The result is good for reading on from there without a lock, for as long as the chunk is not kept across a wait.
-func (r *ring) seek(seq uint64) (at place, ok bool) {
+func (r *Ring) Seek(seq uint64) (at Place, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if seq < r.chunks[0].first {
-		return place{}, false
+		return Place{}, false
 	}
 	i := sort.Search(len(r.chunks), func(i int) bool { return r.chunks[i].first > seq }) - 1
 	c := r.chunks[i]
-	return place{c, uint32(min(seq-c.first, uint64(c.n.Load())))}, true
+	return Place{c, uint32(min(seq-c.first, uint64(c.n.Load())))}, true
 }
 
-// firstWithin is the seq of the first held entry that is not older than window, or head+1.
-func (r *ring) firstWithin(window time.Duration) uint64 {
+// ChunkOf is the first seq of the chunk that has the entry seq, or will have it; ok is false when it is no longer held.
+func (r *Ring) ChunkOf(seq uint64) (first uint64, ok bool) {
+	at, ok := r.Seek(seq)
+	if !ok {
+		return 0, false
+	}
+	return at.c.first, true
+}
+
+// FirstWithin is the seq of the first held entry that is not older than window, or head+1.
+func (r *Ring) FirstWithin(window time.Duration) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	from := (time.Since(r.began) - window).Milliseconds()
@@ -286,19 +326,19 @@ func (r *ring) firstWithin(window time.Duration) uint64 {
 		if n == 0 || c.entries[n-1].at < from {
 			continue
 		}
-		return c.entries[sort.Search(n, func(i int) bool { return c.entries[i].at >= from })].seq
+		return c.entries[sort.Search(n, func(i int) bool { return c.entries[i].at >= from })].Seq
 	}
 	return r.head.Load() + 1
 }
 
-// place is a point in the ring, between two entries.
-type place struct {
+// Place is a point in the ring, between two entries.
+type Place struct {
 	c *chunk
 	i uint32
 }
 
-// next returns the entry at the place and moves behind it, or nil when there is none yet.
-func (p *place) next() *entry {
+// Next returns the entry at the place and moves behind it, or nil when there is none yet.
+func (p *Place) Next() *Entry {
 	for {
 		following := p.c.next.Load() // before n: once it is set, n is final
 		if p.i < p.c.n.Load() {

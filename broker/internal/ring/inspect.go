@@ -1,0 +1,60 @@
+package ring
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/carillon-mq/carillon/broker/internal/sketch"
+)
+
+// Charged is what the ring is charged for, what of that is for forms, and what its chunks really hold.
+func (r *Ring) Charged() (charged, forms, held int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.chunks {
+		held += chunkOverhead + int64(cap(c.entries))*entrySlot + c.sketch.Bytes()
+		for i := range c.n.Load() {
+			e := &c.entries[i]
+			held += entryOverhead - entrySlot + int64(len(e.Topic))
+			if p := e.body.Load(); p != nil {
+				held += e.BodyCost
+				if f := p.form.Load(); f != nil {
+					held += f.cost
+				}
+			}
+		}
+	}
+	return r.bytes, r.formed, held
+}
+
+// Lines writes down everything that the log and the retained values are, but for what they cost.
+func (r *Ring) Lines() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Since(r.began).Milliseconds()
+	lines := []string{fmt.Sprintf("from %d/%d to %d/%d, store from %+v", r.chunks[0].first, r.chunks[0].before, r.head.Load(), r.watermark, r.base)}
+	for _, c := range r.chunks {
+		var topics []string
+		for i := range c.n.Load() {
+			e := &c.entries[i]
+			if !slices.Contains(topics, e.Topic) {
+				topics = append(topics, e.Topic)
+			}
+			line := fmt.Sprintf("%d/%d %s fleeting %t stored %t age %d", e.Seq, e.Watermark, e.Topic, e.Fleeting, e.Stored, now-e.at)
+			if p := e.body.Load(); p != nil && !e.Fleeting {
+				line += fmt.Sprintf(" %d/%d %x", p.seq, p.mark, p.data)
+			}
+			lines = append(lines, line)
+		}
+		missing := slices.ContainsFunc(topics, func(topic string) bool { return !c.sketch.Has(sketch.PrefixOf(topic)) })
+		if missing || !slices.Equal(topics, c.topics) {
+			lines = append(lines, fmt.Sprintf("chunk %d knows %q, holds %q; not all of them by its sketch: %t", c.first, c.topics, topics, missing))
+		}
+	}
+	r.retained.tree.Scan(func(v Value) bool {
+		lines = append(lines, fmt.Sprintf("%s is %d/%d %x", v.Topic, v.seq, v.Offset, v.Packet.data))
+		return true
+	})
+	return lines
+}
