@@ -3,6 +3,7 @@ package trie_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -258,4 +259,41 @@ func TestMatchAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { tr.Match("tenant3.device3.value.3", visit) }); n != 0 || matched == 0 {
 		t.Errorf("found %v allocations, %d matches", n, matched)
 	}
+}
+
+// BenchmarkMemory is what a subscription takes.
+func BenchmarkMemory(b *testing.B) {
+	for name, filter := range map[string]func(int) string{
+		"literal": func(i int) string { return fmt.Sprintf("user.%d", i) },
+		"below":   func(i int) string { return fmt.Sprintf("user.%d.>", i) },
+		"mixed":   nil,
+	} {
+		b.Run(name, func(b *testing.B) {
+			const n = 200_000
+			filters := mixed(n)
+			for i := range filters {
+				if filter != nil {
+					filters[i] = filter(i)
+				}
+			}
+			for b.Loop() {
+				var tr trie.Trie[int]
+				items := make([]trie.Item[int], n)
+				before := heap()
+				for i, f := range filters {
+					tr.Insert(f, &items[i])
+				}
+				b.ReportMetric(float64(heap()-before)/n, "B/value")
+				runtime.KeepAlive(&tr)
+				runtime.KeepAlive(items)
+			}
+		})
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
