@@ -1,0 +1,179 @@
+package e2e
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// wire is a WebSocket without anything around it: it reads only when it is asked to, costs little, and can be cut anywhere.
+type wire struct {
+	conn    *net.TCPConn
+	in      *bufio.Reader
+	message []byte // the last one read
+	sub     uint64
+}
+
+// dialWire opens a WebSocket whose socket holds about so many bytes that nobody reads; 0: as many as the system likes.
+func dialWire(ctx context.Context, addr string, receive int) (*wire, error) {
+	w, err := openWire(ctx, addr, receive)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.upgrade(addr); err != nil {
+		w.conn.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// openWire connects.
+func openWire(ctx context.Context, addr string, receive int) (*wire, error) {
+	dialer := net.Dialer{Timeout: 20 * time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	w := &wire{conn: conn.(*net.TCPConn), in: bufio.NewReaderSize(conn, cmp.Or(receive, 32<<10))}
+	if receive > 0 {
+		err = w.conn.SetReadBuffer(receive)
+	}
+	return w, errors.Join(err, conn.SetDeadline(time.Now().Add(20*time.Second)))
+}
+
+const upgradeRequest = "GET /ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + protocol.Subprotocol + "\r\n\r\n"
+
+func (w *wire) upgrade(host string) error {
+	if _, err := fmt.Fprintf(w.conn, upgradeRequest, host); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(w.in, nil)
+	if err == nil && resp.StatusCode != http.StatusSwitchingProtocols {
+		return fmt.Errorf("the upgrade was answered with %s", resp.Status)
+	}
+	return err
+}
+
+// frame is packets in a frame of a client, whose mask is 0.
+func frame(packets ...protocol.Packet) []byte {
+	var body []byte
+	for _, p := range packets {
+		body = p.Append(body)
+	}
+	head := []byte{0x82, 0x80 | byte(len(body))}
+	if len(body) > 125 {
+		head = binary.BigEndian.AppendUint16([]byte{0x82, 0x80 | 126}, uint16(len(body)))
+	}
+	return append(append(head, 0, 0, 0, 0), body...)
+}
+
+func (w *wire) send(packets ...protocol.Packet) error {
+	_, err := w.conn.Write(frame(packets...))
+	return err
+}
+
+// subscribe connects the session, subscribes, and returns the position from which everything comes.
+func (w *wire) subscribe(s *protocol.Subscribe) (protocol.Position, error) {
+	w.sub++
+	s.ID = w.sub
+	packets := []protocol.Packet{s}
+	if w.sub == 1 {
+		packets = []protocol.Packet{&protocol.Connect{Version: protocol.Version}, s}
+	}
+	if err := w.send(packets...); err != nil {
+		return protocol.Position{}, err
+	}
+	var at protocol.Position
+	for found := false; !found; {
+		err := w.read(func(r protocol.Raw, _ []byte) error {
+			switch r.Type {
+			case protocol.TypeSubscribed:
+				var p protocol.Subscribed
+				found = true
+				err := p.Decode(r)
+				at = p.Position
+				return err
+			case protocol.TypeError, protocol.TypeDisconnect:
+				p, err := protocol.DecodePacket(r)
+				return errors.Join(fmt.Errorf("found %+v", p), err)
+			default:
+				return nil
+			}
+		})
+		if err != nil {
+			return at, fmt.Errorf("subscribing to %s: %w", s.Filter, err)
+		}
+	}
+	return at, w.conn.SetDeadline(time.Time{})
+}
+
+// read reads one message, hands its packets and their bytes to take, and answers pings.
+func (w *wire) read(take func(r protocol.Raw, packet []byte) error) error {
+	if err := w.readMessage(); err != nil {
+		return err
+	}
+	for rest := w.message; len(rest) > 0; {
+		raw, behind, err := protocol.Next(rest)
+		if err != nil {
+			return err
+		}
+		packet := rest[:len(rest)-len(behind)]
+		rest = behind
+		if raw.Type == protocol.TypePing {
+			if err := w.send(&protocol.Pong{}); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := take(raw, packet); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readMessage reads the next binary message, in one frame.
+func (w *wire) readMessage() error {
+	var head [10]byte
+	if _, err := io.ReadFull(w.in, head[:2]); err != nil {
+		return err
+	}
+	if head[0] != 0x82 {
+		return fmt.Errorf("found a frame %#x: %w", head[0], io.ErrUnexpectedEOF)
+	}
+	n := int(head[1])
+	switch n {
+	case 126:
+		if _, err := io.ReadFull(w.in, head[:2]); err != nil {
+			return err
+		}
+		n = int(binary.BigEndian.Uint16(head[:]))
+	case 127:
+		if _, err := io.ReadFull(w.in, head[:8]); err != nil {
+			return err
+		}
+		n = int(binary.BigEndian.Uint64(head[:]))
+	}
+	if cap(w.message) < n {
+		w.message = make([]byte, n)
+	}
+	w.message = w.message[:n]
+	_, err := io.ReadFull(w.in, w.message)
+	return err
+}
+
+// reset ends the connection with an RST.
+func (w *wire) reset() {
+	w.conn.SetLinger(0)
+	w.conn.Close()
+}
