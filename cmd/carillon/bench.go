@@ -2,97 +2,129 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/bench"
 )
 
-// benchCmd measures a broker. Without --server it starts one of its own, with a storage plugin, and can then tell what it cost.
+// benchCmd measures a broker. Without --server it starts one of its own for each round, with a storage plugin, and can then tell what it cost.
 type benchCmd struct {
-	Fanout  benchFanoutCmd  `cmd:"" help:"One publisher, many subscribers of its topic."`
+	Fanout  benchFanoutCmd  `cmd:"" help:"One publisher, many subscribers of its topic, as fast as they go."`
+	Latency benchLatencyCmd `cmd:"" help:"One publisher, many subscribers of its topic, at a given pace: how long messages take."`
+	Topics  benchTopicsCmd  `cmd:"" help:"Many topics with a few subscribers each, at a given pace."`
 	Publish benchPublishCmd `cmd:"" help:"Many publishers that wait for their acknowledgements."`
-	Resume  benchResumeCmd  `cmd:"" help:"Clients that are cut off, miss messages, and all come back at once."`
 	Connect benchConnectCmd `cmd:"" help:"Many idle subscribed connections: memory and CPU of each."`
-}
-
-// benchTarget is what every bench takes.
-type benchTarget struct {
-	Server string `env:"CARILLON_SERVER" help:"Measure the broker at this address (ws://HOST:PORT/ws) and not one started for the purpose." placeholder:"URL"`
-	Token  string `env:"CARILLON_TOKEN" help:"Token for that broker." placeholder:"TOKEN"`
-	JSON   bool   `help:"Print the result as one JSON object."`
-	trustFlags
-}
-
-// measure runs f against the chosen broker.
-func (b *benchTarget) measure(ctx context.Context, s streams, f func(bench.Server, bench.Dialect) (any, error), show func(any)) error {
-	trusted, err := b.config()
-	if err != nil {
-		return err
-	}
-	server := bench.Server{URL: b.Server, TLS: trusted}
-	if b.Server == "" {
-		own, stop, err := startOwnBroker(ctx, s)
-		if err != nil {
-			return err
-		}
-		defer stop()
-		server = own
-	}
-	result, err := f(server, bench.Carillon{Token: b.Token})
-	if err != nil {
-		return err
-	}
-	if b.JSON {
-		return json.NewEncoder(s.out).Encode(result)
-	}
-	show(result)
-	return nil
+	Resume  benchResumeCmd  `cmd:"" help:"Clients that are cut off, miss messages, and all come back at once."`
+	Floor   benchFloorCmd   `cmd:"" hidden:"" help:"Be the bare server that --baseline compares with."`
 }
 
 type benchFanoutCmd struct {
-	benchTarget `embed:""`
-	Subscribers int `default:"1000" help:"Subscribers of the topic."`
-	Messages    int `default:"20000" help:"Messages to publish."`
-	Payload     int `default:"128" help:"Bytes of each."`
-	Window      int `default:"64" help:"Messages that the publisher's own subscription may be behind."`
-
-	Door string `default:"ws" enum:"ws,sse,poll" help:"How the subscribers receive: ${enum}."`
+	benchTarget   `embed:""`
+	benchBaseline `embed:""`
+	Subscribers   int    `default:"1000" help:"Subscribers of the topic."`
+	Messages      int    `default:"20000" help:"Messages to publish."`
+	Payload       int    `default:"128" help:"Bytes of each."`
+	Window        int    `default:"64" help:"Messages that the publisher's own subscription may be behind."`
+	Door          string `default:"ws" enum:"ws,sse,poll" help:"How the subscribers receive: ${enum}."`
+	Stalled       int    `help:"That many more subscribers stop reading; the same without them is run in turns."`
 }
 
 // Run implements the verb.
 func (c *benchFanoutCmd) Run(ctx context.Context, s streams) error {
-	o := bench.FanoutOptions{Subscribers: c.Subscribers, Messages: c.Messages, Payload: c.Payload, Window: c.Window, Door: bench.Door(c.Door), Token: c.Token}
-	return c.measure(ctx, s, func(server bench.Server, d bench.Dialect) (any, error) {
-		fmt.Fprintf(s.err, "1 publisher, %d subscribers (%s), %d messages of %d bytes …\n", c.Subscribers, c.Door, c.Messages, c.Payload)
-		return bench.Fanout(ctx, server, d, o)
-	}, func(result any) {
-		r := result.(bench.FanoutResult)
-		fmt.Fprintf(s.out, "deliveries            %d in %.2f s\ndeliveries/s          %.0f\n", r.Deliveries, r.Seconds, r.PerSecond)
-		if r.ServerCPU > 0 {
-			fmt.Fprintf(s.out, "server CPU-s          %.2f, plugins included\nserver CPU-s/million  %.3f\n", r.ServerCPU, r.CPUPerMillion)
-		}
-	})
+	o := bench.FanoutOptions{
+		Subscribers: c.Subscribers, Messages: c.Messages, Payload: c.Payload, Window: c.Window, Door: bench.Door(c.Door), Token: c.Token, Stalled: c.Stalled,
+	}
+	without := o
+	without.Stalled = 0
+	return c.measure(ctx, s, c.sides(&c.benchTarget, c.Baseline && o.Door == bench.WebSocket, o, without, o.Stalled))
+}
+
+// benchPace is what the benches take that publish at a given pace.
+type benchPace struct {
+	Payload  int           `default:"128" help:"Bytes of each."`
+	Duration time.Duration `default:"10s" help:"How long is measured."`
+	Warmup   time.Duration `default:"1s" help:"How long is published before that."`
+	MostLate time.Duration `default:"100ms" help:"A run in which more than one message in a hundred is published later than this is invalid."`
+}
+
+type benchLatencyCmd struct {
+	benchTarget   `embed:""`
+	benchBaseline `embed:""`
+	benchPace     `embed:""`
+	Subscribers   int     `default:"1000" help:"Subscribers of the topic."`
+	Rate          float64 `default:"50" help:"Messages a second."`
+	Stalled       int     `help:"That many more subscribers stop reading; the same without them is run in turns."`
+}
+
+// Run implements the verb.
+func (c *benchLatencyCmd) Run(ctx context.Context, s streams) error {
+	o := bench.PacedOptions{Subscribers: c.Subscribers, Rate: c.Rate, Payload: c.Payload, Duration: c.Duration, Warmup: c.Warmup, Stalled: c.Stalled, MostLate: c.MostLate}
+	without := o
+	without.Stalled = 0
+	return c.measure(ctx, s, c.sides(&c.benchTarget, c.Baseline, o, without, o.Stalled))
+}
+
+type benchTopicsCmd struct {
+	benchTarget   `embed:""`
+	benchBaseline `embed:""`
+	benchPace     `embed:""`
+	Topics        int     `default:"1000" help:"Topics."`
+	Subscribers   int     `default:"5" help:"Subscribers of each; each end of each is a descriptor (see ulimit -n)."`
+	Rate          float64 `default:"4000" help:"Messages a second, all topics together."`
+}
+
+// Run implements the verb.
+func (c *benchTopicsCmd) Run(ctx context.Context, s streams) error {
+	o := bench.PacedOptions{Topics: c.Topics, Subscribers: c.Subscribers, Rate: c.Rate, Payload: c.Payload, Duration: c.Duration, Warmup: c.Warmup, MostLate: c.MostLate}
+	return c.measure(ctx, s, c.sides(&c.benchTarget, c.Baseline, o, nil, 0))
+}
+
+type benchPublishCmd struct {
+	benchTarget   `embed:""`
+	benchBaseline `embed:""`
+	Class         string        `default:"memory" enum:"live,memory,stored,retained" help:"What is published: ${enum}. With --server the topics bench.live.> and bench.stored.> need rules of that class."`
+	Publishers    int           `default:"64" help:"Connections that publish, each to a topic of its own."`
+	Inflight      int           `default:"1" help:"Publishes of each that wait for their acknowledgement."`
+	Payload       int           `default:"128" help:"Bytes of each."`
+	Duration      time.Duration `default:"10s" help:"How long is measured."`
+	Warmup        time.Duration `default:"1s" help:"How long is published before that."`
+	Separate      bool          `help:"Send each publish as a WebSocket message of its own and by itself, as things happen, and not all that there is room for together."`
+	MessageIDs    bool          `name:"message-ids" default:"true" negatable:"" help:"Give each an id that makes its repetition safe, as the SDKs do."`
+}
+
+// Run implements the verb.
+func (c *benchPublishCmd) Run(ctx context.Context, s streams) error {
+	o := bench.PublishOptions{
+		Class: bench.Class(c.Class), Publishers: c.Publishers, Inflight: c.Inflight, Payload: c.Payload, Warmup: c.Warmup, Duration: c.Duration,
+		MessageIDs: c.MessageIDs, Separate: c.Separate,
+	}
+	return c.measure(ctx, s, c.sides(&c.benchTarget, c.Baseline, o, nil, 0))
 }
 
 type benchConnectCmd struct {
-	benchTarget `embed:""`
-	Connections int           `default:"5000" help:"Connections to open; each end of each is a descriptor (see ulimit -n)."`
-	Settle      time.Duration `default:"8s" help:"How long the broker has to come to rest before its memory is read."`
+	benchTarget   `embed:""`
+	benchBaseline `embed:""`
+	Connections   int           `default:"5000" help:"Connections to open; each end of each is a descriptor (see ulimit -n)."`
+	Settle        time.Duration `default:"8s" help:"How long the broker has to come to rest before its memory is read."`
 }
 
 // Run implements the verb.
 func (c *benchConnectCmd) Run(ctx context.Context, s streams) error {
 	o := bench.ConnectOptions{Connections: c.Connections, Settle: c.Settle}
-	return c.measure(ctx, s, func(server bench.Server, d bench.Dialect) (any, error) {
-		fmt.Fprintf(s.err, "%d connections, each with one subscription …\n", c.Connections)
-		return bench.Connect(ctx, server, d, o)
-	}, func(result any) {
-		r := result.(bench.ConnectResult)
-		fmt.Fprintf(s.out, "connections           %d in %.2f s\nconnects/s            %.0f\n", r.Connections, r.Seconds, r.PerSecond)
-		if r.ServerCPU > 0 {
-			fmt.Fprintf(s.out, "server CPU each       %.0f µs, plugins included\nserver PSS each       %.0f bytes\n", r.CPUPerConnection, r.BytesEach)
-		}
-	})
+	return c.measure(ctx, s, c.sides(&c.benchTarget, c.Baseline, o, nil, 0))
+}
+
+type benchResumeCmd struct {
+	benchTarget `embed:""`
+	Clients     int    `default:"5000" help:"Connections, each with one subscription; each end of each is a descriptor (see ulimit -n)."`
+	Missed      int    `default:"10" help:"Messages that each misses."`
+	Topics      int    `default:"0" help:"Topics that they share; 0: each has its own."`
+	Class       string `default:"memory" enum:"memory,stored" help:"What they miss: ${enum}. With --server the topics bench.stored.> need a rule of that class."`
+	Payload     int    `default:"128" help:"Bytes of each message."`
+}
+
+// Run implements the verb.
+func (c *benchResumeCmd) Run(ctx context.Context, s streams) error {
+	o := bench.ResumeOptions{Clients: c.Clients, Missed: c.Missed, Topics: c.Topics, Class: bench.Class(c.Class), Payload: c.Payload, Token: c.Token}
+	return c.measure(ctx, s, c.only(o))
 }

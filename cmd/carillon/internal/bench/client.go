@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,7 +13,7 @@ import (
 	"net/url"
 )
 
-// conn is a bare WebSocket client connection: no buffers while idle but a small one, no goroutine of its own.
+// conn is a bare WebSocket client connection: no buffers while idle but a small one, no goroutine of its own. A pump can read from it.
 type conn struct {
 	nc  net.Conn
 	d   Dialect
@@ -22,6 +21,7 @@ type conn struct {
 	n   int // bytes in buf
 	out []byte
 	order
+	id int // for the scenario
 }
 
 // dial connects, upgrades and says hello.
@@ -110,36 +110,40 @@ func (c *conn) send(msg []byte) error {
 
 // receive waits for bytes and counts the packets of the messages that are complete.
 func (c *conn) receive() (Counts, error) {
-	var total Counts
 	if c.n == len(c.buf) {
 		c.buf = append(c.buf, make([]byte, len(c.buf))...)
 	}
 	if size, _ := frameSize(c.buf[:c.n]); size == 0 || c.n < size {
 		n, err := c.nc.Read(c.buf[c.n:])
 		if err != nil {
-			return total, err
+			return Counts{}, err
 		}
 		c.n += n
 	}
-	at := 0
+	used, counts, err := c.consume(c.buf[:c.n])
+	c.n = copy(c.buf, c.buf[used:c.n])
+	return counts, err
+}
+
+// consume counts the packets of the whole frames that b begins with, and returns how long those are.
+func (c *conn) consume(b []byte) (used int, total Counts, err error) {
 	for {
-		size, head := frameSize(c.buf[at:c.n])
-		if size == 0 || c.n-at < size {
-			break
+		size, head := frameSize(b[used:])
+		if size == 0 || len(b)-used < size {
+			return used, total, nil
 		}
-		if c.buf[at]&0x0f == 8 {
-			return total, fmt.Errorf("the server closed the connection: %q", c.buf[at+head:at+size])
+		frame := b[used : used+size]
+		if frame[0]&0x0f == 8 {
+			return used, total, fmt.Errorf("the server closed the connection: %q", frame[head:])
 		}
-		counts, err := c.d.Count(c.buf[at+head:at+size], c.take)
-		if err != nil {
-			return total, err
-		}
+		counts, err := c.d.Count(frame[head:], &c.order)
 		total.Messages += counts.Messages
 		total.Answers += counts.Answers
-		at += size
+		if err != nil {
+			return used, total, err
+		}
+		used += size
 	}
-	c.n = copy(c.buf, c.buf[at:c.n])
-	return total, nil
 }
 
 // frameSize is the size of the frame at the start of b with its header, and the header's; 0 when b is too short to tell.
@@ -162,6 +166,3 @@ func frameSize(b []byte) (size, head int) {
 		return 2 + n, 2
 	}
 }
-
-// errShort ends a run whose subscribers did not get everything.
-var errShort = errors.New("a subscriber did not get every message: the run is invalid")

@@ -8,9 +8,9 @@ import (
 
 // ConnectOptions shape a bench of idle connections.
 type ConnectOptions struct {
-	Connections int           // 10,000
-	Settle      time.Duration // how long the server has to come to rest before memory is read: 5 s
-	Topics      int           // 1,000; connection i subscribes to bench.idle.<i mod Topics>
+	Connections int           `json:"connections"` // 10,000
+	Settle      time.Duration `json:"settle_ns"`   // how long the server has to come to rest before memory is read: 5 s
+	Topics      int           `json:"topics"`      // 1,000; connection i subscribes to bench.idle.<i mod Topics>
 }
 
 func (o ConnectOptions) withDefaults() ConnectOptions {
@@ -20,40 +20,43 @@ func (o ConnectOptions) withDefaults() ConnectOptions {
 	return o
 }
 
-// ConnectResult is what the connections cost.
-type ConnectResult struct {
-	Connections      int     `json:"connections"`
-	Seconds          float64 `json:"seconds"`
-	PerSecond        float64 `json:"connects_per_second"`
-	ServerCPU        float64 `json:"server_cpu_seconds,omitempty"`
-	CPUPerConnection float64 `json:"server_cpu_microseconds_per_connection,omitempty"`
-	BytesEach        float64 `json:"server_pss_bytes_per_connection,omitempty"`
+// Name implements Scenario.
+func (ConnectOptions) Name() string { return "connect" }
+
+func (o ConnectOptions) String() string {
+	return plural(o.Connections, "connection") + ", each with one subscription, idle"
 }
 
-// Connect opens connections, each with one subscription, and leaves them idle.
-func Connect(ctx context.Context, s Server, d Dialect, o ConnectOptions) (ConnectResult, error) {
+// Run implements Scenario. It opens connections, each with one subscription, and leaves them idle.
+func (o ConnectOptions) Run(ctx context.Context, s Server, d Dialect) (Figures, error) {
 	o = o.withDefaults()
-	before := s.usage()
-	began := time.Now()
+	before, began := s.usage(), time.Now()
 	conns, err := connectAll(ctx, s, d, o.Connections, func(i int) string { return fmt.Sprintf("bench.idle.%d", i%o.Topics) }, 512)
-	elapsed := time.Since(began)
-	connected := s.usage()
 	defer closeAll(conns)
+	elapsed, connected := time.Since(began).Seconds(), s.usage()
 	if err != nil {
-		return ConnectResult{}, err
+		return nil, err
 	}
-	select {
-	case <-time.After(o.Settle):
-	case <-ctx.Done():
-		return ConnectResult{}, ctx.Err()
+	if err := pause(ctx, o.Settle); err != nil {
+		return nil, err
 	}
-	after := s.usage()
-	n := float64(o.Connections)
-	r := ConnectResult{Connections: o.Connections, Seconds: elapsed.Seconds(), PerSecond: n / elapsed.Seconds()}
+	after, n := s.usage(), float64(o.Connections)
+	f := Figures{"connections": n, "seconds": elapsed, "connects_per_second": n / elapsed}
 	if before.ok && after.ok {
-		r.ServerCPU = (connected.cpu - before.cpu).Seconds()
-		r.CPUPerConnection = r.ServerCPU / n * 1e6
-		r.BytesEach = float64(after.pss-before.pss) / n
+		f["server_cpu_seconds"] = (connected.cpu - before.cpu).Seconds()
+		f[CPUEach] = f["server_cpu_seconds"] / n * 1e6
+		f[BytesEach] = float64(after.pss-before.pss) / n
+		f[ServerPSS] = float64(after.pss)
 	}
-	return r, nil
+	return f, nil
+}
+
+// pause lets d pass.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }

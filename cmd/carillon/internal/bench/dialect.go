@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"bytes"
 	"fmt"
 
+	"github.com/carillon-mq/carillon/cmd/carillon/internal/bench/floor"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -11,9 +13,9 @@ type Dialect interface {
 	Subprotocol() string
 	Hello() []byte // sent first and answered once; nil for none
 	Subscribe(topic string) []byte
-	Publish(dst []byte, topic string, payload []byte) []byte
-	// Count counts the packets of one WebSocket message, and calls numbered with each that carries a number of a fan-out.
-	Count(msg []byte, numbered func(uint64) error) (Counts, error)
+	Publish(dst []byte, p *protocol.Publish) []byte
+	// Count counts the packets of one WebSocket message, and has o take each that carries a number.
+	Count(msg []byte, o *order) (Counts, error)
 }
 
 // Counts are what was received.
@@ -24,6 +26,11 @@ type Counts struct {
 
 // Carillon is the broker's own dialect.
 type Carillon struct{ Token string }
+
+var (
+	_ Dialect = Carillon{}
+	_ Dialect = Floor{}
+)
 
 // Subprotocol implements Dialect.
 func (Carillon) Subprotocol() string { return "carillon.v1" }
@@ -39,41 +46,62 @@ func (Carillon) Subscribe(topic string) []byte {
 }
 
 // Publish implements Dialect.
-func (Carillon) Publish(dst []byte, topic string, payload []byte) []byte {
-	return (&protocol.Publish{ID: 2, Topic: topic, Payload: payload}).Append(dst)
-}
+func (Carillon) Publish(dst []byte, p *protocol.Publish) []byte { return p.Append(dst) }
 
-// Count implements Dialect. It reads the types and the numbers, and skips the rest.
-func (Carillon) Count(msg []byte, numbered func(uint64) error) (c Counts, err error) {
+// Count implements Dialect. It reads the types, the numbers and the times, and skips the rest. A message that looks like the one before
+// is not read through again.
+func (d Carillon) Count(msg []byte, o *order) (c Counts, err error) {
 	for len(msg) > 0 {
-		n, err := protocol.Gate(msg)
-		if err != nil {
-			return c, err
-		}
-		if n < 2 {
-			return c, fmt.Errorf("packet of %d bytes", n)
-		}
-		switch protocol.Type(msg[1]) {
-		case protocol.TypeMessage:
-			c.Messages++
-			if number, ok := numberIn(msg[:n]); ok {
-				if err := numbered(number); err != nil {
+		if s := &o.shape; s.size > 0 && len(msg) >= s.size && msg[0] == s.head[0] && msg[1] == s.head[1] {
+			if n, due, ok := numberAt(msg[s.at:s.size]); ok {
+				if err := o.take(n, due); err != nil {
 					return c, err
 				}
+				c.Messages++
+				msg = msg[s.size:]
+				continue
 			}
-		case protocol.TypeConnected, protocol.TypeSubscribed, protocol.TypePublished:
-			c.Answers++
-		case protocol.TypePing, protocol.TypePong:
-		case protocol.TypeGap:
-			return c, fmt.Errorf("the broker told of a gap: the run is invalid")
-		case protocol.TypeError, protocol.TypeDisconnect:
-			return c, refusalIn(msg[:n])
-		default:
-			return c, fmt.Errorf("found packet type %s", protocol.Type(msg[1]))
+		}
+		n, err := d.count(msg, o, &c)
+		if err != nil {
+			return c, err
 		}
 		msg = msg[n:]
 	}
 	return c, nil
+}
+
+// count counts the first packet and returns its length.
+func (Carillon) count(msg []byte, o *order, c *Counts) (int, error) {
+	n, err := protocol.Gate(msg)
+	if err != nil {
+		return 0, err
+	}
+	if n < 2 {
+		return 0, fmt.Errorf("packet of %d bytes", n)
+	}
+	switch protocol.Type(msg[1]) {
+	case protocol.TypeMessage:
+		c.Messages++
+		at := bytes.Index(msg[:n], numberHead)
+		if at < 0 {
+			break
+		}
+		o.shape = shape{size: n, at: at, head: [2]byte(msg)}
+		if number, due, ok := numberAt(msg[at:n]); ok {
+			return n, o.take(number, due)
+		}
+	case protocol.TypeConnected, protocol.TypeSubscribed, protocol.TypePublished:
+		c.Answers++
+	case protocol.TypePing, protocol.TypePong:
+	case protocol.TypeGap:
+		return 0, fmt.Errorf("the broker told of a gap: the run is invalid")
+	case protocol.TypeError, protocol.TypeDisconnect:
+		return 0, refusalIn(msg[:n])
+	default:
+		return 0, fmt.Errorf("found packet type %s", protocol.Type(msg[1]))
+	}
+	return n, nil
 }
 
 // refusalIn is what an Error or a Disconnect says.
@@ -90,4 +118,53 @@ func refusalIn(packet []byte) error {
 		return p.Err()
 	}
 	return err
+}
+
+// Floor is the dialect of package floor.
+type Floor struct{}
+
+// Subprotocol implements Dialect.
+func (Floor) Subprotocol() string { return "" }
+
+// Hello implements Dialect.
+func (Floor) Hello() []byte { return nil }
+
+// Subscribe implements Dialect.
+func (Floor) Subscribe(topic string) []byte {
+	return floor.AppendCommand(nil, floor.Subscribe, topic, nil)
+}
+
+// Publish implements Dialect.
+func (Floor) Publish(dst []byte, p *protocol.Publish) []byte {
+	kind := floor.Publish
+	if p.ID != 0 {
+		kind = floor.Ask
+	}
+	return floor.AppendCommand(dst, kind, p.Topic, p.Payload)
+}
+
+// Count implements Dialect.
+func (Floor) Count(msg []byte, o *order) (c Counts, err error) {
+	for len(msg) > 0 {
+		kind, rest, behind, ok := floor.Next(msg)
+		if !ok {
+			return c, fmt.Errorf("found %d bytes that are no packet of the floor", len(msg))
+		}
+		msg = behind
+		switch kind {
+		case floor.Answer:
+			c.Answers++
+		case floor.Message:
+			c.Messages++
+			if n, due, ok := numberAt(rest); ok {
+				err = o.take(n, due)
+			}
+		default:
+			err = fmt.Errorf("found packet type %q", kind)
+		}
+		if err != nil {
+			return c, err
+		}
+	}
+	return c, nil
 }

@@ -23,55 +23,70 @@ const (
 	Poll      Door = "poll"
 )
 
-// subscriber is one client of a fan-out.
-type subscriber interface {
+// subscribers are the clients of a fan-out.
+type subscribers struct {
+	ws   []*conn
+	http []httpSubscriber
+}
+
+// httpSubscriber is one that receives by HTTP.
+type httpSubscriber interface {
 	// messages reads until n have come, in order, and returns how many have.
 	messages(n int) (int, error)
 	close()
 }
 
 var (
-	_ subscriber = (*conn)(nil)
-	_ subscriber = (*sseClient)(nil)
-	_ subscriber = (*pollClient)(nil)
+	_ httpSubscriber = (*sseClient)(nil)
+	_ httpSubscriber = (*pollClient)(nil)
 )
 
-func (c *conn) messages(n int) (int, error) { return c.countMessages(n, nil) }
-
-func (c *conn) close() { c.nc.Close() }
-
 // subscribeAll connects the subscribers of a fan-out through its door. Those that have been connected are returned with an error, too.
-func subscribeAll(ctx context.Context, s Server, d Dialect, o FanoutOptions) ([]subscriber, error) {
+func subscribeAll(ctx context.Context, s Server, d Dialect, o FanoutOptions) (subs subscribers, err error) {
 	if o.Door == WebSocket {
-		conns, err := connectAll(ctx, s, d, o.Subscribers, func(int) string { return o.Topic }, 32<<10)
-		var subs []subscriber
-		for _, c := range conns {
-			if c != nil {
-				subs = append(subs, c)
-			}
-		}
+		subs.ws, err = connectAll(ctx, s, d, o.Subscribers, func(int) string { return o.Topic }, 512)
 		return subs, err
 	}
-	all := make([]subscriber, o.Subscribers)
-	err := each(o.Subscribers, func(i int) error {
+	subs.http = make([]httpSubscriber, o.Subscribers)
+	err = each(o.Subscribers, func(i int) error {
 		c, err := newHTTPClient(ctx, s, o)
 		if err != nil {
 			return err
 		}
 		if o.Door == SSE {
-			all[i], err = c.stream()
+			subs.http[i], err = c.stream()
 		} else {
-			all[i], err = c.poll()
+			subs.http[i], err = c.poll()
 		}
 		return err
 	})
-	subs := all[:0]
-	for _, c := range all {
-		if c != nil {
-			subs = append(subs, c)
+	return subs, err
+}
+
+// read returns when each has got n messages, or with the first error.
+func (s subscribers) read(ctx context.Context, n int) error {
+	if len(s.http) == 0 {
+		return (&pump{conns: s.ws, got: until(n)}).run(ctx)
+	}
+	stop := context.AfterFunc(ctx, s.close)
+	defer stop()
+	all := make([]func(context.Context) error, len(s.http))
+	for i, c := range s.http {
+		all[i] = func(context.Context) error {
+			_, err := c.messages(n)
+			return err
 		}
 	}
-	return subs, err
+	return together(ctx, all...)
+}
+
+func (s subscribers) close() {
+	closeAll(s.ws)
+	for _, c := range s.http {
+		if c != nil {
+			c.close()
+		}
+	}
 }
 
 // httpClient is a connection that asks for /v1/subscribe.
@@ -133,7 +148,7 @@ var (
 )
 
 // stream subscribes and waits until the stream is live.
-func (c *httpClient) stream() (subscriber, error) {
+func (c *httpClient) stream() (httpSubscriber, error) {
 	s := &sseClient{httpClient: c, buf: make([]byte, 32<<10)}
 	if err := c.get(""); err != nil {
 		return s, err
@@ -200,7 +215,7 @@ type pollClient struct {
 }
 
 // poll asks for the cursor to begin with.
-func (c *httpClient) poll() (subscriber, error) {
+func (c *httpClient) poll() (httpSubscriber, error) {
 	p := &pollClient{httpClient: c, br: bufio.NewReaderSize(c.nc, 16<<10)}
 	_, err := p.ask("&mode=poll")
 	return p, err

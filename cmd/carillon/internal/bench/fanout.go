@@ -4,19 +4,21 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/carillon-mq/carillon/protocol"
 )
 
 // FanoutOptions shape a fan-out.
 type FanoutOptions struct {
-	Subscribers int // 1,000
-	Messages    int // 20,000
-	Window      int // messages that the publisher's own subscription may be behind: 64
-	Payload     int // bytes: 128, and at least 32
-	Topic       string
-	Door        Door
-	Token       string // for doors other than WebSocket
+	Subscribers int    `json:"subscribers"` // 1,000
+	Messages    int    `json:"messages"`    // 20,000
+	Window      int    `json:"window"`      // messages that the publisher's own subscription may be behind: 64
+	Payload     int    `json:"payload_bytes"`
+	Topic       string `json:"topic"`
+	Door        Door   `json:"door"`
+	Stalled     int    `json:"stalled"` // more subscribers, by WebSocket, which read nothing
+	Token       string `json:"-"`       // for doors other than WebSocket
 }
 
 func (o FanoutOptions) withDefaults() FanoutOptions {
@@ -37,80 +39,51 @@ func or[T comparable](field *T, value T) {
 	}
 }
 
-// FanoutResult is what a fan-out has shown.
-type FanoutResult struct {
-	Door          Door    `json:"door"`
-	Subscribers   int     `json:"subscribers"`
-	Messages      int     `json:"messages"`
-	Payload       int     `json:"payload_bytes"`
-	Window        int     `json:"window"`
-	Deliveries    int64   `json:"deliveries"`
-	Seconds       float64 `json:"seconds"`
-	PerSecond     float64 `json:"deliveries_per_second"`
-	ServerCPU     float64 `json:"server_cpu_seconds,omitempty"`
-	CPUPerMillion float64 `json:"server_cpu_seconds_per_million,omitempty"`
+// Name implements Scenario.
+func (FanoutOptions) Name() string { return "fanout" }
+
+func (o FanoutOptions) String() string {
+	text := fmt.Sprintf("1 publisher, %s (%s), %s of %d bytes", plural(o.Subscribers, "subscriber"), o.Door, plural(o.Messages, "message"), o.Payload)
+	if o.Stalled > 0 {
+		text += fmt.Sprintf(", and %d that read nothing", o.Stalled)
+	}
+	return text
 }
 
-// Fanout publishes to many subscribers of one topic, as fast as the publisher's own subscription keeps up, over WebSocket. Every
-// subscriber has to get every message, once and in order.
-func Fanout(ctx context.Context, s Server, d Dialect, o FanoutOptions) (FanoutResult, error) {
+// Run implements Scenario. It publishes as fast as the publisher's own subscription keeps up, over WebSocket. Every subscriber has to get
+// every message, once and in order.
+func (o FanoutOptions) Run(ctx context.Context, s Server, d Dialect) (Figures, error) {
 	o = o.withDefaults()
-	var received atomic.Int64
+	topic := func(int) string { return o.Topic }
+	stalled, err := connectAll(ctx, s, d, o.Stalled, topic, 512)
+	defer closeAll(stalled)
+	if err != nil {
+		return nil, err
+	}
 	subs, err := subscribeAll(ctx, s, d, o)
-	defer func() {
-		for _, c := range subs {
-			c.close()
-		}
-	}()
+	defer subs.close()
 	if err != nil {
-		return FanoutResult{}, err
+		return nil, err
 	}
-	pub, err := connectAll(ctx, s, d, 1, func(int) string { return o.Topic }, 32<<10)
-	defer closeAll(pub)
+	publisher, err := connectAll(ctx, s, d, 1, topic, 32<<10)
+	defer closeAll(publisher)
 	if err != nil {
-		return FanoutResult{}, err
+		return nil, err
 	}
-	before := s.usage()
-	began := time.Now()
-	failed := make(chan error, o.Subscribers+1)
-	var readers sync.WaitGroup
-	for _, c := range subs {
-		readers.Go(func() {
-			n, err := c.messages(o.Messages)
-			received.Add(int64(n))
-			if err != nil {
-				failed <- err
-			}
-		})
+	before, began := s.usage(), time.Now()
+	err = together(ctx, func(ctx context.Context) error { return subs.read(ctx, o.Messages) }, func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, func() { publisher[0].nc.Close() })
+		defer stop()
+		return publisher[0].publishWindowed(o)
+	})
+	elapsed, after := time.Since(began).Seconds(), s.usage()
+	if err != nil {
+		return nil, err
 	}
-	if err := pub[0].publishWindowed(o); err != nil {
-		for _, c := range subs {
-			c.close()
-		}
-		readers.Wait()
-		return FanoutResult{}, err
-	}
-	readers.Wait()
-	elapsed := time.Since(began)
-	after := s.usage()
-	select {
-	case err := <-failed:
-		return FanoutResult{}, err
-	default:
-	}
-	r := FanoutResult{
-		Door: o.Door, Subscribers: o.Subscribers, Messages: o.Messages, Payload: o.Payload, Window: o.Window,
-		Deliveries: received.Load() + int64(o.Messages), Seconds: elapsed.Seconds(),
-	}
-	r.PerSecond = float64(r.Deliveries) / r.Seconds
-	if before.ok && after.ok {
-		r.ServerCPU = (after.cpu - before.cpu).Seconds()
-		r.CPUPerMillion = r.ServerCPU / float64(r.Deliveries) * 1e6
-	}
-	if received.Load() != int64(o.Subscribers)*int64(o.Messages) {
-		return r, errShort
-	}
-	return r, nil
+	n := (o.Subscribers + 1) * o.Messages
+	f := Figures{"deliveries": float64(n), "seconds": elapsed, PerSecond: float64(n) / elapsed}
+	f.cost(n, before, after)
+	return f, nil
 }
 
 // countMessages reads until n messages have come, and tells got of each step.
@@ -152,7 +125,7 @@ func (c *conn) publishWindowed(o FanoutOptions) error {
 				return err
 			}
 		}
-		msg = c.d.Publish(msg[:0], o.Topic, appendNumbered(nil, uint64(i), o.Payload))
+		msg = c.d.Publish(msg[:0], &protocol.Publish{Topic: o.Topic, Payload: appendNumbered(nil, uint64(i), 0, o.Payload)})
 		if err := writer.send(msg); err != nil {
 			c.nc.Close()
 			return err
@@ -204,10 +177,15 @@ func each(n int, f func(int) error) error {
 	}
 }
 
+// closeAll ends connections with a reset, so that no port is kept for them.
 func closeAll(conns []*conn) {
 	for _, c := range conns {
-		if c != nil {
-			c.nc.Close()
+		if c == nil {
+			continue
 		}
+		if l, ok := c.nc.(interface{ SetLinger(seconds int) error }); ok {
+			_ = l.SetLinger(0) // then it is closed the usual way
+		}
+		c.nc.Close()
 	}
 }

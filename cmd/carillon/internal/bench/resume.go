@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"net"
 	"strconv"
 	"time"
 
@@ -12,97 +11,84 @@ import (
 
 // ResumeOptions shape a storm of clients that come back.
 type ResumeOptions struct {
-	Clients int   // 5,000, each with one subscription
-	Missed  int   // 10 messages that each has missed
-	Topics  int   // client i subscribes to topic i mod Topics; 0: each has one of its own
-	Class   Class // Memory
-	Payload int   // 128 bytes
-	Token   string
+	Clients int    `json:"clients"` // 5,000, each with one subscription
+	Missed  int    `json:"missed"`  // messages that each has missed
+	Topics  int    `json:"topics"`  // client i subscribes to topic i mod Topics; 0: each has one of its own
+	Class   Class  `json:"class"`   // Memory
+	Payload int    `json:"payload_bytes"`
+	Token   string `json:"-"`
 }
 
 func (o ResumeOptions) withDefaults() ResumeOptions {
 	or(&o.Clients, 5000)
-	or(&o.Missed, 10)
 	or(&o.Topics, o.Clients)
 	or(&o.Class, Memory)
 	or(&o.Payload, 128)
 	return o
 }
 
-// ResumeResult compares the storm with the clients' first connection.
-type ResumeResult struct {
-	Clients int     `json:"clients"`
-	Missed  int     `json:"missed_each"`
-	Topics  int     `json:"topics"`
-	Class   Class   `json:"class"`
-	Fresh   float64 `json:"fresh_seconds"`
-	Resumed float64 `json:"resumed_seconds"`
-	Ratio   float64 `json:"ratio"`
+// Name implements Scenario.
+func (ResumeOptions) Name() string { return "resume" }
 
-	FreshCPU   float64 `json:"fresh_server_cpu_microseconds_each,omitempty"`
-	ResumedCPU float64 `json:"resumed_server_cpu_microseconds_each,omitempty"`
-	BrokerPeak int64   `json:"broker_peak_rss_bytes,omitempty"` // plugins not included
+func (o ResumeOptions) String() string {
+	return fmt.Sprintf("%s, %s (%s) missed by each", plural(o.Clients, "client"), plural(o.Missed, "message"), o.Class)
 }
 
-// Resume connects clients and times it until all are live, cuts all of them off, publishes what they miss, and times their return until
-// all have got that and are live again.
-func Resume(ctx context.Context, s Server, o ResumeOptions) (ResumeResult, error) {
+// Run implements Scenario. It connects clients and times it until all are live, cuts all of them off, publishes what they miss, and times
+// their return until all have got that and are live again.
+func (o ResumeOptions) Run(ctx context.Context, s Server, d Dialect) (Figures, error) {
 	o = o.withDefaults()
-	r := ResumeResult{Clients: o.Clients, Missed: o.Missed, Topics: o.Topics, Class: o.Class}
-	places := make([][]byte, o.Clients)
-	storm := func(join func(c *conn, i int) error) (took, cpu float64, err error) {
-		conns := make([]*conn, o.Clients)
-		defer func() { resetAll(conns) }()
-		before, began := s.usage(), time.Now()
-		err = each(o.Clients, func(i int) error {
-			c, err := dial(ctx, s, Carillon{Token: o.Token}, 512)
-			if err != nil {
-				return err
-			}
-			conns[i] = c
-			return join(c, i)
-		})
-		took = time.Since(began).Seconds()
-		if after := s.usage(); before.ok && after.ok {
-			cpu = (after.cpu - before.cpu).Seconds() / float64(o.Clients) * 1e6
-		}
-		return took, cpu, err
+	if _, ok := d.(Carillon); !ok {
+		return nil, errNoFloor
 	}
-	var err error
-	if r.Fresh, r.FreshCPU, err = storm(func(c *conn, i int) (err error) {
+	places := make([][]byte, o.Clients)
+	fresh, freshCPU, err := o.storm(ctx, s, func(c *conn, i int) (err error) {
 		places[i], err = c.join(o.topic(i), nil, 0)
 		return err
-	}); err != nil {
-		return r, fmt.Errorf("connect: %w", err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	if err := o.publish(ctx, s); err != nil {
-		return r, fmt.Errorf("publish what is missed: %w", err)
+		return nil, fmt.Errorf("publish what is missed: %w", err)
 	}
-	if r.Resumed, r.ResumedCPU, err = storm(func(c *conn, i int) error {
+	resumed, resumedCPU, err := o.storm(ctx, s, func(c *conn, i int) error {
 		_, err := c.join(o.topic(i), places[i], o.Missed)
 		return err
-	}); err != nil {
-		return r, fmt.Errorf("resume: %w", err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("resume: %w", err)
 	}
-	r.Ratio, r.BrokerPeak = r.Resumed/r.Fresh, s.peak()
-	return r, nil
+	f := Figures{"connections": float64(o.Clients), "fresh_seconds": fresh, "resumed_seconds": resumed, "resumed_to_fresh": resumed / fresh}
+	if freshCPU > 0 {
+		f["fresh_server_cpu_microseconds_each"], f[ResumedEach] = freshCPU, resumedCPU
+	}
+	f.peak(s)
+	return f, nil
+}
+
+// storm connects all clients, has each join, and ends them. cpu is what each has cost the server, in microseconds; 0 when that is not known.
+func (o ResumeOptions) storm(ctx context.Context, s Server, join func(c *conn, i int) error) (took, cpu float64, err error) {
+	conns := make([]*conn, o.Clients)
+	defer closeAll(conns)
+	before, began := s.usage(), time.Now()
+	err = each(o.Clients, func(i int) error {
+		c, err := dial(ctx, s, Carillon{Token: o.Token}, 512)
+		if err != nil {
+			return err
+		}
+		conns[i] = c
+		return join(c, i)
+	})
+	took = time.Since(began).Seconds()
+	if after := s.usage(); before.ok && after.ok {
+		cpu = (after.cpu - before.cpu).Seconds() / float64(o.Clients) * 1e6
+	}
+	return took, cpu, err
 }
 
 func (o ResumeOptions) topic(i int) string {
 	return "bench." + string(o.Class) + ".resume." + strconv.Itoa(i%o.Topics)
-}
-
-// resetAll ends connections with a reset, as a network that breaks does.
-func resetAll(conns []*conn) {
-	for _, c := range conns {
-		if c == nil {
-			continue
-		}
-		if tcp, ok := c.nc.(*net.TCPConn); ok {
-			_ = tcp.SetLinger(0) // then it is closed the usual way
-		}
-		c.nc.Close()
-	}
 }
 
 // publish sends every topic its messages, and waits for all acknowledgements.
@@ -112,7 +98,7 @@ func (o ResumeOptions) publish(ctx context.Context, s Server) error {
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer closeAll([]*conn{c})
 	payload := make([]byte, o.Payload)
 	open, id := 0, uint64(0)
 	for range o.Missed {
@@ -171,7 +157,7 @@ type joining struct {
 }
 
 // Count implements Dialect.
-func (j *joining) Count(msg []byte, _ func(uint64) error) (c Counts, err error) {
+func (j *joining) Count(msg []byte, _ *order) (c Counts, err error) {
 	for len(msg) > 0 {
 		raw, rest, err := protocol.Next(msg)
 		if err != nil {

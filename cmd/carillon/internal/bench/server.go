@@ -2,7 +2,6 @@ package bench
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -15,7 +14,7 @@ import (
 	"time"
 )
 
-// Server is the process under test. PID 0 means that nothing is known about it.
+// Server is what is measured. PID 0 means that nothing is known about its process.
 type Server struct {
 	URL string
 	PID int
@@ -40,21 +39,20 @@ func (s Server) connect(ctx context.Context, u *url.URL) (net.Conn, error) {
 	return nil, fmt.Errorf("found scheme %q, bench speaks ws and wss", u.Scheme)
 }
 
-// usage is what a server has used and holds, its child processes included.
+// usage is what a server has used and holds, its child processes included. client is what this process has used.
 type usage struct {
-	cpu time.Duration
-	pss int64 // bytes
-	ok  bool
+	cpu    time.Duration
+	pss    int64 // bytes
+	ok     bool
+	client time.Duration
 }
 
-// clockTick is the unit of CPU time in /proc; it is 100 Hz on every Linux that Go supports.
-const clockTick = 10 * time.Millisecond
-
 func (s Server) usage() usage {
-	if s.PID == 0 {
-		return usage{}
-	}
 	var u usage
+	u.client, _ = cpuOf(os.Getpid()) // 0 where that cannot be known
+	if s.PID == 0 {
+		return u
+	}
 	for _, pid := range append(children(s.PID), s.PID) {
 		cpu, err := cpuOf(pid)
 		if err != nil {
@@ -65,24 +63,6 @@ func (s Server) usage() usage {
 		u.pss += pssOf(pid)
 	}
 	return u
-}
-
-// cpuOf is the CPU time of all threads of pid.
-func cpuOf(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
-	}
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	if err1 != nil || err2 != nil {
-		return 0, fmt.Errorf("/proc/%d/stat does not read", pid)
-	}
-	return time.Duration(user+system) * clockTick, nil
 }
 
 // peak is the most memory that the server's process has held so far, its children not included; 0 when it cannot be read.
