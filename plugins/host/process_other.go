@@ -9,6 +9,8 @@ import (
 
 func childAttributes() *syscall.SysProcAttr { return nil }
 
+func slackenTimers() {}
+
 // killGroup kills the process alone: there are no process groups here.
 func killGroup(leader *os.Process) { _ = leader.Kill() }
 

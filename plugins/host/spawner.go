@@ -17,6 +17,7 @@ func newSpawner() *spawner {
 
 func (s *spawner) run() {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	slackenTimers()
 	defer close(s.ended)
 	for job := range s.jobs {
 		job()
