@@ -85,7 +85,7 @@ func (p *Connected) Append(b []byte) []byte {
 	e.text("server", p.Server)
 	if len(p.Limits) > 0 {
 		e.key("limits")
-		_ = e.m.EncodeMapLen(len(p.Limits))
+		e.pairs(len(p.Limits))
 		for _, name := range slices.Sorted(maps.Keys(p.Limits)) {
 			e.str(name)
 			e.int(p.Limits[name])

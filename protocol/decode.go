@@ -129,6 +129,15 @@ func (d *decoder) span(field, wanted string, str, bin bool) []byte {
 
 func (d *decoder) str(field string) string { return string(d.span(field, "str", true, false)) }
 
+// again is a str that may well be the same as before.
+func (d *decoder) again(field, before string) string {
+	b := d.span(field, "str", true, false)
+	if string(b) == before {
+		return before
+	}
+	return string(b)
+}
+
 func (d *decoder) bin(field string) []byte { return d.span(field, "bin", false, true) }
 
 func (d *decoder) payload(field string) []byte { return d.span(field, "bin or str", true, true) }

@@ -1,7 +1,7 @@
 // Package protocol is what a Carillon client and server say to each other: packets, topics, positions and codes.
 //
 // It is the Go face of spec/protocol.md, whose rule ids ([PUB-4]) its comments cite. It opens nothing and starts nothing: bytes in, structs
-// out, and back. Clients, brokers and tools stand on it; it stands on the standard library and a msgpack encoder alone.
+// out, and back. Clients, brokers and tools stand on it; it stands on the standard library alone.
 //
 // Bytes that come from outside go one way through it:
 //

@@ -2,62 +2,74 @@ package protocol
 
 import (
 	"slices"
-	"sync"
 	"time"
-
-	"github.com/vmihailenco/msgpack/v5"
 )
 
-// encoder appends msgpack to a []byte through the library's direct methods. Nothing in it fails: the only writer is the slice.
-type encoder struct {
-	b []byte
-	m *msgpack.Encoder
-}
+// encoder appends msgpack to a []byte: the shortest form of every value, and nothing of it fails. The fuzz tests hold what it writes
+// against the msgpack library.
+type encoder struct{ b []byte }
 
-// Write and WriteByte make the encoder the library's writer.
-func (e *encoder) Write(p []byte) (int, error) {
-	e.b = append(e.b, p...)
-	return len(p), nil
-}
-
-func (e *encoder) WriteByte(c byte) error {
-	e.b = append(e.b, c)
-	return nil
-}
-
-var encoders = sync.Pool{New: func() any {
-	e := new(encoder)
-	e.m = msgpack.NewEncoder(e)
-	return e
-}}
-
-// begin starts a packet of so many fields and options on b. It must be ended with end.
-func begin(b []byte, t Type, fields, options int) *encoder {
-	e := encoders.Get().(*encoder)
-	e.b = b
-	_ = e.m.EncodeArrayLen(1 + fields + min(options, 1))
-	_ = e.m.EncodeUint(uint64(t))
+// begin starts a packet of so many fields and options on b. It ends with end.
+func begin(b []byte, t Type, fields, options int) encoder {
+	e := encoder{b}
+	e.head(0x90, 15, 0xdc, 1+fields+min(options, 1))
+	e.uint(uint64(t))
 	return e
 }
 
-func (e *encoder) end() []byte {
-	b := e.b
-	e.b = nil
-	encoders.Put(e)
-	return b
+func (e encoder) end() []byte { return e.b }
+
+// head writes the head of n elements: short with n in its low bits up to most, else long and n in two bytes. More are not in a
+// packet.
+func (e *encoder) head(short byte, most int, long byte, n int) {
+	if n <= most {
+		e.b = append(e.b, short|byte(n))
+		return
+	}
+	e.b = append(e.b, long, byte(n>>8), byte(n))
+}
+
+// span writes the head of n bytes, whose size takes one byte, two or four behind the codes from first on.
+func (e *encoder) span(first byte, n int) {
+	switch {
+	case n < 1<<8:
+		e.b = append(e.b, first, byte(n))
+	case n < 1<<16:
+		e.b = append(e.b, first+1, byte(n>>8), byte(n))
+	default:
+		e.b = append(e.b, first+2, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	}
 }
 
 // options starts the trailing map; without options there is none.
 func (e *encoder) options(n int) {
 	if n > 0 {
-		_ = e.m.EncodeMapLen(n)
+		e.pairs(n)
 	}
 }
 
-func (e *encoder) uint(v uint64)   { _ = e.m.EncodeUint(v) }
-func (e *encoder) str(v string)    { _ = e.m.EncodeString(v) }
-func (e *encoder) null()           { _ = e.m.EncodeNil() }
-func (e *encoder) key(name string) { _ = e.m.EncodeString(name) }
+func (e *encoder) pairs(n int)   { e.head(0x80, 15, 0xde, n) }
+func (e *encoder) uint(v uint64) { e.b = appendUint(e.b, v) }
+func (e *encoder) null()         { e.b = append(e.b, 0xc0) }
+
+func (e *encoder) bool(v bool) {
+	if v {
+		e.b = append(e.b, 0xc3)
+	} else {
+		e.b = append(e.b, 0xc2)
+	}
+}
+
+func (e *encoder) str(v string) {
+	if len(v) < 32 {
+		e.b = append(e.b, 0xa0|byte(len(v)))
+	} else {
+		e.span(0xd9, len(v))
+	}
+	e.b = append(e.b, v...)
+}
+
+func (e *encoder) key(name string) { e.str(name) }
 
 // int writes v, and 0 for what is below 0: the protocol has no negative integers.
 func (e *encoder) int(v int64) { e.uint(uint64(max(v, 0))) }
@@ -75,7 +87,7 @@ func (e *encoder) uintOrNil(v uint64) {
 
 // bin writes a bin, an empty one for nil.
 func (e *encoder) bin(v []byte) {
-	_ = e.m.EncodeBytesLen(len(v))
+	e.span(0xc4, len(v))
 	e.b = append(e.b, v...)
 }
 
@@ -95,7 +107,7 @@ func (e *encoder) positionOrNil(p *Position) {
 func (e *encoder) flag(name string, v bool) {
 	if v {
 		e.key(name)
-		_ = e.m.EncodeBool(true)
+		e.bool(true)
 	}
 }
 
@@ -120,7 +132,7 @@ func (e *encoder) headers(name string, h map[string]string) {
 		return
 	}
 	e.key(name)
-	_ = e.m.EncodeMapLen(len(h))
+	e.pairs(len(h))
 	var space [MaxHeaders]string
 	names := space[:0]
 	for k := range h {

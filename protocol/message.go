@@ -1,5 +1,7 @@
 package protocol
 
+import "encoding/binary"
+
 // Message is one message of the log on its way to a subscriber ([MSG-1]). Its bytes are the same for every receiver.
 type Message struct {
 	Seq         uint64 // 0: it has no place in the log
@@ -24,7 +26,7 @@ func (p *Message) Append(b []byte) []byte {
 	e := begin(b, TypeMessage, messageFields, p.options())
 	e.uint(p.Seq)
 	e.uint(p.Offset)
-	p.tail(e)
+	p.tail(&e)
 	return e.end()
 }
 
@@ -77,9 +79,8 @@ const MessageHeadroom = 1 + 1 + 9 + 9
 //	buf := m.AppendTail(make([]byte, protocol.MessageHeadroom, 256))
 //	packet := protocol.FinishMessage(buf, seq, offset)
 func (p *Message) AppendTail(b []byte) []byte {
-	e := encoders.Get().(*encoder)
-	e.b = b
-	p.tail(e)
+	e := encoder{b}
+	p.tail(&e)
 	return e.end()
 }
 
@@ -121,21 +122,15 @@ func uintSize(v uint64) int {
 }
 
 func appendUint(b []byte, v uint64) []byte {
-	n := uintSize(v)
-	switch n {
-	case 1:
+	switch {
+	case v < 1<<7:
 		return append(b, byte(v))
-	case 2:
-		b = append(b, 0xcc)
-	case 3:
-		b = append(b, 0xcd)
-	case 5:
-		b = append(b, 0xce)
-	default:
-		b = append(b, 0xcf)
+	case v < 1<<8:
+		return append(b, 0xcc, byte(v))
+	case v < 1<<16:
+		return binary.BigEndian.AppendUint16(append(b, 0xcd), uint16(v))
+	case v < 1<<32:
+		return binary.BigEndian.AppendUint32(append(b, 0xce), uint32(v))
 	}
-	for shift := 8 * (n - 2); shift >= 0; shift -= 8 {
-		b = append(b, byte(v>>shift))
-	}
-	return b
+	return binary.BigEndian.AppendUint64(append(b, 0xcf), v)
 }

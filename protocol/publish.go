@@ -31,15 +31,16 @@ func (p *Publish) Append(b []byte) []byte {
 	return e.end()
 }
 
-// Decode reads r into p. The topic is copied and the payload aliases the packet; nothing else is allocated unless there are
-// options that need it.
+// Decode reads r into p. The topic is copied, unless it is the one that p had, and the payload aliases the packet; nothing else is
+// allocated unless there are options that need it.
 func (p *Publish) Decode(r Raw) error {
+	before := p.Topic
 	*p = Publish{}
 	d := r.open(TypePublish)
 	if !d.null() {
 		p.ID = d.id("id")
 	}
-	p.Topic = d.str("topic")
+	p.Topic = d.again("topic", before)
 	p.Payload = d.payload("payload")
 	if d.left > 0 && d.err == nil {
 		p.decodeOptions(&d)

@@ -82,7 +82,7 @@ func (p *Disconnect) Append(b []byte) []byte {
 	e.str(plain(p.Detail))
 	e.options(opts)
 	e.key("reconnect")
-	_ = e.m.EncodeBool(p.Reconnect)
+	e.bool(p.Reconnect)
 	if p.After > 0 {
 		e.key("after")
 		e.millis(p.After)

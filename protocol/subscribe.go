@@ -36,7 +36,7 @@ func (p *Subscribe) Append(b []byte) []byte {
 	}
 	if p.NoRetained {
 		e.key("retained")
-		_ = e.m.EncodeBool(false)
+		e.bool(false)
 	}
 	e.number("last", p.Last)
 	e.flag("latest", p.Latest)

@@ -21,6 +21,9 @@ func validate(name string, filter bool) error {
 	if len(name) > MaxTopicBytes {
 		return Errorf(code, "found %d bytes, wanted at most %d", len(name), MaxTopicBytes)
 	}
+	if isPlain(name) {
+		return nil
+	}
 	levels := 0
 	for rest, more := name, true; more; {
 		var level string
@@ -43,6 +46,26 @@ func validate(name string, filter bool) error {
 		return Errorf(code, "found %d levels, wanted at most %d", levels, MaxLevels)
 	}
 	return nil
+}
+
+// isPlain reports whether name is without a fault and without a wildcard, as nearly all are; it need not say so.
+func isPlain(name string) bool {
+	levels, empty := 1, true
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '.':
+			if empty {
+				return false
+			}
+			levels++
+			empty = true
+		case c <= ' ' || c >= 0x7f || c == '*' || c == '>':
+			return false
+		default:
+			empty = false
+		}
+	}
+	return !empty && levels <= MaxLevels
 }
 
 // validateLevel checks a level that is no wildcard. n is its place for the error.
