@@ -1,11 +1,8 @@
 package ws
 
 import (
-	"bufio"
-	"encoding/binary"
 	"net"
 	"time"
-	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/internal/outlet"
@@ -15,26 +12,23 @@ import (
 
 var _ broker.Conn = (*conn)(nil)
 
-// conn is one WebSocket connection as the core sees it; see libConn for coder/websocket's side.
+// conn is one WebSocket connection.
 type conn struct {
 	h       *Handler
 	nc      net.Conn
 	out     *outlet.Outlet
-	br      *bufio.Reader
 	session *broker.Session
 	ended   chan struct{} // closed when the reader has ended
 
 	// The reader's.
-	early   []byte // came with the upgrade request
-	data    []byte // received and not read yet
-	reading bool   // a message has begun and not ended
-	inside  int    // bytes received since it began
-	timed   bool   // the read deadline is set for it
-	control *rate.Limiter
+	early    []byte // came with the upgrade request
+	in       frames
+	timed    bool // the read deadline is set for a message that has begun
+	controls *rate.Limiter
 }
 
 func newConn(nc net.Conn, h *Handler) *conn {
-	return &conn{h: h, nc: nc, out: outlet.New(nc, outlet.Options{SendBuffer: h.opt.SendBuffer}), ended: make(chan struct{})}
+	return &conn{h: h, nc: nc, in: frames{limit: h.opt.PacketBytes}, out: outlet.New(nc, outlet.Options{SendBuffer: h.opt.SendBuffer}), ended: make(chan struct{})}
 }
 
 // Write implements broker.Conn.
@@ -60,7 +54,7 @@ func (c *conn) Received() time.Time { return c.out.Received() }
 func (c *conn) Close(d protocol.Disconnect) {
 	packet := d.Append(nil)
 	frame := append(appendHeader(nil, opBinary, len(packet)), packet...)
-	frame = appendClose(frame, d)
+	frame = appendClose(frame, uint16(d.Code), closeReason(d))
 	if !c.out.Last(frame) {
 		return
 	}
@@ -81,59 +75,10 @@ func (c *conn) finish() {
 // Abort implements broker.Conn.
 func (c *conn) Abort() { c.out.End(true) }
 
-// allowControl counts a control frame from the client and ends a connection that sends too many.
+// allowControl counts a ping or pong from the client.
 func (c *conn) allowControl() bool {
-	if c.control == nil {
-		c.control = rate.NewLimiter(rate.Limit(c.h.opt.ControlRate), 2*c.h.opt.ControlRate)
+	if c.controls == nil {
+		c.controls = rate.NewLimiter(rate.Limit(c.h.opt.ControlRate), 2*c.h.opt.ControlRate)
 	}
-	if c.control.Allow() {
-		return true
-	}
-	if c.session != nil {
-		c.session.Disconnect(protocol.Errorf(protocol.CodeFlooding, "found more than %d WebSocket pings or pongs a second", c.h.opt.ControlRate))
-	}
-	return false
-}
-
-const (
-	opBinary = 0x82 // whole message in one frame
-	opClose  = 0x88
-)
-
-// appendMessage makes one unmasked WebSocket message of several packets (RFC 6455, 5.2).
-func appendMessage(dst []byte, batch []*broker.Packet) []byte {
-	n := 0
-	for _, p := range batch {
-		n += len(p.Bytes())
-	}
-	dst = appendHeader(dst, opBinary, n)
-	for _, p := range batch {
-		dst = append(dst, p.Bytes()...)
-	}
-	return dst
-}
-
-func appendHeader(dst []byte, op byte, n int) []byte {
-	switch {
-	case n < 126:
-		return append(dst, op, byte(n))
-	case n < 1<<16:
-		return binary.BigEndian.AppendUint16(append(dst, op, 126), uint16(n))
-	default:
-		return binary.BigEndian.AppendUint64(append(dst, op, 127), uint64(n))
-	}
-}
-
-// appendClose appends a close frame; its reason has room for 123 bytes.
-func appendClose(dst []byte, d protocol.Disconnect) []byte {
-	reason := d.Name
-	if d.Detail != "" {
-		reason += ": " + d.Detail
-	}
-	for len(reason) > 123 {
-		_, size := utf8.DecodeLastRuneInString(reason)
-		reason = reason[:len(reason)-size]
-	}
-	dst = appendHeader(dst, opClose, 2+len(reason))
-	return append(binary.BigEndian.AppendUint16(dst, uint16(d.Code)), reason...)
+	return c.controls.Allow()
 }

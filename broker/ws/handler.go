@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/broker/internal/webrules"
 	"github.com/carillon-mq/carillon/protocol"
-	"github.com/coder/websocket"
 )
 
 // Subprotocol is the WebSocket subprotocol: packets in msgpack, several in one binary message.
@@ -99,14 +97,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, info broker.ConnInfo) error {
-	var conn *conn // not the hijacker: a callback that kept it would keep the request and net/http's buffers for good
-	c, err := websocket.Accept(&hijacker{ResponseWriter: w, h: h, conn: &conn}, r, &websocket.AcceptOptions{
-		Subprotocols:       []string{Subprotocol},
-		InsecureSkipVerify: true, // Rules has decided
-		CompressionMode:    websocket.CompressionDisabled,
-		OnPingReceived:     func(context.Context, []byte) bool { return conn.allowControl() },
-		OnPongReceived:     func(context.Context, []byte) { conn.allowControl() },
-	})
+	conn, err := h.hijack(w, r)
 	if err != nil {
 		return err
 	}
@@ -119,7 +110,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, info broker.Co
 		return err
 	}
 	conn.session = session
-	h.conns.Go(func() { conn.serve(c) })
+	h.conns.Go(conn.serve)
 	return nil
 }
 
@@ -136,7 +127,7 @@ func (h *Handler) check(r *http.Request) error {
 	if r.Method != http.MethodGet {
 		return protocol.Errorf(protocol.CodeMethodNotAllowed, "found %s, wanted GET with an upgrade to WebSocket", r.Method)
 	}
-	if !headerHas(r, "Connection", "upgrade") || !headerHas(r, "Upgrade", "websocket") {
+	if !r.ProtoAtLeast(1, 1) || r.ProtoMajor > 1 || !headerHas(r, "Connection", "upgrade") || !headerHas(r, "Upgrade", "websocket") {
 		return protocol.Errorf(protocol.CodeUpgradeRequired, "found a plain HTTP request, wanted an upgrade to WebSocket").
 			WithHint("connect with a WebSocket client; a proxy in between has to pass the Upgrade and Connection headers on")
 	}
@@ -149,7 +140,7 @@ func (h *Handler) check(r *http.Request) error {
 		return protocol.Errorf(protocol.CodeBadSubprotocol, "found subprotocol %q, wanted %q", offered, Subprotocol).
 			WithHint(`offer it: new WebSocket(url, "carillon.v1"), or Sec-WebSocket-Protocol: carillon.v1`)
 	}
-	return nil
+	return checkKey(r)
 }
 
 func headerHas(r *http.Request, name, token string) bool {

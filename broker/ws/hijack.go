@@ -1,44 +1,57 @@
 package ws
 
 import (
-	"bufio"
 	"bytes"
-	"net"
+	"crypto/sha1"
+	"encoding/base64"
 	"net/http"
+
+	"github.com/carillon-mq/carillon/protocol"
 )
 
-// controlBuffer is the size of coder/websocket's writer: the longest control frame and no more, so that each control frame
-// reaches conn as exactly one Write.
-const controlBuffer = 2 + 125
+// keyGUID is what RFC 6455 (section 1.3) has put behind a client's key.
+const keyGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// readBuffer is the size of its reader: enough for a frame's header, because the socket's bytes are buffered in conn, and only
-// while there are some.
-const readBuffer = 128
-
-// hijacker hands coder/websocket a connection and buffers of our own.
-type hijacker struct {
-	http.ResponseWriter
-	h    *Handler
-	conn **conn // where the connection goes
+// checkKey refuses what is no Sec-WebSocket-Key: 16 bytes in base64.
+func checkKey(r *http.Request) error {
+	keys := r.Header.Values("Sec-WebSocket-Key")
+	var nonce [18]byte
+	if len(keys) == 1 && len(keys[0]) == base64.StdEncoding.EncodedLen(16) {
+		if n, err := base64.StdEncoding.Decode(nonce[:], []byte(keys[0])); err == nil && n == 16 {
+			return nil
+		}
+	}
+	return protocol.Errorf(protocol.CodeBadArgs, "found Sec-WebSocket-Key %q, wanted 16 bytes in base64", keys)
 }
 
-// Hijack implements http.Hijacker.
-func (w *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	nc, buffers, err := http.NewResponseController(w.ResponseWriter).Hijack()
+// appendAccepted appends the answer to a request that is granted.
+func appendAccepted(dst []byte, key string) []byte {
+	sum := sha1.Sum(append(append(make([]byte, 0, 64), key...), keyGUID...))
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Protocol: "+Subprotocol+"\r\nSec-WebSocket-Accept: "...)
+	dst = base64.StdEncoding.AppendEncode(dst, sum[:])
+	return append(dst, "\r\n\r\n"...)
+}
+
+// hijack takes the connection from net/http, whose buffers and goroutine go, and grants the upgrade.
+func (h *Handler) hijack(w http.ResponseWriter, r *http.Request) (*conn, error) {
+	nc, buffers, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := buffers.Flush(); err != nil { // the 101
-		nc.Close()
-		return nil, nil, err
-	}
-	c := newConn(nc, w.h)
-	*w.conn = c
+	c := newConn(nc, h)
 	if n := buffers.Reader.Buffered(); n > 0 { // what came right behind the request is the first thing to read
 		early, _ := buffers.Peek(n)
 		c.early = bytes.Clone(early)
 	}
-	lib := (*libConn)(c)
-	c.br = bufio.NewReaderSize(lib, readBuffer)
-	return lib, bufio.NewReadWriter(c.br, bufio.NewWriterSize(lib, controlBuffer)), nil
+	var answer [256]byte
+	done, err := c.out.Send(appendAccepted(answer[:0], r.Header.Get("Sec-WebSocket-Key")))
+	if err == nil && !done {
+		err = c.out.Flush()
+	}
+	if err != nil {
+		c.out.End(false)
+		return nil, err
+	}
+	return c, nil
 }

@@ -1,97 +1,93 @@
 package ws
 
 import (
-	"context"
 	"errors"
-	"io"
-	"sync"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/protocol"
-	"github.com/coder/websocket"
 )
 
-const (
-	maxFragments = 1024
-	maxHeader    = 14 // of a masked frame
-)
-
-// errFragments ends a message that takes far more on the wire than it may hold.
-var errFragments = protocol.Errorf(protocol.CodeBadFrame, "found a message in more than %d fragments", maxFragments)
-
-// messages hold one message while it is received. They are larger than what most clients send, and grow for the rest.
-var messages = sync.Pool{New: func() any { return new(make([]byte, 0, 4<<10)) }}
+var errLeft = errors.New("the client has closed the connection")
 
 // serve is the reader's goroutine, for as long as the connection lasts.
-func (c *conn) serve(lib *websocket.Conn) {
-	lib.SetReadLimit(-1) // readMessage counts
-	err := c.readLoop(lib)
+func (c *conn) serve() {
+	err := c.readLoop()
 	if refusal, ok := errors.AsType[*protocol.Error](err); ok {
 		c.session.Disconnect(refusal)
 		c.awaitClose()
 	}
+	if fault, ok := errors.AsType[*frameError](err); ok {
+		c.out.Last(appendClose(nil, fault.code, fault.reason))
+		c.awaitClose()
+	}
 	close(c.ended)
 	c.session.Closed(err)
+	c.in.drop()
 	c.out.Release()
 	c.out.End(false)
 }
 
 // readLoop hands each message to the session until the connection or the session ends.
-func (c *conn) readLoop(lib *websocket.Conn) error {
+func (c *conn) readLoop() error {
+	b := c.early
+	c.early = nil
 	for {
-		kind, r, err := lib.Reader(context.Background())
-		if err != nil {
+		if err := c.in.take(b, c); err != nil {
 			return err
 		}
-		c.reading, c.inside = true, 0
-		if kind != websocket.MessageBinary {
-			return protocol.Errorf(protocol.CodeBadFrame, "found a text message, wanted binary messages of msgpack packets")
-		}
-		bp := messages.Get().(*[]byte)
-		msg, err := c.readMessage(r, (*bp)[:0])
-		if err == nil {
-			err = c.session.Receive(msg, c.more())
-		}
-		if cap(msg) <= 128<<10 {
-			*bp = msg[:0]
-			messages.Put(bp)
-		}
-		if err != nil {
+		c.timeMessage()
+		var err error
+		if b, err = c.out.Read(); err != nil {
 			return err
 		}
 	}
 }
 
-// readMessage reads one message to its end.
-func (c *conn) readMessage(r io.Reader, msg []byte) ([]byte, error) {
-	limit := c.h.opt.PacketBytes
-	for {
-		if len(msg) == cap(msg) {
-			msg = append(msg, 0)[:len(msg)]
+// message implements sink.
+func (c *conn) message(payload []byte, more bool) error { return c.session.Receive(payload, more) }
+
+// control implements sink: it answers pings and the close. It never waits.
+func (c *conn) control(op byte, payload []byte) error {
+	if op == opClose {
+		if err := checkClose(payload); err != nil {
+			return err
 		}
-		n, err := r.Read(msg[len(msg):cap(msg)])
-		msg = msg[:len(msg)+n]
-		if len(msg) > limit {
-			return msg, protocol.Errorf(protocol.CodeMessageTooLarge, "found a message of more than %d bytes", limit)
+		c.out.Last(append(appendHeader(nil, opClose, len(payload)), payload...)) // unless it answers ours
+		return errLeft
+	}
+	if !c.allowControl() {
+		return protocol.Errorf(protocol.CodeFlooding, "found more than %d WebSocket pings or pongs a second", c.h.opt.ControlRate)
+	}
+	if op == opPong {
+		return nil
+	}
+	var pong [2 + maxControl]byte
+	_, err := c.out.Send(append(appendHeader(pong[:0], opPong, len(payload)), payload...))
+	if err != nil && !errors.Is(err, outlet.ErrClosed) {
+		return err
+	}
+	if c.out.Waits() {
+		c.h.conns.Go(func() { _ = c.Flush() }) // the reader sees the end too
+	}
+	return nil
+}
+
+// timeMessage bounds the time until a message that has begun ends, from the first wait for the rest of it.
+func (c *conn) timeMessage() {
+	if begun := c.in.part != nil; begun != c.timed {
+		c.timed = begun
+		var until time.Time
+		if begun {
+			until = time.Now().Add(c.h.opt.MessageTime)
 		}
-		if err == io.EOF {
-			c.reading = false
-			if c.timed {
-				c.timed = false
-				c.nc.SetReadDeadline(time.Time{})
-			}
-			return msg, nil
-		}
-		if err != nil {
-			return msg, err
-		}
+		c.nc.SetReadDeadline(until)
 	}
 }
 
 // awaitClose reads on, in bounded time, until the client has answered the close frame: closing a socket with unread bytes would
 // throw away what it has not yet read of ours.
 func (c *conn) awaitClose() {
-	c.reading = false
 	c.nc.SetReadDeadline(time.Now().Add(c.h.opt.CloseTime))
 	for {
 		if _, err := c.out.Read(); err != nil {
