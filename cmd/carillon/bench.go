@@ -15,6 +15,7 @@ type benchCmd struct {
 	Publish benchPublishCmd `cmd:"" help:"Many publishers that wait for their acknowledgements."`
 	Connect benchConnectCmd `cmd:"" help:"Many idle subscribed connections: memory and CPU of each."`
 	Resume  benchResumeCmd  `cmd:"" help:"Clients that are cut off, miss messages, and all come back at once."`
+	Match   benchMatchCmd   `cmd:"" help:"Many wildcard subscriptions: their memory, and what they add to a publish."`
 	Floor   benchFloorCmd   `cmd:"" hidden:"" help:"Be the bare server that --baseline compares with."`
 }
 
@@ -70,7 +71,7 @@ type benchTopicsCmd struct {
 	benchPace     `embed:""`
 	Topics        int     `default:"1000" help:"Topics."`
 	Subscribers   int     `default:"5" help:"Subscribers of each; each end of each is a descriptor (see ulimit -n)."`
-	Rate          float64 `default:"4000" help:"Messages a second, all topics together."`
+	Rate          float64 `default:"10000" help:"Messages a second, all topics together."`
 }
 
 // Run implements the verb.
@@ -126,5 +127,20 @@ type benchResumeCmd struct {
 // Run implements the verb.
 func (c *benchResumeCmd) Run(ctx context.Context, s streams) error {
 	o := bench.ResumeOptions{Clients: c.Clients, Missed: c.Missed, Topics: c.Topics, Class: bench.Class(c.Class), Payload: c.Payload, Token: c.Token}
+	return c.measure(ctx, s, c.only(o))
+}
+
+type benchMatchCmd struct {
+	benchTarget   `embed:""`
+	Subscriptions int           `default:"100000" help:"Subscriptions, each with a filter of its own."`
+	PerConnection int           `default:"1000" help:"Subscriptions of one connection."`
+	Payload       int           `default:"128" help:"Bytes of each message."`
+	Duration      time.Duration `default:"5s" help:"How long is published without them, and again with them."`
+	Settle        time.Duration `default:"8s" help:"How long the broker has to come to rest before its memory is read."`
+}
+
+// Run implements the verb.
+func (c *benchMatchCmd) Run(ctx context.Context, s streams) error {
+	o := bench.MatchOptions{Subscriptions: c.Subscriptions, PerConnection: c.PerConnection, Payload: c.Payload, Duration: c.Duration, Settle: c.Settle}
 	return c.measure(ctx, s, c.only(o))
 }

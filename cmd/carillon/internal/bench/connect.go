@@ -24,6 +24,7 @@ func (o ConnectOptions) withDefaults() ConnectOptions {
 func (ConnectOptions) Name() string { return "connect" }
 
 func (o ConnectOptions) String() string {
+	o = o.withDefaults()
 	return plural(o.Connections, "connection") + ", each with one subscription, idle"
 }
 

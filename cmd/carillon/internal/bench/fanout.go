@@ -43,6 +43,7 @@ func or[T comparable](field *T, value T) {
 func (FanoutOptions) Name() string { return "fanout" }
 
 func (o FanoutOptions) String() string {
+	o = o.withDefaults()
 	text := fmt.Sprintf("1 publisher, %s (%s), %s of %d bytes", plural(o.Subscribers, "subscriber"), o.Door, plural(o.Messages, "message"), o.Payload)
 	if o.Stalled > 0 {
 		text += fmt.Sprintf(", and %d that read nothing", o.Stalled)

@@ -43,6 +43,7 @@ func (o PacedOptions) Name() string {
 }
 
 func (o PacedOptions) String() string {
+	o = o.withDefaults()
 	text := fmt.Sprintf("%s, %s each, %g messages/s of %d bytes in all, %s", plural(o.Topics, "topic"), plural(o.Subscribers, "subscriber"), o.Rate, o.Payload, o.Duration)
 	if o.Stalled > 0 {
 		text += fmt.Sprintf(", and %d that read nothing", o.Stalled)

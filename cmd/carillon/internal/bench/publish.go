@@ -39,6 +39,8 @@ type PublishOptions struct {
 	Duration   time.Duration `json:"duration_ns"` // 10 s
 	MessageIDs bool          `json:"message_ids"` // as the SDKs send them
 	Separate   bool          `json:"separate"`    // each publish is sent by itself, and not all that there is room for together
+
+	topic func(publisher int, n uint64) string // nil: one of each publisher's own
 }
 
 func (o PublishOptions) withDefaults() PublishOptions {
@@ -54,6 +56,7 @@ func (o PublishOptions) withDefaults() PublishOptions {
 func (PublishOptions) Name() string { return "publish" }
 
 func (o PublishOptions) String() string {
+	o = o.withDefaults()
 	text := fmt.Sprintf("%s, %d in flight each, %s, %d bytes, %s", plural(o.Publishers, "publisher"), o.Inflight, o.Class, o.Payload, o.Duration)
 	if o.Separate && o.Inflight > 1 {
 		text += ", each sent by itself"
@@ -143,7 +146,7 @@ func (r *publishing) got(c *conn, counts Counts, now int64) (done bool, err erro
 	return false, p.fill(now)
 }
 
-// publisher publishes to one topic, so its publishes are acknowledged in order.
+// publisher publishes by one connection, to topics of which no acknowledgement overtakes another.
 type publisher struct {
 	*conn
 	o       PublishOptions
@@ -165,6 +168,9 @@ func (p *publisher) fill(now int64) error {
 	p.packets = p.packets[:0]
 	for len(p.sent) < p.o.Inflight {
 		p.message.ID++
+		if p.o.topic != nil {
+			p.message.Topic = p.o.topic(p.id, p.message.ID)
+		}
 		if p.o.MessageIDs {
 			p.message.MessageID = p.prefix + strconv.FormatUint(p.message.ID, 36)
 		}

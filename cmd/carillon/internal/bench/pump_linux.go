@@ -181,34 +181,43 @@ func (q *poller) stuck() error {
 func (q *poller) add(c *conn) error {
 	fd := int32(c.nc.(*detached).fd)
 	c.times = q.times
-	if err := unix.EpollCtl(q.epoll, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: fd}); err != nil {
+	if err := unix.EpollCtl(q.epoll, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: fd}); err != nil {
 		return os.NewSyscallError("epoll_ctl", err)
 	}
 	q.byFD[fd] = c
-	if c.n > 0 {
-		return q.take(c, fd, 0)
+	if c.n == 0 {
+		return nil
 	}
-	return nil
+	_, err := q.take(c, fd, 0)
+	return err
 }
 
+// readable reads all that c has: the kernel does not tell of it again.
 func (q *poller) readable(c *conn, fd int32) error {
-	if c.n >= len(q.buf)/2 { // a frame that long
-		q.buf = make([]byte, 2*len(q.buf))
+	for {
+		if c.n >= len(q.buf)/2 { // a frame that long
+			q.buf = make([]byte, 2*len(q.buf))
+		}
+		room := q.buf[c.n:]
+		n, err := unix.Read(int(fd), room)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case err != nil:
+			return os.NewSyscallError("read", err)
+		case n == 0:
+			return io.EOF
+		}
+		if done, err := q.take(c, fd, n); err != nil || done || n < len(room) {
+			return err
+		}
 	}
-	n, err := unix.Read(int(fd), q.buf[c.n:])
-	switch {
-	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-		return nil
-	case err != nil:
-		return os.NewSyscallError("read", err)
-	case n == 0:
-		return io.EOF
-	}
-	return q.take(c, fd, n)
 }
 
 // take looks at what is left of c's last read and at read bytes that stand behind the place for that.
-func (q *poller) take(c *conn, fd int32, read int) error {
+func (q *poller) take(c *conn, fd int32, read int) (done bool, err error) {
 	copy(q.buf, c.buf[:c.n])
 	b := q.buf[:c.n+read]
 	now := clock()
@@ -217,17 +226,16 @@ func (q *poller) take(c *conn, fd int32, read int) error {
 	}
 	used, counts, err := c.consume(b)
 	if err != nil {
-		return err
+		return false, err
 	}
 	rest := b[used:]
 	if len(rest) > len(c.buf) {
 		c.buf = make([]byte, len(rest))
 	}
 	c.n = copy(c.buf, rest)
-	done, err := q.got(c, counts, now)
-	if done {
+	if done, err = q.got(c, counts, now); done {
 		delete(q.byFD, fd)
 		_ = unix.EpollCtl(q.epoll, unix.EPOLL_CTL_DEL, int(fd), nil) // it is polled for no longer than the epoll lives
 	}
-	return err
+	return done, err
 }

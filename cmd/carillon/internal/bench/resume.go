@@ -31,6 +31,7 @@ func (o ResumeOptions) withDefaults() ResumeOptions {
 func (ResumeOptions) Name() string { return "resume" }
 
 func (o ResumeOptions) String() string {
+	o = o.withDefaults()
 	return fmt.Sprintf("%s, %s (%s) missed by each", plural(o.Clients, "client"), plural(o.Missed, "message"), o.Class)
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -65,7 +66,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ws.SetReadLimit(-1)
 	c := &session{
 		server: s, tail: s.tails[s.opened.Add(1)%uint64(len(s.tails))],
-		conn: h.in.Conn, raw: h.in.raw, in: h.in, ws: ws, topics: map[string]struct{}{},
+		in: h.in, ws: ws, topics: map[string]struct{}{},
 	}
 	go c.serve()
 }
@@ -95,6 +96,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, fmt.Errorf("take over what net/http has read: %w", err)
 	}
 	h.in = &pooledReader{Conn: nc, raw: raw, data: bytes.Clone(early)}
+	if err := raw.Control(func(fd uintptr) { h.in.fd = fd }); err != nil {
+		return nil, nil, err
+	}
 	h.in.br = bufio.NewReaderSize(h.in, 128)
 	return h.in, bufio.NewReadWriter(h.in.br, bufio.NewWriterSize(nc, 160)), nil
 }
@@ -106,6 +110,18 @@ type pooledReader struct {
 	br   *bufio.Reader
 	bp   *[]byte
 	data []byte // of *bp
+
+	mu     sync.Mutex // held for a whole frame that is written
+	fd     uintptr    // nobody else's until closed is set
+	closed bool
+}
+
+// Close implements net.Conn.
+func (p *pooledReader) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	return p.Conn.Close()
 }
 
 // more reports whether bytes have been received that nobody has looked at.

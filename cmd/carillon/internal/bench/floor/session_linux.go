@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
-	"net"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,12 +16,8 @@ import (
 type session struct {
 	server *server
 	tail   *tail
-	conn   net.Conn
-	raw    syscall.RawConn
-	in     *pooledReader
+	in     *pooledReader // the connection
 	ws     *websocket.Conn
-
-	mu sync.Mutex // held for a whole frame
 
 	pending [][]byte // tail only
 	lags    bool     // tail only
@@ -135,31 +130,28 @@ func (s *session) answer() {
 
 // try writes without waiting and returns what the socket did not take.
 func (s *session) try(b []byte) []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_ = s.raw.Write(func(fd uintptr) bool { // fails when the connection has ended, which is noticed by reading
-		for len(b) > 0 {
-			n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
-				syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
-			switch e {
-			case 0:
-				b = b[n:]
-			case syscall.EINTR:
-			case syscall.EAGAIN:
-				return true
-			default:
-				b = nil
-			}
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	for len(b) > 0 && !s.in.closed {
+		n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, s.in.fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
+			syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
+		switch e {
+		case 0:
+			b = b[n:]
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return b
+		default: // it has ended, which is noticed by reading
+			return nil
 		}
-		return true
-	})
-	return b
+	}
+	return nil
 }
 
 func (s *session) write(b []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.conn.Write(b)
+	s.in.mu.Lock()
+	defer s.in.mu.Unlock()
+	_, err := s.in.Conn.Write(b)
 	return err
 }
 
@@ -180,7 +172,7 @@ func (s *session) catchUp(next uint64, rest []byte) {
 		to := min(end, next+batchEntries)
 		var ok bool
 		if batch, ok = s.server.log.read(batch[:0], next, to); !ok {
-			s.conn.Close()
+			_ = s.in.Close() // noticed by reading
 			return
 		}
 		next = to
@@ -191,7 +183,7 @@ func (s *session) catchUp(next uint64, rest []byte) {
 	s.tail.do(func() {
 		batch, ok := s.server.log.read(nil, next, s.tail.next)
 		if !ok {
-			s.conn.Close()
+			_ = s.in.Close() // noticed by reading
 			return
 		}
 		s.lags = false
