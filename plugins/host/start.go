@@ -99,12 +99,7 @@ func (in *instance) launch(ctx context.Context) error {
 		Logger:           hclog.NewNullLogger(),
 		SyncStdout:       p.output.stream(),
 		SyncStderr:       p.output.stream(),
-		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessageBytes), grpc.MaxCallSendMsgSize(wire.MaxMessageBytes)),
-			grpc.WithDisableRetry(),
-			grpc.WithStaticStreamWindowSize(wire.WindowBytes),
-			grpc.WithStaticConnWindowSize(wire.WindowBytes),
-		},
+		GRPCDialOptions:  wire.DialOptions(),
 	})
 	client, err := in.client.Client()
 	if err != nil {

@@ -47,7 +47,8 @@ type Plugin struct {
 	Store func(config json.RawMessage) (Store, error)
 }
 
-// Store is a broker.Store that can be closed. After Close no other method is called.
+// Store is a broker.Store that can be closed. After Close no other method is called. The payloads, keys and digests of one batch share
+// a piece of memory: a Store that keeps one of them for long copies it.
 type Store interface {
 	broker.Store
 	io.Closer
@@ -92,10 +93,7 @@ func Serve(p Plugin) {
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
 		VersionedPlugins: map[int]plugin.PluginSet{wire.ContractVersion: {wire.SetName: &pluginSet{server: s}}},
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts,
-				grpc.MaxRecvMsgSize(wire.MaxMessageBytes), grpc.MaxSendMsgSize(wire.MaxMessageBytes),
-				grpc.StaticStreamWindowSize(wire.WindowBytes), grpc.StaticConnWindowSize(wire.WindowBytes),
-			)...)
+			return grpc.NewServer(append(opts, wire.ServerOptions()...)...)
 		},
 		Logger: hclog.New(&hclog.LoggerOptions{Name: p.Name, Level: hclog.Warn, Output: os.Stderr, JSONFormat: true}),
 	})

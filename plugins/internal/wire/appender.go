@@ -124,7 +124,7 @@ func (a *appender) fail(err error) {
 func (a *appender) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stream, err := a.rpc.Append(ctx)
+	stream, err := a.rpc.Append(ctx, grpc.ForceCodecV2(newCodec()))
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (a *appender) stream(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-func (a *appender) send(ctx context.Context, stream grpc.BidiStreamingClient[storev1pb.AppendRequest, storev1pb.AppendResponse]) error {
+func (a *appender) send(ctx context.Context, stream grpc.ClientStream) error {
 	for n := uint64(1); ; n++ {
 		p := a.next()
 		for p == nil {
@@ -147,7 +147,7 @@ func (a *appender) send(ctx context.Context, stream grpc.BidiStreamingClient[sto
 				return context.Cause(ctx)
 			}
 		}
-		err := stream.Send(&storev1pb.AppendRequest{Batch: n, Records: p.toWire()})
+		err := stream.SendMsg(&appendRequest{batch: n, records: p.batch.records, index: p.index})
 		if errors.Is(err, io.EOF) { // the reason is for the receiver
 			<-ctx.Done()
 			return context.Cause(ctx)
@@ -172,34 +172,27 @@ func (a *appender) next() *part {
 	return p
 }
 
-func (p *part) toWire() []*storev1pb.Record {
-	records := make([]*storev1pb.Record, len(p.index))
-	for i, at := range p.index {
-		records[i] = recordToWire(&p.batch.records[at])
-	}
-	return records
-}
-
-func (a *appender) receive(stream grpc.BidiStreamingClient[storev1pb.AppendRequest, storev1pb.AppendResponse]) error {
+func (a *appender) receive(stream grpc.ClientStream) error {
+	var m appendResponse
 	for n := uint64(1); ; n++ {
-		m, err := stream.Recv()
+		err := stream.RecvMsg(&m)
 		if errors.Is(err, io.EOF) {
 			return malformed("the store ended the stream without an error")
 		}
 		if err != nil {
 			return err
 		}
-		if m.GetBatch() != n {
-			return malformed("an answer to batch %d, wanted to %d", m.GetBatch(), n)
+		if m.batch != n {
+			return malformed("an answer to batch %d, wanted to %d", m.batch, n)
 		}
-		if err := a.answered(m.GetResults()); err != nil {
+		if err := a.answered(m.results); err != nil {
 			return err
 		}
 	}
 }
 
 // answered settles the oldest part on its way.
-func (a *appender) answered(results []*storev1pb.AppendResult) error {
+func (a *appender) answered(results []appendResult) error {
 	a.mu.Lock()
 	if len(a.sent) == 0 || len(a.sent[0].index) != len(results) {
 		a.mu.Unlock()
@@ -208,7 +201,7 @@ func (a *appender) answered(results []*storev1pb.AppendResult) error {
 	p := a.sent[0]
 	a.mu.Unlock()
 	for i, at := range p.index {
-		result, err := a.resultFromWire(results[i])
+		result, err := a.resultFromWire(&results[i])
 		if err != nil {
 			return err
 		}
@@ -225,35 +218,35 @@ func (a *appender) answered(results []*storev1pb.AppendResult) error {
 	return nil
 }
 
-func (a *appender) resultFromWire(p *storev1pb.AppendResult) (broker.AppendResult, error) {
-	if p.GetRefusal() != nil {
-		if p.GetOffset() != 0 || p.GetDuplicate() || p.GetRepeats() {
+func (a *appender) resultFromWire(p *appendResult) (broker.AppendResult, error) {
+	if p.refusal != nil {
+		if p.offset != 0 || p.duplicate || p.repeats {
 			return broker.AppendResult{}, malformed("a record both refused and committed")
 		}
-		refusal, err := refusalFromWire(p.GetRefusal(), refusesRecord)
+		refusal, err := refusalFromWire(p.refusal, refusesRecord)
 		return broker.AppendResult{Err: refusal}, err
 	}
-	if p.GetDuplicate() {
-		return broker.AppendResult{Offset: p.GetOffset(), Duplicate: true, Repeats: p.GetRepeats()}, nil
+	if p.duplicate {
+		return broker.AppendResult{Offset: p.offset, Duplicate: true, Repeats: p.repeats}, nil
 	}
-	if p.GetRepeats() {
+	if p.repeats {
 		return broker.AppendResult{}, malformed("a record repeats another one and is no duplicate")
 	}
-	if p.GetOffset() <= a.last {
-		return broker.AppendResult{}, malformed("offset %d was given after %d", p.GetOffset(), a.last)
+	if p.offset <= a.last {
+		return broker.AppendResult{}, malformed("offset %d was given after %d", p.offset, a.last)
 	}
-	a.last = p.GetOffset()
-	return broker.AppendResult{Offset: p.GetOffset()}, nil
+	a.last = p.offset
+	return broker.AppendResult{Offset: p.offset}, nil
 }
 
 // resultToWire is the plugin's side. A code that the contract does not have becomes store_unavailable.
-func resultToWire(r *broker.AppendResult) *storev1pb.AppendResult {
+func resultToWire(r *broker.AppendResult) appendResult {
 	if r.Err == nil {
-		return &storev1pb.AppendResult{Offset: r.Offset, Duplicate: r.Duplicate, Repeats: r.Repeats}
+		return appendResult{offset: r.Offset, duplicate: r.Duplicate, repeats: r.Repeats}
 	}
 	refusal := r.Err
 	if !refusesRecord(refusal.Code) {
 		refusal = protocol.Errorf(protocol.CodeStoreUnavailable, "%s", refusal.Error())
 	}
-	return &storev1pb.AppendResult{Refusal: refusalToWire(refusal)}
+	return appendResult{refusal: refusalToWire(refusal)}
 }

@@ -30,16 +30,10 @@ func recordFromWire(p *storev1pb.Record) (broker.Record, error) {
 	if r.Elided {
 		return r, nil
 	}
-	if err := protocol.ValidateTopic(p.GetTopic()); err != nil {
-		return r, malformed("record %d: %v", r.Offset, err)
-	}
 	r.Topic, r.Retain, r.Payload, r.ContentType = p.GetTopic(), p.GetRetain(), p.GetPayload(), p.GetContentType()
 	r.Headers, r.Time, r.User = p.GetHeaders(), p.GetTimeMs(), p.GetUser()
 	r.Expires, r.Key, r.Digest = p.GetExpiresMs(), p.GetKey(), p.GetDigest()
-	if err := checkKey(&r); err != nil {
-		return r, err
-	}
-	return r, nil
+	return r, checkRecord(&r)
 }
 
 // checkKey checks the lengths of a record's key and digest, and that it does not end before time began.

@@ -76,13 +76,14 @@ func (c *StoreClient) LoadRetained(ctx context.Context, page func([]broker.Recor
 func (c *StoreClient) Follow(ctx context.Context, from broker.FollowFrom, on func(broker.Feed) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.rpc.Follow(ctx, &storev1pb.FollowRequest{After: from.After, Origin: runIDToWire(from.Origin)})
+	stream, err := c.rpc.Follow(ctx, &storev1pb.FollowRequest{After: from.After, Origin: runIDToWire(from.Origin)}, grpc.ForceCodecV2(newCodec()))
 	if err != nil {
 		return err
 	}
 	check := feedCheck{from: from, last: from.After}
 	for {
-		m, err := stream.Recv()
+		var m followResponse // what is in it may be kept
+		err := stream.RecvMsg(&m)
 		switch {
 		case errors.Is(err, io.EOF):
 			return malformed("the feed ended without an error")
@@ -91,7 +92,7 @@ func (c *StoreClient) Follow(ctx context.Context, from broker.FollowFrom, on fun
 		case err != nil:
 			return err
 		}
-		feed, err := check.next(m)
+		feed, err := check.next(&m)
 		if err != nil {
 			return err
 		}
@@ -108,13 +109,12 @@ type feedCheck struct {
 	caughtUp bool
 }
 
-func (c *feedCheck) next(m *storev1pb.FollowResponse) (broker.Feed, error) {
-	records, err := recordsFromWire(m.GetRecords())
-	if err != nil {
-		return broker.Feed{}, err
+func (c *feedCheck) next(m *followResponse) (broker.Feed, error) {
+	if m.bad != nil {
+		return broker.Feed{}, m.bad
 	}
-	for i := range records {
-		r := &records[i]
+	for i := range m.records {
+		r := &m.records[i]
 		if r.Offset <= c.last {
 			return broker.Feed{}, malformed("the feed brought offset %d after %d", r.Offset, c.last)
 		}
@@ -123,15 +123,15 @@ func (c *feedCheck) next(m *storev1pb.FollowResponse) (broker.Feed, error) {
 		}
 		c.last = r.Offset
 	}
-	feed := broker.Feed{Records: records}
-	end := m.GetCaughtUp()
+	feed, end := broker.Feed{Records: m.records}, m.caughtUp
 	if end == nil {
 		return feed, nil
 	}
+	var err error
 	if feed.Term, err = runIDFromWire(end.GetTerm()); err != nil {
 		return feed, err
 	}
-	if c.caughtUp || feed.Term.IsZero() || len(records) > 0 && end.GetHead() < c.last {
+	if c.caughtUp || feed.Term.IsZero() || len(m.records) > 0 && end.GetHead() < c.last {
 		return feed, malformed("the feed caught up twice, without a term, or below its last record")
 	}
 	c.caughtUp, feed.CaughtUp, feed.Head = true, true, end.GetHead()

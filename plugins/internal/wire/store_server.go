@@ -80,7 +80,7 @@ func (s *StoreServer) Follow(r *storev1pb.FollowRequest, stream grpc.ServerStrea
 		records := feed.Records
 		for len(records) > 0 {
 			n := pageEnd(records, pageRecords)
-			if err := stream.Send(&storev1pb.FollowResponse{Records: recordsToWire(records[:n])}); err != nil {
+			if err := stream.SendMsg(&followResponse{records: records[:n]}); err != nil {
 				return err
 			}
 			records = records[n:]
@@ -88,7 +88,7 @@ func (s *StoreServer) Follow(r *storev1pb.FollowRequest, stream grpc.ServerStrea
 		if !feed.CaughtUp {
 			return nil
 		}
-		return stream.Send(&storev1pb.FollowResponse{CaughtUp: &storev1pb.CaughtUp{Term: runIDToWire(feed.Term), Head: feed.Head}})
+		return stream.SendMsg(&followResponse{caughtUp: &storev1pb.CaughtUp{Term: runIDToWire(feed.Term), Head: feed.Head}})
 	})
 	if err == nil {
 		err = errors.New("the store ended the feed")
@@ -114,6 +114,7 @@ func (s *StoreServer) Append(stream grpc.BidiStreamingServer[storev1pb.AppendReq
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	outcomes := make(chan *outcome, maxUnanswered)
+	var m appendResponse
 	s.inside.Go(func() { // ends with the stream, which returning from here ends
 		defer close(outcomes)
 		if err := readBatches(ctx, cancel, stream, impl, outcomes); err != nil {
@@ -126,7 +127,8 @@ func (s *StoreServer) Append(stream grpc.BidiStreamingServer[storev1pb.AppendReq
 			if len(results) != o.records {
 				return status.Errorf(codes.Internal, "%d results for %d records", len(results), o.records)
 			}
-			if err := stream.Send(o.toWire(results)); err != nil {
+			m.answer(o.batch, results)
+			if err := stream.SendMsg(&m); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -139,38 +141,37 @@ func (s *StoreServer) Append(stream grpc.BidiStreamingServer[storev1pb.AppendReq
 	return nil // the broker closed its side, and everything has been answered
 }
 
-func (o *outcome) toWire(results []broker.AppendResult) *storev1pb.AppendResponse {
-	m := &storev1pb.AppendResponse{Batch: o.batch, Results: make([]*storev1pb.AppendResult, len(results))}
+// answer makes m the answer to a batch.
+func (m *appendResponse) answer(batch uint64, results []broker.AppendResult) {
+	m.batch, m.results = batch, m.results[:0]
 	for i := range results {
-		m.Results[i] = resultToWire(&results[i])
+		m.results = append(m.results, resultToWire(&results[i]))
 	}
-	return m
 }
 
 // readBatches hands batches to impl until the stream ends. A batch whose outcome is unknown ends it by fail.
 func readBatches(
-	ctx context.Context, fail context.CancelCauseFunc, stream grpc.BidiStreamingServer[storev1pb.AppendRequest, storev1pb.AppendResponse],
-	impl broker.Store, outcomes chan<- *outcome,
+	ctx context.Context, fail context.CancelCauseFunc, stream grpc.ServerStream, impl broker.Store, outcomes chan<- *outcome,
 ) error {
 	for {
-		m, err := stream.Recv()
+		var m appendRequest // its records are the Store's
+		err := stream.RecvMsg(&m)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		records, err := recordsFromWire(m.GetRecords())
-		if err != nil {
-			return status.Error(codes.InvalidArgument, err.Error())
+		if m.bad != nil {
+			return status.Error(codes.InvalidArgument, m.bad.Error())
 		}
-		o := &outcome{batch: m.GetBatch(), records: len(records), results: make(chan []broker.AppendResult, 1)}
+		o := &outcome{batch: m.batch, records: len(m.records), results: make(chan []broker.AppendResult, 1)}
 		select {
 		case outcomes <- o:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		impl.Append(records, func(results []broker.AppendResult, err error) {
+		impl.Append(m.records, func(results []broker.AppendResult, err error) {
 			if err != nil {
 				fail(err)
 				return
