@@ -179,7 +179,7 @@ func (r *memoryRun) connect() {
 	r.stall()
 	r.t.Cleanup(func() {
 		for _, w := range r.stalled {
-			w.reset()
+			w.conn.Close()
 		}
 	})
 }
@@ -190,7 +190,7 @@ func (r *memoryRun) stall() {
 	r.t.Helper()
 	for i, old := range r.stalled {
 		if old != nil {
-			old.reset()
+			old.conn.Close()
 		}
 		w, err := dialWire(r.t.Context(), r.b.listen, 4<<10)
 		if err != nil {

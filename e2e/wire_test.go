@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/carillon-mq/carillon/protocol"
@@ -25,7 +27,7 @@ type wire struct {
 
 // dialWire opens a WebSocket whose socket holds about so many bytes that nobody reads; 0: as many as the system likes.
 func dialWire(ctx context.Context, addr string, receive int) (*wire, error) {
-	w, err := openWire(ctx, addr, receive)
+	w, err := openWire(ctx, net.Dialer{}, addr, receive)
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +39,7 @@ func dialWire(ctx context.Context, addr string, receive int) (*wire, error) {
 }
 
 // openWire connects.
-func openWire(ctx context.Context, addr string, receive int) (*wire, error) {
-	dialer := net.Dialer{Timeout: 20 * time.Second}
+func openWire(ctx context.Context, dialer net.Dialer, addr string, receive int) (*wire, error) {
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
@@ -172,8 +173,36 @@ func (w *wire) readMessage() error {
 	return err
 }
 
-// reset ends the connection with an RST.
-func (w *wire) reset() {
-	w.conn.SetLinger(0)
-	w.conn.Close()
+// The ways in which a client goes.
+
+func (w *wire) close() error { return w.conn.Close() }
+
+func (w *wire) reset() error { return errors.Join(w.conn.SetLinger(0), w.conn.Close()) }
+
+// closeOneWay ends what the client sends, and reads until the broker ends the rest.
+func (w *wire) closeOneWay() error {
+	return errors.Join(w.conn.CloseWrite(), w.drain(), w.conn.Close())
+}
+
+// goodbye sends a close frame and waits for its answer.
+func (w *wire) goodbye() error {
+	_, err := w.conn.Write([]byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}) // 1000
+	return errors.Join(err, w.drain(), w.conn.Close())
+}
+
+// drain reads, and answers nothing, until the broker ends the connection.
+func (w *wire) drain() error {
+	if err := w.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, w.in); errors.Is(err, os.ErrDeadlineExceeded) {
+		return errors.New("the broker has not ended the connection")
+	}
+	return nil // by FIN or by RST
+}
+
+// cutFrame sends some bytes of a frame, and no more.
+func (w *wire) cutFrame(b []byte) error {
+	_, err := w.conn.Write(b[:1+rand.IntN(len(b)-1)])
+	return err
 }
