@@ -2,7 +2,6 @@ package broker
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -46,58 +45,9 @@ func (s *Session) doneLocked(id uint64) {
 	s.releaseRoomLocked()
 }
 
-// acknowledge is how a publish of the session is answered when its answer comes later. id 0 asked for no answer; a failure is
-// told all the same.
-func (s *Session) acknowledge(id uint64) func(protocol.Published, *protocol.Error) {
-	return func(ack protocol.Published, err *protocol.Error) {
-		switch {
-		case err != nil:
-			s.b.refused(s, err)
-			s.sendSoon(encode(err.Packet(id)))
-		case id != 0:
-			ack.ID = id
-			s.sendSoon(encode(&ack))
-		}
-		s.done(id)
-	}
-}
-
 // quiet reports whether every request of the session has its answer, and the answer has left for the socket.
 func (s *Session) quiet() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed || len(s.unanswered) == 0 && len(s.soon) == 0
-}
-
-// soon gathers the sessions with answers that the store's feed has brought, so that the answers of one batch leave together.
-type soon struct {
-	mu       sync.Mutex
-	sessions []*Session
-}
-
-// sendSoon queues a packet until Broker.flushSoon, which whoever settles publishes calls when it has settled a batch.
-func (s *Session) sendSoon(p *Packet) {
-	s.mu.Lock()
-	s.soon = append(s.soon, p)
-	first := len(s.soon) == 1
-	s.mu.Unlock()
-	if first {
-		s.b.soon.mu.Lock()
-		s.b.soon.sessions = append(s.b.soon.sessions, s)
-		s.b.soon.mu.Unlock()
-	}
-}
-
-func (b *Broker) flushSoon() {
-	b.soon.mu.Lock()
-	sessions := b.soon.sessions
-	b.soon.sessions = nil
-	b.soon.mu.Unlock()
-	for _, s := range sessions {
-		s.mu.Lock()
-		packets := s.soon
-		s.soon = nil
-		s.sendLocked(packets...)
-		s.mu.Unlock()
-	}
+	return s.closed || len(s.unanswered) == 0 && s.soon == nil
 }

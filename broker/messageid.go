@@ -15,16 +15,13 @@ import (
 // messageIDs are the publishes with a message id that no store knows, so that a repetition is answered and not applied (log.md U2).
 // A publish goes: begin -> appended -> answered. What is not appended after all is taken out by answered or withdraw.
 type messageIDs struct {
-	table  *messageids.Table[acknowledge]
+	table  *messageids.Table[reply]
 	logger *slog.Logger
 	warned atomic.Int64 // that the table is full, in Unix seconds
 }
 
-// acknowledge is how a publish is answered, once, from any goroutine; it must not block.
-type acknowledge = func(protocol.Published, *protocol.Error)
-
 func newMessageIDs(opt *Options) *messageIDs {
-	return &messageIDs{table: messageids.New[acknowledge](opt.Limits.MessageIDs), logger: opt.Logger}
+	return &messageIDs{table: messageids.New[reply](opt.Limits.MessageIDs), logger: opt.Logger}
 }
 
 func (r *PublishRequest) withID(user string) messageids.Publish {
@@ -34,10 +31,10 @@ func (r *PublishRequest) withID(user string) messageids.Publish {
 }
 
 // begin takes in the publish r of user. The first one of its id gets a key and goes on. A repetition has none: it is answered
-// with the first one's places, or done will be called when that is answered.
-func (t *messageIDs) begin(user string, r *PublishRequest, now time.Time, done acknowledge) (key uint64, ack protocol.Published, answered bool, err *protocol.Error) {
+// with the first one's places, or to is told when that is answered.
+func (t *messageIDs) begin(user string, r *PublishRequest, now time.Time, to reply) (key uint64, ack protocol.Published, answered bool, err *protocol.Error) {
 	p := r.withID(user)
-	key, at, outcome := t.table.Begin(&p, now, done)
+	key, at, outcome := t.table.Begin(&p, now, to)
 	switch outcome {
 	case messageids.Repeats:
 		return 0, repeated(at), true, nil
@@ -79,19 +76,29 @@ func (p *publication) place() messageids.Place {
 // appended notes the place of p, whose answer comes later.
 func (t *messageIDs) appended(p *publication) { t.table.Appended(p.messageKey, p.place()) }
 
-// answered answers who has joined p as p is answered, and reports how many these were.
-func (t *messageIDs) answered(p *publication, ack protocol.Published, err *protocol.Error) int {
-	var joined []acknowledge
-	if err == nil {
-		joined = t.table.Answered(p.messageKey, p.place())
-		ack.Receivers, ack.Duplicate = -1, true
-	} else {
-		joined = t.table.Refused(p.messageKey, err == errUnknown || err == errPassedOver)
-	}
-	for _, done := range joined {
-		done(ack, err)
+// answered answers who has joined the publish of the given key, as that is answered, and reports how many these were.
+func (t *messageIDs) answered(key uint64, ack protocol.Published) int {
+	joined := t.table.Answered(key, messageids.Place{Seq: ack.Seq, Offset: ack.Offset})
+	ack.Receivers, ack.Duplicate = -1, true
+	for _, to := range joined {
+		to.tell(ack, nil)
 	}
 	return len(joined)
+}
+
+// refused answers them when it failed.
+func (t *messageIDs) refused(key uint64, err *protocol.Error) {
+	for _, to := range t.table.Refused(key, err == errUnknown || err == errPassedOver) {
+		to.tell(protocol.Published{}, err)
+	}
+}
+
+func (p *publication) settleID(ack protocol.Published, err *protocol.Error) {
+	if err != nil {
+		p.b.messageIDs.refused(p.messageKey, err)
+		return
+	}
+	p.b.messageIDs.answered(p.messageKey, ack)
 }
 
 // withdraw takes p out: it was not appended and never will be.

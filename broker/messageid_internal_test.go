@@ -18,7 +18,7 @@ func TestAMessageIDAllocatesNothing(t *testing.T) {
 		r := PublishRequest{Topic: "a.b", Payload: make([]byte, 128)}
 		return testing.AllocsPerRun(2000, func() {
 			r.MessageID = ids()
-			if _, _, err := b.publish(Everybody(), &r, nil); err != nil {
+			if _, _, err := b.publish(Everybody(), &r, time.Now(), reply{}); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -33,7 +33,7 @@ func TestAMessageIDAllocatesNothing(t *testing.T) {
 		return id
 	}
 	for range 100 { // the first ones grow what is kept
-		if _, _, _, err := b.messageIDs.begin("", &PublishRequest{MessageID: next()}, time.Now(), nil); err != nil {
+		if _, _, _, err := b.messageIDs.begin("", &PublishRequest{MessageID: next()}, time.Now(), reply{}); err != nil {
 			t.Fatal(err)
 		}
 	}

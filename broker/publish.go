@@ -40,7 +40,7 @@ type publication struct {
 	accepted   time.Time
 	deadline   time.Time
 	b          *Broker
-	done       acknowledge
+	reply      reply
 	messageKey uint64 // in messageIDs; 0: it has no id, or the store knows it
 
 	// Guarded by committer.mu, but for answered.
@@ -52,8 +52,8 @@ type publication struct {
 
 func (p *publication) answer(ack protocol.Published, err *protocol.Error) {
 	if p.answered.CompareAndSwap(false, true) {
-		p.b.messageIDs.answered(p, ack, err)
-		p.done(ack, err)
+		p.settleID(ack, err)
+		p.reply.tell(ack, err)
 	}
 }
 
@@ -61,12 +61,8 @@ func (p *publication) answer(ack protocol.Published, err *protocol.Error) {
 // store has it for good (log.md U1). The error is a *protocol.Error, which the caller reports with Refused if somebody is told. After store_unavailable with a publish that was
 // already handed to the store, and when ctx ends first, the outcome is unknown.
 func (b *Broker) Publish(ctx context.Context, id *Identity, r PublishRequest) (protocol.Published, error) {
-	type answer struct {
-		ack protocol.Published
-		err *protocol.Error
-	}
-	later := make(chan answer, 1)
-	ack, answered, err := b.publish(id, &r, func(ack protocol.Published, err *protocol.Error) { later <- answer{ack, err} })
+	later := make(waiter, 1)
+	ack, answered, err := b.publish(id, &r, time.Now(), reply{to: later})
 	if err != nil {
 		return protocol.Published{}, err
 	}
@@ -84,18 +80,27 @@ func (b *Broker) Publish(ctx context.Context, id *Identity, r PublishRequest) (p
 	}
 }
 
-// publish checks r, encodes it and appends it, or has the store commit it first. Either it is answered at once, or done is called
-// once with the answer, later and from any goroutine.
-func (b *Broker) publish(id *Identity, r *PublishRequest, done func(protocol.Published, *protocol.Error)) (ack protocol.Published, answered bool, err *protocol.Error) {
+// waiter waits for the answer of one publish.
+type waiter chan answer
+
+type answer struct {
+	ack protocol.Published
+	err *protocol.Error
+}
+
+func (w waiter) reply(_ uint64, ack protocol.Published, err *protocol.Error) { w <- answer{ack, err} }
+
+// publish checks r, which came now, encodes it and appends it, or has the store commit it first. Either it is answered at once, or to is
+// told once, later and from any goroutine.
+func (b *Broker) publish(id *Identity, r *PublishRequest, now time.Time, to reply) (ack protocol.Published, answered bool, err *protocol.Error) {
 	if err := b.checkPublish(id, r); err != nil {
 		return ack, false, err
 	}
-	now := time.Now()
 	class := b.opt.classOf(r.Topic)
 	keep := b.committer != nil && (r.Retain || class == ClassStored)
 	var key uint64
 	if r.MessageID != "" && !(keep && b.committer.keyed.Load()) {
-		key, ack, answered, err = b.messageIDs.begin(id.User, r, now, done)
+		key, ack, answered, err = b.messageIDs.begin(id.User, r, now, to)
 		if key == 0 || err != nil {
 			return ack, answered, err
 		}
@@ -103,7 +108,10 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, done func(protocol.Pub
 	m := protocol.Message{
 		Topic: r.Topic, Payload: r.Payload, Time: now.UnixMilli(), ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
 	}
-	p := &publication{Message: newMessageOf(&m, class), accepted: now, done: done, b: b, messageKey: key}
+	if !keep && !r.Receivers && (b.committer == nil || b.committer.held.Load() == 0) {
+		return b.appendNow(&m, class, now, key)
+	}
+	p := &publication{Message: newMessageOf(&m, class), accepted: now, reply: to, b: b, messageKey: key}
 	if r.Receivers {
 		p.Receipt = newReceipt(b, p)
 	}
@@ -116,11 +124,36 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, done func(protocol.Pub
 	}
 	if appended, err := b.committer.submit(p); err != nil || !appended {
 		if err != nil {
-			b.messageIDs.answered(p, protocol.Published{}, err)
+			b.messageIDs.refused(p.messageKey, err)
 		}
 		return ack, false, err
 	}
 	return p.atOnce()
+}
+
+// appendNow appends what waits for nothing: most messages go this way. key is that of its message id, or 0.
+func (b *Broker) appendNow(m *protocol.Message, class Class, accepted time.Time, key uint64) (ack protocol.Published, answered bool, err *protocol.Error) {
+	msg := newMessageOf(m, class)
+	b.append(&msg)
+	if msg.Seq == 0 {
+		b.messageIDs.refused(key, errSealed)
+		return ack, false, errSealed
+	}
+	b.stats.publishTime.observe(time.Since(accepted))
+	ack = acknowledgement(&msg)
+	if b.messageIDs.answered(key, ack) > 0 {
+		b.flushSoon()
+	}
+	return ack, true, nil
+}
+
+// acknowledgement is that of a message in the log.
+func acknowledgement(m *ring.Message) protocol.Published {
+	ack := protocol.Published{Seq: m.Seq, Offset: m.Offset, Receivers: -1}
+	if m.Live {
+		ack.Seq = 0
+	}
+	return ack
 }
 
 // newRecord is r as the store is to commit it.
@@ -140,7 +173,7 @@ func (b *Broker) newRecord(user string, r *PublishRequest, time int64) *Record {
 // atOnce is the answer to a publish that was appended without waiting, unless its receipt brings it.
 func (p *publication) atOnce() (ack protocol.Published, answered bool, err *protocol.Error) {
 	if p.Seq == 0 {
-		p.b.messageIDs.answered(p, ack, errSealed)
+		p.b.messageIDs.refused(p.messageKey, errSealed)
 		return ack, false, errSealed
 	}
 	if p.Receipt != nil {
@@ -148,7 +181,7 @@ func (p *publication) atOnce() (ack protocol.Published, answered bool, err *prot
 		return ack, false, nil
 	}
 	ack = p.published()
-	if p.b.messageIDs.answered(p, ack, nil) > 0 {
+	if p.b.messageIDs.answered(p.messageKey, ack) > 0 {
 		p.b.flushSoon()
 	}
 	return ack, true, nil
@@ -248,10 +281,7 @@ func (b *Broker) append(m *ring.Message) {
 // published is the acknowledgement of an appended publish.
 func (p *publication) published() protocol.Published {
 	p.b.stats.publishTime.observe(time.Since(p.accepted))
-	ack := protocol.Published{Seq: p.Seq, Offset: p.Offset, Receivers: -1}
-	if p.Live {
-		ack.Seq = 0
-	}
+	ack := acknowledgement(&p.Message)
 	if p.record != nil {
 		p.b.stats.commitTime.observe(time.Since(p.accepted))
 		ack.Durability = protocol.Committed
@@ -307,22 +337,24 @@ func (r *receipt) tell(n int64) {
 
 // handlePublish publishes for the session. The acknowledgement comes when the message is where it has to be.
 func (s *Session) handlePublish(raw protocol.Raw) error {
-	var p protocol.Publish
+	p := protocol.Publish{Topic: s.topic}
 	if err := p.Decode(raw); err != nil {
 		return s.answerOr(raw, err)
 	}
+	s.topic = p.Topic
 	if err := s.begin(p.ID); err != nil {
 		return s.answerOr(raw, err)
 	}
 	var ack protocol.Published
 	answered := true
-	err := s.allowPublish(len(p.Payload))
+	now := time.Now()
+	err := s.allowPublish(now, len(p.Payload))
 	if err == nil {
 		r := PublishRequest{
 			Topic: p.Topic, Payload: p.Payload, ContentType: p.ContentType, Headers: p.Headers, Retain: p.Retain, Receivers: p.Receivers,
 			MessageID: p.MessageID,
 		}
-		ack, answered, err = s.b.publish(s.identity, &r, s.acknowledge(p.ID))
+		ack, answered, err = s.b.publish(s.identity, &r, now, reply{s, p.ID})
 	}
 	if err == nil && !answered {
 		return nil
@@ -333,20 +365,22 @@ func (s *Session) handlePublish(raw protocol.Raw) error {
 		return s.refuse(p.ID, err)
 	case p.ID != 0:
 		ack.ID = p.ID
-		s.sendLater(encode(&ack))
+		a := s.answers()
+		a.took(ack.Append(a.bytes))
+		s.flushFull()
 	}
 	return nil
 }
 
 // allowPublish counts the publish in, if the session's rates allow it.
-func (s *Session) allowPublish(size int) *protocol.Error {
+func (s *Session) allowPublish(now time.Time, size int) *protocol.Error {
 	limits, own := s.b.opt.Limits, s.identity.Limits
 	perSecond := or(own.PublishRate, limits.PublishRate)
-	if !allow(&s.publishes, perSecond, max(limits.PublishBurst, perSecond), 1) {
+	if !allow(&s.publishes, now, perSecond, max(limits.PublishBurst, perSecond), 1) {
 		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d publishes a second", perSecond).WithRetryAfter(time.Second)
 	}
 	bytes := or(own.PublishBytes, limits.PublishBytes)
-	if !allow(&s.bytes, bytes, max(bytes, limits.Payload), size) {
+	if !allow(&s.bytes, now, bytes, max(bytes, limits.Payload), size) {
 		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d payload bytes a second", bytes).WithRetryAfter(time.Second)
 	}
 	return nil

@@ -25,7 +25,8 @@ type Session struct {
 	id    string
 
 	// The reader's.
-	acks       []*Packet
+	acks       *answers // nil: none
+	topic      string   // of its last publish
 	connected  bool
 	publishes  *rate.Limiter
 	bytes      *rate.Limiter
@@ -54,7 +55,7 @@ type Session struct {
 	starting   []*subscription
 	pingDue    bool
 	unanswered []uint64 // ids of requests without their answer, 0 for those that want none
-	soon       []*Packet
+	soon       *answers // in Broker.soon; nil: none
 	cause      *protocol.Error
 
 	fetches   int // reads of the store on their way for subscriptions that are behind the log
@@ -224,21 +225,18 @@ func (s *Session) handlePing(raw protocol.Raw) error {
 	if err := p.Decode(raw); err != nil {
 		return err
 	}
-	if !allow(&s.pings, s.b.opt.Limits.PingRate, 2*s.b.opt.Limits.PingRate, 1) {
+	if !allow(&s.pings, time.Now(), s.b.opt.Limits.PingRate, 2*s.b.opt.Limits.PingRate, 1) {
 		return protocol.Errorf(protocol.CodeFlooding, "found more than %d pings a second", s.b.opt.Limits.PingRate)
 	}
-	s.sendLater(encode(&protocol.Pong{}))
+	s.sendLater(&protocol.Pong{})
 	return nil
 }
 
 // answer tells the client that its request id failed; the session goes on.
 func (s *Session) answer(id uint64, err *protocol.Error) {
 	s.b.refused(s, err)
-	s.sendLater(encode(err.Packet(id)))
+	s.sendLater(err.Packet(id))
 }
-
-// maxAcks is how many answers wait to leave together.
-const maxAcks = 256
 
 // A client that a rate has been told to and that goes on far above it is a load of its own: so many refusals of a rate a session
 // gets per second, and at once, before it is sent away.
@@ -249,30 +247,11 @@ const (
 
 // refuse answers request id with err. Its own error ends the session.
 func (s *Session) refuse(id uint64, err *protocol.Error) error {
-	if err.Code == protocol.CodeRateLimited && !allow(&s.floods, floodRate, floodBurst, 1) {
+	if err.Code == protocol.CodeRateLimited && !allow(&s.floods, time.Now(), floodRate, floodBurst, 1) {
 		return protocol.Errorf(protocol.CodeFlooding, "found requests going on beyond their rate: %s", err.Detail)
 	}
 	s.answer(id, err)
 	return nil
-}
-
-// sendLater queues a packet of the reader's until the message it answers, and those already received behind it, are done, or
-// maxAcks have gathered.
-func (s *Session) sendLater(p *Packet) {
-	if s.acks = append(s.acks, p); len(s.acks) >= maxAcks {
-		s.flushAcks()
-	}
-}
-
-func (s *Session) flushAcks() {
-	if len(s.acks) == 0 {
-		return
-	}
-	s.send(s.acks...)
-	clear(s.acks)
-	if s.acks = s.acks[:0]; cap(s.acks) > 64 {
-		s.acks = nil
-	}
 }
 
 // Disconnect ends the session and tells the client why, in bounded time. It does not wait. Only the first call counts.
@@ -324,12 +303,12 @@ func or(own, general int) int {
 }
 
 // allow takes n from a limiter of perSecond events with the given burst, made at its first use.
-func allow(l **rate.Limiter, perSecond, burst, n int) bool {
+func allow(l **rate.Limiter, now time.Time, perSecond, burst, n int) bool {
 	if perSecond == Unlimited {
 		return true
 	}
 	if *l == nil {
 		*l = rate.NewLimiter(rate.Limit(perSecond), burst)
 	}
-	return (*l).AllowN(time.Now(), n)
+	return (*l).AllowN(now, n)
 }

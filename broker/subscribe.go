@@ -78,7 +78,7 @@ func (b *Broker) filterReady(filter string, noRetained bool) *protocol.Error {
 func (s *Session) allowSubscribe() *protocol.Error {
 	limits := s.b.opt.Limits
 	perSecond := or(s.identity.Limits.SubscribeRate, limits.SubscribeRate)
-	if !allow(&s.subscribes, perSecond, max(limits.SubscribeBurst, perSecond), 1) {
+	if !allow(&s.subscribes, time.Now(), perSecond, max(limits.SubscribeBurst, perSecond), 1) {
 		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d subscribes and unsubscribes a second", perSecond).WithRetryAfter(time.Second)
 	}
 	return nil

@@ -205,7 +205,7 @@ func TestAForbiddenImportFailsTheLinter(t *testing.T) {
 func TestAnAllowedImportPassesTheLinter(t *testing.T) {
 	s := newScratch(t)
 	for _, a := range []arrow{
-		{"protocol", "github.com/vmihailenco/msgpack/v5"},
+		{"sdk/go", "github.com/vmihailenco/msgpack/v5"},
 		{"broker", module + "/protocol"},
 		{"broker", "net/netip"},
 		{"broker/ws", module + "/broker"},

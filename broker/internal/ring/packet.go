@@ -24,6 +24,9 @@ func (p *Packet) Entry() (seq, watermark uint64) { return p.seq, p.mark }
 // Type is the packet's type.
 func (p *Packet) Type() protocol.Type { return protocol.Type(p.data[1]) } // behind the head of a short array
 
+// Refill makes p, which nobody else has, a packet of data.
+func Refill(p *Packet, data []byte) { p.data = data }
+
 // NewPacket makes a packet of what is encoded.
 func NewPacket(data []byte) *Packet { return &Packet{data: data} }
 
