@@ -43,6 +43,7 @@ const (
 	ServerPSS     = "server_pss_bytes"
 	ResumedEach   = "resumed_server_cpu_microseconds_each"
 	MatchCost     = "match_microseconds"
+	PublishWith   = "publish_microseconds_with"
 	BytesEachSub  = "server_pss_bytes_per_subscription"
 	StalledEach   = "server_pss_bytes_per_stalled"
 	P99More       = "p99_more_ms"
@@ -73,7 +74,7 @@ var known = []Figure{
 	{Key: "fresh_server_cpu_microseconds_each", Label: "server CPU µs each, fresh", Digits: 1, Compared: true},
 	{Key: ResumedEach, Label: "server CPU µs each, resumed", Digits: 1},
 	{Key: "publish_microseconds_without", Label: "server CPU µs a publish without", Digits: 2},
-	{Key: "publish_microseconds_with", Label: "server CPU µs a publish with", Digits: 2},
+	{Key: PublishWith, Label: "server CPU µs a publish with", Digits: 2},
 	{Key: MatchCost, Label: "server CPU µs a publish more", Digits: 2},
 	{Key: "server_cpu_seconds", Label: "server CPU-s", Digits: 2},
 	{Key: CPUPerMillion, Label: "server CPU-s/million", Digits: 3, Compared: true},

@@ -99,7 +99,7 @@ func (o MatchOptions) Run(ctx context.Context, s Server, d Dialect) (Figures, er
 	}
 	f := Figures{"subscriptions": float64(o.Subscriptions), "subscribes_per_second": float64(o.Subscriptions) / took, AcksPerSecond: with[AcksPerSecond]}
 	if before.ok && after.ok {
-		f["publish_microseconds_without"], f["publish_microseconds_with"] = without[CPUPerMillion], with[CPUPerMillion]
+		f["publish_microseconds_without"], f[PublishWith] = without[CPUPerMillion], with[CPUPerMillion]
 		f[MatchCost] = with[CPUPerMillion] - without[CPUPerMillion]
 		f[BytesEachSub] = float64(after.pss-before.pss) / float64(o.Subscriptions)
 		f[ServerPSS] = float64(after.pss)

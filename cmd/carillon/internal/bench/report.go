@@ -10,11 +10,11 @@ import (
 
 // Report is a scenario run against one or more servers in turns.
 type Report struct {
-	Scenario string   `json:"scenario"`
-	What     string   `json:"what"`
-	Options  Scenario `json:"options"`
-	Rounds   int      `json:"rounds"`
-	Sides    []Side   `json:"sides"`
+	Scenario string `json:"scenario"`
+	What     string `json:"what"`
+	Options  any    `json:"options"` // the Scenario
+	Rounds   int    `json:"rounds"`
+	Sides    []Side `json:"sides"`
 }
 
 // Side is one of the servers, or one of the ways in which the server was put under load.
