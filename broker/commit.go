@@ -104,8 +104,8 @@ func (c *committer) submit(p *publication) (appended bool, err *protocol.Error) 
 		p.ref, p.record.Ref = c.lastRef, c.lastRef
 		c.unsettled[p.ref] = p
 		c.queue = append(c.queue, p)
-		if c.gathering.add(p, mayWait) {
-			c.wakeSender()
+		if c.gathering.add(p, mayWait) && (c.batches == 0 && len(c.queue) == 1 || !c.round.waits(c.batches, len(c.queue))) {
+			c.wakeSender() // else sendLoop's timer does, or the answer to a batch
 		}
 	}
 	return false, nil
