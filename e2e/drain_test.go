@@ -31,6 +31,7 @@ func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 		for p := range books {
 			c := client(t, b)
 			publishers.Go(func() {
+				defer leave(c) // not to come back in every round that follows
 				for {
 					select {
 					case <-stop:
@@ -62,6 +63,7 @@ func TestSIGTERMUnderLoadLosesNothing(t *testing.T) {
 				t.Errorf("topic drain.%d: found %d, but %d was acknowledged", p, found, books[p].acked.Load())
 			}
 		}
+		leave(reader)
 		b.terminate()
 	}
 }

@@ -262,10 +262,13 @@ func clientAt(t *testing.T, url string, opts ...carillon.Option) *carillon.Clien
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // at once: the broker may be gone
-		c.Close(ctx)
-	})
+	t.Cleanup(func() { leave(c) })
 	return c
+}
+
+// leave closes c at once: the broker may be gone.
+func leave(c *carillon.Client) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	c.Close(ctx)
 }

@@ -58,6 +58,7 @@ func killRound(t *testing.T, b *broker, books map[string]*ledger, what string) i
 	var acks atomic.Int64
 	var all sync.WaitGroup
 	watcher := client(t, b)
+	defer leave(watcher) // not to come back in every round that follows
 	all.Go(func() {
 		for m, err := range watcher.Subscribe("kill.>").Messages(ctx) {
 			if err != nil {
@@ -68,6 +69,7 @@ func killRound(t *testing.T, b *broker, books map[string]*ledger, what string) i
 	})
 	for p := range killPublishers {
 		c := client(t, b)
+		defer leave(c)
 		all.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				topic := fmt.Sprintf("kill.%d.%d", p, i%killTopics)
@@ -114,7 +116,9 @@ func checkRetained(t *testing.T, b *broker, books map[string]*ledger) {
 	defer cancel()
 	found := map[string]int64{}
 	snapshot := false
-	for e, err := range client(t, b).Subscribe("kill.>").Events(ctx) {
+	reader := client(t, b)
+	defer leave(reader)
+	for e, err := range reader.Subscribe("kill.>").Events(ctx) {
 		if err != nil {
 			break
 		}
