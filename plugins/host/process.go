@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -36,6 +37,8 @@ type process struct {
 	env   []string
 	dir   string // go-plugin's folder for the plugin's socket
 	mtls  bool
+
+	network, address string // of the plugin's socket, once it has said so
 
 	lineR *io.PipeReader // the first line of standard output
 	lineW *io.PipeWriter
@@ -244,7 +247,17 @@ func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader
 
 // PluginToHost implements runner.Runner. It is asked before anything is connected to.
 func (p *process) PluginToHost(network, address string) (string, string, error) {
+	p.network, p.address = network, address
 	return network, address, checkAddress(network, address, p.dir)
+}
+
+// dial connects to the plugin.
+func (p *process) dial(ctx context.Context, _ string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, p.network, p.address)
+	if err != nil {
+		return nil, err
+	}
+	return quiet(conn), nil
 }
 
 // HostToPlugin implements runner.Runner.

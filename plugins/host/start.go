@@ -99,7 +99,7 @@ func (in *instance) launch(ctx context.Context) error {
 		Logger:           hclog.NewNullLogger(),
 		SyncStdout:       p.output.stream(),
 		SyncStderr:       p.output.stream(),
-		GRPCDialOptions:  wire.DialOptions(),
+		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithContextDialer(in.process.dial)),
 	})
 	client, err := in.client.Client()
 	if err != nil {
