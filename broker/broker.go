@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/protocol"
 )
 

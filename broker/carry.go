@@ -8,7 +8,6 @@ import (
 
 	"github.com/carillon-mq/carillon/broker/internal/carry"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/protocol"
 )
 

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/protocol"
 	"golang.org/x/time/rate"
 )

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -20,10 +19,10 @@ func TestADrainerReadsNothingPastItsQueue(t *testing.T) {
 		b.append(&m)
 	}
 	b.shards[0].passedSeq.Store(10)
-	s := &Session{b: b, shard: b.shards[0], subs: map[uint64]*subscription{}, pingDue: true}
+	s := &Session{b: b, shard: b.shards[0], pingDue: true}
 	live := &subscription{id: 1, filter: "a", live: true, since: 1, session: s}
 	starting := &subscription{id: 2, filter: "a", session: s, start: &starting{next: 1}}
-	s.subs[1], s.subs[2] = live, starting
+	s.subs = subscriptions{live, starting}
 	s.lag, s.starting = &lag{next: 1}, append(s.starting, starting)
 
 	s.queue = append(s.queue, encode(&protocol.Pong{}))

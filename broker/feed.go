@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/protocol"
 )
 

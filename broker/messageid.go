@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/carry"
-
 	"github.com/carillon-mq/carillon/broker/internal/messageids"
 	"github.com/carillon-mq/carillon/protocol"
 )

@@ -151,6 +151,9 @@ func (c *modelClient) handle(packet protocol.Packet) error {
 			return fmt.Errorf("found the session ended as %s", p.Name)
 		}
 	case *protocol.ErrorPacket:
+		if c.gone && p.Code == protocol.CodeNotFound {
+			return nil // it has unsubscribed what was refused, and did not know yet
+		}
 		if c.gone = c.m.store != nil && (p.Code == protocol.CodeStoreUnavailable || p.Code == protocol.CodeNotReady); !c.gone {
 			return fmt.Errorf("found %s: %s", p.Name, p.Detail)
 		}

@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/protocol"
 )
 

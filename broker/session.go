@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/protocol"
 	"golang.org/x/time/rate"
 )
@@ -49,7 +48,7 @@ type Session struct {
 	draining   bool      // a drainer owns conn.Write and conn.Flush
 	closed     bool
 	room       chan struct{} // closed when the queue has shrunk; nil when nobody waits
-	subs       map[uint64]*subscription
+	subs       subscriptions
 	subsEpoch  uint64 // changes whenever subs or their state does
 	lag        *lag   // nil: live
 	starting   []*subscription

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/broker/internal/trie"
 	"github.com/carillon-mq/carillon/protocol"
 )

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/protocol"
 )
 

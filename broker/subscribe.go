@@ -1,12 +1,12 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-
 	"github.com/carillon-mq/carillon/broker/internal/trie"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -26,6 +26,32 @@ type subscription struct {
 	since uint64 // live from this seq on
 	mark  uint64 // watermark right before it
 	start *starting
+}
+
+// subscriptions are those of a session, by ascending id: most have one or a few.
+type subscriptions []*subscription
+
+func (l subscriptions) find(id uint64) (at int, found bool) {
+	return slices.BinarySearchFunc(l, id, func(sub *subscription, id uint64) int { return cmp.Compare(sub.id, id) })
+}
+
+// get is the subscription id, or nil.
+func (l subscriptions) get(id uint64) *subscription {
+	if at, found := l.find(id); found {
+		return l[at]
+	}
+	return nil
+}
+
+func (l *subscriptions) put(sub *subscription) {
+	at, _ := l.find(sub.id)
+	*l = slices.Insert(*l, at, sub)
+}
+
+func (l *subscriptions) remove(id uint64) {
+	if at, found := l.find(id); found {
+		*l = slices.Delete(*l, at, at+1)
+	}
 }
 
 // handleSubscribe checks what can be checked at once and hands the rest to the shard, which answers.
@@ -96,7 +122,7 @@ func (s *Session) addSubscription(sub *subscription) *protocol.Error {
 	if s.closed {
 		return protocol.Errorf(protocol.CodeGoingAway, "the session is closed")
 	}
-	if _, taken := s.subs[sub.id]; taken || slices.Contains(s.unanswered, sub.id) {
+	if s.subs.get(sub.id) != nil || slices.Contains(s.unanswered, sub.id) {
 		return protocol.Errorf(protocol.CodeDuplicateID, "found subscription id %d, which is in use", sub.id)
 	}
 	if exceeds(len(s.subs)+1, limit) {
@@ -105,10 +131,7 @@ func (s *Session) addSubscription(sub *subscription) *protocol.Error {
 	if !s.b.registry.addSubscription() {
 		return protocol.Errorf(protocol.CodeSubscriptionLimit, "the broker holds its limit of subscriptions")
 	}
-	if s.subs == nil {
-		s.subs = make(map[uint64]*subscription, 1)
-	}
-	s.subs[sub.id] = sub
+	s.subs.put(sub)
 	return nil
 }
 
@@ -117,7 +140,7 @@ func (sh *shard) subscribe(sub *subscription, from start) {
 	s := sub.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.subs[sub.id] != sub {
+	if s.closed || s.subs.get(sub.id) != sub {
 		return
 	}
 	st := sh.place(sub, from)
@@ -213,14 +236,14 @@ func (sh *shard) unsubscribe(s *Session, request, id uint64) {
 	if s.closed {
 		return
 	}
-	sub := s.subs[id]
+	sub := s.subs.get(id)
 	if sub == nil {
 		err := protocol.Errorf(protocol.CodeNotFound, "found subscription %d, which this session does not have", id)
 		sh.b.stats.reject(err.Code)
 		s.sendLocked(encode(err.Packet(request)))
 		return
 	}
-	delete(s.subs, id)
+	s.subs.remove(id)
 	s.subsEpoch++
 	if l := s.lag; l != nil {
 		l.blurred = sh.next

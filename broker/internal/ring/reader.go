@@ -34,7 +34,8 @@ func NewWanted(filter string, since uint64) Wanted {
 
 func (w *Wanted) matches(topic string) bool {
 	if w.literal {
-		return w.filter == topic
+		last := len(topic) - 1 // topics begin alike
+		return len(w.filter) == len(topic) && w.filter[last] == topic[last] && w.filter == topic
 	}
 	return protocol.Match(w.filter, topic)
 }
