@@ -48,13 +48,14 @@ type doors struct {
 	config string
 }
 
-func openDoors(t *testing.T) *doors {
+func openDoors(t *testing.T, settings ...string) *doors {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "carillon.yaml")
 	if err := os.WriteFile(config, []byte(mistakesConfig), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b := newBroker(t, "-c", config)
+	b.env = settings
 	b.start()
 	return &doors{t, b, config}
 }

@@ -213,10 +213,16 @@ func (b *broker) plugins() []status {
 // store is the store plugin, once it is ready.
 func (b *broker) store() status {
 	b.t.Helper()
+	return b.plugin("store-bolt")
+}
+
+// plugin is the plugin of a name, once it is ready.
+func (b *broker) plugin(name string) status {
+	b.t.Helper()
 	var found status
-	eventually(b.t, 10*time.Second, "the store plugin is ready", func() bool {
+	eventually(b.t, 10*time.Second, name+" is ready", func() bool {
 		for _, p := range b.plugins() {
-			if p.Name == "store-bolt" && p.State == "ready" && p.PID > 0 {
+			if p.Name == name && p.State == "ready" && p.PID > 0 {
 				found = p
 				return true
 			}

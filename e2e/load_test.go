@@ -50,6 +50,7 @@ func (s *total) add(r workload.Report) {
 	s.Counted += r.Counted
 	s.Kept += r.Kept
 	s.Reads += r.Reads
+	s.Denied += r.Denied
 	s.Faults += r.Faults
 	s.Violations = append(s.Violations, r.Violations...)
 }

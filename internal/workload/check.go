@@ -21,12 +21,13 @@ type Report struct {
 	Sent, Acked, Lost, Shown, Gaps, Kept, Reads, Faults int
 	Repeated                                            int // publishes answered as duplicates
 	Counted                                             int // gaps that say how many messages are missing
+	Denied                                              int // attempts of intruders that were refused
 	Violations                                          []Violation
 }
 
 // Floor is the least load that makes a run valid.
 type Floor struct {
-	Acked, Shown, Kept, Reads, Faults int
+	Acked, Shown, Kept, Reads, Denied, Faults int
 }
 
 // checks are all that run over a log, together.
@@ -42,6 +43,7 @@ var checks = []struct {
 	{"kept", kept},
 	{"conservation", conservation},
 	{"registers", registers},
+	{"allowed", allowed},
 }
 
 // Check holds the events of a run against every promise. It is a function of the events alone.
@@ -78,6 +80,7 @@ func (r Report) Err(f Floor) error {
 		{"messages shown", r.Shown, f.Shown},
 		{"records read back", r.Kept, f.Kept},
 		{"reads of registers", r.Reads, f.Reads},
+		{"refusals", r.Denied, f.Denied},
 		{"faults", r.Faults, f.Faults},
 	} {
 		if n.found < n.want {
@@ -97,8 +100,8 @@ func (r Report) Err(f Floor) error {
 
 // String is the report in one line.
 func (r Report) String() string {
-	return fmt.Sprintf("%d sent, %d acknowledged (%d of them as duplicates), %d without an outcome, %d shown, %d gaps told (%d with a count), %d read back, %d registers read, %d faults, %d violations",
-		r.Sent, r.Acked, r.Repeated, r.Lost, r.Shown, r.Gaps, r.Counted, r.Kept, r.Reads, r.Faults, len(r.Violations))
+	return fmt.Sprintf("%d sent, %d acknowledged (%d of them as duplicates), %d without an outcome, %d shown, %d gaps told (%d with a count), %d read back, %d registers read, %d refused to intruders, %d faults, %d violations",
+		r.Sent, r.Acked, r.Repeated, r.Lost, r.Shown, r.Gaps, r.Counted, r.Kept, r.Reads, r.Denied, r.Faults, len(r.Violations))
 }
 
 // run is a log, indexed.
@@ -218,6 +221,8 @@ func (r *run) report() Report {
 			out.Kept++
 		case Answered:
 			out.Reads++
+		case Denied:
+			out.Denied++
 		case Fault:
 			out.Faults++
 		default:

@@ -11,6 +11,6 @@
 // acknowledged, if the topic's messages go to the store; otherwise it stays unknown. Subscribers note everything they are handed.
 //
 // The checks are pure functions of the events: order, uniqueness, completeness, kept (what was acknowledged or shown is in the
-// store), conservation (gaps count exactly what is missing), and registers (retained topics are linearizable). Each is proven by
-// faults that are put into the log of a run without any. A run with less load than its Floor is invalid, whatever the checks say.
+// store), conservation (gaps count exactly what is missing), registers (retained topics are linearizable), and allowed (intruders are
+// let do nothing). Each is proven by faults that are put into the log of a run without any. A run with less load than its Floor is invalid, whatever the checks say.
 package workload

@@ -42,6 +42,8 @@ const (
 	Read                       // the audit has seen everything
 	Asked                      // Message.Topic: a register is read from here; Who is the reader
 	Answered                   // Message: what it held; N is 0 for nothing
+	Denied                     // Filter: an intruder was refused; Why
+	Admitted                   // Filter: an intruder was let do what it has no right to; Why says what
 	Fault                      // Why: something was broken, or mended
 )
 
@@ -78,7 +80,7 @@ type Event struct {
 func (e Event) String() string {
 	name := [...]string{
 		"sent", "acked", "lost", "refused", "subscribed", "shown", "told", "snapshot", "live", "left", "reading", "kept", "read", "asked",
-		"answered", "fault",
+		"answered", "denied", "admitted", "fault",
 	}[e.Kind-Sent]
 	line := fmt.Sprintf("%12s %-10s %-8s", e.When.Round(time.Microsecond), name, e.Who)
 	add := func(format string, args ...any) { line += fmt.Sprintf(" "+format, args...) }

@@ -15,7 +15,7 @@ const (
 func TestALogWithoutFaultsHasNoViolations(t *testing.T) {
 	for seed := range uint64(worlds) {
 		report := Check(simulate(seed, publishes))
-		if err := report.Err(Floor{Acked: 3500, Shown: 9000, Kept: 2000, Reads: 150, Faults: 40}); err != nil {
+		if err := report.Err(Floor{Acked: 3500, Shown: 9000, Kept: 2000, Reads: 150, Denied: 50, Faults: 40}); err != nil {
 			t.Errorf("seed %d: %v", seed, err)
 		}
 		if report.Lost < 40 || report.Repeated < 10 || report.Gaps < 10 {
@@ -44,6 +44,8 @@ func TestEveryCheckFindsItsFault(t *testing.T) {
 		{"a message is made up", "known", invent},
 		{"stored is acknowledged without a commit", "durability", appendOnly},
 		{"a repeated publish is stored twice", "kept", storeTwice},
+		{"the epoch is forgotten", "complete", forgetEpoch},
+		{"an error is taken for a yes", "allowed", allowOnError},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			for seed := range uint64(worlds) {
@@ -266,9 +268,41 @@ func storeTwice(events []Event) (out []Event, n int) {
 	}), n
 }
 
+// forgetEpoch has a subscription that comes back to another run of the broker go on behind the seq that it had in the run before, as if that
+// were a place of this one.
+func forgetEpoch(events []Event) (out []Event, n int) {
+	own, behind := map[string]protocol.Position{}, map[string]uint64{}
+	return edit(events, func(_ int, e Event) []Event {
+		if e.Position.IsZero() || e.Snapshot || (e.Kind != Shown && e.Kind != Told && e.Kind != Live) {
+			return []Event{e}
+		}
+		last, known := own[e.Who]
+		own[e.Who] = e.Position
+		if known && last.Epoch != e.Position.Epoch {
+			behind[e.Who] = last.Seq
+		}
+		if skipped := behind[e.Who]; e.Kind == Live || e.Position.Seq > skipped && e.Kind == Shown {
+			return []Event{e}
+		}
+		n++
+		return nil
+	}), n
+}
+
+// allowOnError lets one intruder in.
+func allowOnError(events []Event) (out []Event, n int) {
+	return edit(events, func(_ int, e Event) []Event {
+		if e.Kind == Denied && n == 0 {
+			n++
+			e.Kind = Admitted
+		}
+		return []Event{e}
+	}), n
+}
+
 func TestARunBelowItsFloorIsInvalid(t *testing.T) {
 	report := Check(simulate(1, 100))
-	for _, floor := range []Floor{{Acked: 1000}, {Shown: 10_000}, {Kept: 10_000}, {Reads: 1000}, {Faults: 100}} {
+	for _, floor := range []Floor{{Acked: 1000}, {Shown: 10_000}, {Kept: 10_000}, {Reads: 1000}, {Denied: 1000}, {Faults: 100}} {
 		if report.Err(floor) == nil {
 			t.Errorf("found no error below %+v", floor)
 		}

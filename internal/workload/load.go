@@ -26,6 +26,7 @@ type Options struct {
 	Bytes         int // of a payload: 64
 	Subscriptions []Subscription
 	Readers       int // of retained topics as registers: 0
+	Intruders     []Intruder
 	Client        []carillon.Option
 }
 
@@ -124,6 +125,11 @@ func Start(ctx context.Context, opt Options) (*Load, error) {
 		}
 		r := &register{name: "r" + itoa(i), load: l, client: c}
 		l.publishers.Go(func() { r.run(ctx, l.halt) })
+	}
+	for i, spec := range opt.Intruders {
+		setDefault(&spec.Filter, opt.Name+".>")
+		x := &intruder{name: "x" + itoa(i), load: l, spec: spec}
+		l.publishers.Go(func() { x.run(ctx, l.halt) })
 	}
 	return l, nil
 }

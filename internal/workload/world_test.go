@@ -67,6 +67,8 @@ func simulate(seed uint64, publishes int) []Event {
 			w.comeBack()
 		case i%20 == 0:
 			w.readRegister()
+		case i%53 == 0:
+			w.note(Event{Kind: Denied, Who: "x0", Filter: "w.>", Why: "the authenticator is away"})
 		}
 	}
 	for range 20 {
