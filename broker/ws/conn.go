@@ -20,10 +20,16 @@ type conn struct {
 	session *broker.Session
 	ended   chan struct{} // closed when the reader has ended
 
+	place outlet.Place
+
 	// The reader's.
-	early    []byte // came with the upgrade request
 	in       frames
-	timed    bool // the read deadline is set for a message that has begun
+	early    []byte // came with the upgrade request
+	parks    bool   // has no goroutine while there is nothing to read
+	warm     bool   // but keeps it for now
+	cools    bool   // the read deadline is set for the end of that
+	quick    uint8  // how many messages have come quickly, one behind the other
+	timed    bool   // the read deadline is set for a message that has begun
 	controls *rate.Limiter
 }
 
@@ -69,11 +75,17 @@ func (c *conn) finish() {
 	case <-c.ended:
 	case <-time.After(c.h.opt.CloseTime):
 	}
-	c.out.End(false)
+	c.end(false)
 }
 
 // Abort implements broker.Conn.
-func (c *conn) Abort() { c.out.End(true) }
+func (c *conn) Abort() { c.end(true) }
+
+// end closes the connection and has the reader see it.
+func (c *conn) end(atOnce bool) {
+	c.out.End(atOnce)
+	c.place.Wake()
+}
 
 // allowControl counts a ping or pong from the client.
 func (c *conn) allowControl() bool {

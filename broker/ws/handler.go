@@ -35,9 +35,10 @@ type Options struct {
 
 // Handler accepts WebSocket connections for a broker.
 type Handler struct {
-	b     *broker.Broker
-	opt   Options
-	conns outlet.Group
+	b      *broker.Broker
+	opt    Options
+	conns  outlet.Group
+	poller outlet.Poller
 }
 
 // New returns the door of b.
@@ -64,7 +65,10 @@ func or[T comparable](field *T, value T) {
 }
 
 // Wait returns when every connection has ended.
-func (h *Handler) Wait() { h.conns.Wait() }
+func (h *Handler) Wait() {
+	h.conns.Wait()
+	h.poller.Stop()
+}
 
 // ServeHTTP upgrades the request, or says why it does not.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -110,7 +114,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, info broker.Co
 		return err
 	}
 	conn.session = session
-	h.conns.Go(conn.serve)
+	conn.start()
 	return nil
 }
 

@@ -2,17 +2,120 @@ package ws
 
 import (
 	"errors"
+	"os"
 	"time"
 
-	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-var errLeft = errors.New("the client has closed the connection")
+// A connection that could be parked keeps its goroutine while messages come quickly: waking it costs more than a read that waits.
+const (
+	quickWithin = 50 * time.Millisecond // of the message before
+	warmAfter   = 8                     // so many quick ones
+	coolAfter   = time.Second           // without any
+)
 
-// serve is the reader's goroutine, for as long as the connection lasts.
-func (c *conn) serve() {
-	err := c.readLoop()
+// start has the connection read from now on.
+func (c *conn) start() {
+	c.h.conns.Add()
+	early := len(c.early) > 0
+	c.parks = true // from Add on the reader may run
+	if c.h.poller.Add(&c.place, c.out, c) {
+		if early {
+			c.place.Wake()
+		}
+		return
+	}
+	c.parks = false
+	go c.Run()
+}
+
+// Run implements outlet.Reader. It returns when there is nothing to read, if the connection parks, and otherwise at its end.
+func (c *conn) Run() {
+	for {
+		err := c.readAll()
+		if err != nil {
+			c.over(err)
+			return
+		}
+		c.out.Release()
+		if c.place.Park() {
+			return
+		}
+	}
+}
+
+// readAll hands what comes to the session until nothing more is there, if the connection parks, or it ends.
+func (c *conn) readAll() error {
+	b := c.early
+	c.early = nil
+	for last := false; ; {
+		err := c.in.take(b, c)
+		if err != nil {
+			return err
+		}
+		c.timeMessage()
+		switch {
+		case !c.parks || c.in.part != nil:
+			last = false
+			b, err = c.out.Read()
+		case !last:
+			b, last, err = c.tryRead()
+		case c.quick < warmAfter:
+			return nil
+		default:
+			b, err = c.readWarm()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// tryRead reads what is there. last says that it was all.
+func (c *conn) tryRead() (b []byte, last bool, err error) {
+	before := c.out.Received()
+	b, last, err = c.out.TryRead()
+	switch {
+	case len(b) == 0:
+		return b, last, err
+	case c.out.Received().Sub(before) > quickWithin:
+		c.quick = 0
+	case c.quick < warmAfter:
+		c.quick++
+	}
+	return b, last && !c.place.Left(), err
+}
+
+// readWarm waits for what comes next, unless that takes long: then the connection is not warm any more.
+func (c *conn) readWarm() ([]byte, error) {
+	if !c.warm {
+		c.warm = true
+		c.h.poller.Ignore(&c.place)
+	}
+	for {
+		if !c.cools { // a deadline a second, not one a read
+			c.cools = true
+			c.nc.SetReadDeadline(time.Now().Add(coolAfter))
+		}
+		b, err := c.out.Read()
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return b, err
+		}
+		c.cools = false
+		if time.Since(c.out.Received()) >= coolAfter {
+			break
+		}
+	}
+	c.quick, c.warm = 0, false
+	c.nc.SetReadDeadline(time.Time{})
+	c.h.poller.Watch(&c.place)
+	return nil, nil
+}
+
+// over ends what has ended by err.
+func (c *conn) over(err error) {
+	defer c.h.conns.Done()
 	if refusal, ok := errors.AsType[*protocol.Error](err); ok {
 		c.session.Disconnect(refusal)
 		c.awaitClose()
@@ -26,62 +129,8 @@ func (c *conn) serve() {
 	c.in.drop()
 	c.out.Release()
 	c.out.End(false)
-}
-
-// readLoop hands each message to the session until the connection or the session ends.
-func (c *conn) readLoop() error {
-	b := c.early
-	c.early = nil
-	for {
-		if err := c.in.take(b, c); err != nil {
-			return err
-		}
-		c.timeMessage()
-		var err error
-		if b, err = c.out.Read(); err != nil {
-			return err
-		}
-	}
-}
-
-// message implements sink.
-func (c *conn) message(payload []byte, more bool) error { return c.session.Receive(payload, more) }
-
-// control implements sink: it answers pings and the close. It never waits.
-func (c *conn) control(op byte, payload []byte) error {
-	if op == opClose {
-		if err := checkClose(payload); err != nil {
-			return err
-		}
-		c.out.Last(append(appendHeader(nil, opClose, len(payload)), payload...)) // unless it answers ours
-		return errLeft
-	}
-	if !c.allowControl() {
-		return protocol.Errorf(protocol.CodeFlooding, "found more than %d WebSocket pings or pongs a second", c.h.opt.ControlRate)
-	}
-	if op == opPong {
-		return nil
-	}
-	var pong [2 + maxControl]byte
-	_, err := c.out.Send(append(appendHeader(pong[:0], opPong, len(payload)), payload...))
-	if err != nil && !errors.Is(err, outlet.ErrClosed) {
-		return err
-	}
-	if c.out.Waits() {
-		c.h.conns.Go(func() { _ = c.Flush() }) // the reader sees the end too
-	}
-	return nil
-}
-
-// timeMessage bounds the time until a message that has begun ends, from the first wait for the rest of it.
-func (c *conn) timeMessage() {
-	if begun := c.in.part != nil; begun != c.timed {
-		c.timed = begun
-		var until time.Time
-		if begun {
-			until = time.Now().Add(c.h.opt.MessageTime)
-		}
-		c.nc.SetReadDeadline(until)
+	if c.parks {
+		c.h.poller.Remove(&c.place)
 	}
 }
 

@@ -11,7 +11,10 @@ import (
 	"github.com/carillon-mq/carillon/broker/ws"
 	"github.com/carillon-mq/carillon/protocol"
 	"github.com/coder/websocket"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // client is a bare protocol client.
 type client struct {

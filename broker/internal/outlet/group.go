@@ -2,7 +2,7 @@ package outlet
 
 import "sync"
 
-// Group waits for the goroutines of a door's connections. Unlike with a sync.WaitGroup, connections may come while somebody waits: those
+// Group waits for a door's connections and their goroutines. Unlike with a sync.WaitGroup, connections may come while somebody waits: those
 // that have come when Wait finds none left are not waited for. The zero value is ready.
 type Group struct {
 	mu   sync.Mutex
@@ -12,16 +12,22 @@ type Group struct {
 
 // Go runs f in a goroutine of the group.
 func (g *Group) Go(f func()) {
-	g.mu.Lock()
-	g.n++
-	g.mu.Unlock()
+	g.Add()
 	go func() {
-		defer g.done()
+		defer g.Done()
 		f()
 	}()
 }
 
-func (g *Group) done() {
+// Add counts something in that is waited for until Done.
+func (g *Group) Add() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.n++
+}
+
+// Done counts it out.
+func (g *Group) Done() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.n--; g.n == 0 && g.none != nil {
@@ -29,7 +35,7 @@ func (g *Group) done() {
 	}
 }
 
-// Wait returns when no goroutine of the group is left.
+// Wait returns when nothing of the group is left.
 func (g *Group) Wait() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -4,6 +4,7 @@
 //	New -> Send -> socket.try, and what it does not take -> Flush -> socket.write
 //	    -> Last -> Flush -> End
 //	    -> Read (the reader's goroutine, the connection's only other one)
+//	Poller.Add -> when something comes: Reader.Run -> TryRead -> Place.Park
 package outlet
 
 import (
@@ -172,6 +173,16 @@ func (o *Outlet) Read() ([]byte, error) {
 		o.received.Store(sinceStart())
 	}
 	return b, err
+}
+
+// TryRead is Read that does not wait if a Poller runs the reader. b is empty when nothing has come; short says that b was all there was, but for
+// an end (Place.Left).
+func (o *Outlet) TryRead() (b []byte, short bool, err error) {
+	b, short, err = o.sock.tryRead()
+	if len(b) > 0 {
+		o.received.Store(sinceStart())
+	}
+	return b, short, err
 }
 
 // Release gives the buffer of the last Read back.

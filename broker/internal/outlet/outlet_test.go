@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // pair is an outlet and its client's end, over TCP or over TLS.
-func pair(t *testing.T, overTLS bool) (*outlet.Outlet, net.Conn) {
+func pair(t testing.TB, overTLS bool) (*outlet.Outlet, net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

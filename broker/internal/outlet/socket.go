@@ -13,12 +13,17 @@ type socket interface {
 	write(b []byte, progress func()) error
 	// read waits for bytes. They are valid until the next read or release.
 	read() ([]byte, error)
+	// tryRead is read that does not wait, where the socket can tell: then short says that it has left nothing behind.
+	tryRead() (b []byte, short bool, err error)
 	// release gives the buffer of the last read back.
 	release()
 }
 
 // buffers hold what is being read or written, while there is something.
-var buffers = sync.Pool{New: func() any { return new(make([]byte, 0, 16<<10)) }}
+var buffers = sync.Pool{New: func() any { return new(make([]byte, 0, readBuffer)) }}
+
+// readBuffer is how much is read at a time, at least.
+const readBuffer = 16 << 10
 
 // keptBuffer is the largest buffer that is kept for others.
 const keptBuffer = 256 << 10
@@ -65,6 +70,11 @@ func (s *plainSocket) read() ([]byte, error) {
 		return s.in[:n], nil
 	}
 	return nil, err
+}
+
+func (s *plainSocket) tryRead() (b []byte, short bool, err error) {
+	b, err = s.read()
+	return b, false, err
 }
 
 func (s *plainSocket) release() {}

@@ -34,6 +34,7 @@ type rawSocket struct {
 	sendErr error
 
 	receive    func(fd uintptr) bool
+	waits      bool    // receive is to wait for something
 	bp         *[]byte // holds what was received, until the next read or release
 	in         []byte
 	receiveErr error
@@ -92,14 +93,23 @@ func (s *rawSocket) write(b []byte, progress func()) error {
 
 func (s *rawSocket) read() ([]byte, error) {
 	s.release()
-	s.in, s.receiveErr = nil, nil
+	s.in, s.receiveErr, s.waits = nil, nil, true
 	if err := s.raw.Read(s.receive); err != nil {
 		return nil, err
 	}
 	return s.in, s.receiveErr
 }
 
-// tryReceive takes a buffer only when there is something to put into it. It reports false to wait.
+func (s *rawSocket) tryRead() (b []byte, short bool, err error) {
+	s.release()
+	s.in, s.receiveErr, s.waits = nil, nil, false
+	if err := s.raw.Read(s.receive); err != nil {
+		return nil, false, err
+	}
+	return s.in, s.bp == nil || len(s.in) < cap(*s.bp), s.receiveErr
+}
+
+// tryReceive takes a buffer only when there is something to put into it. It reports false to be called again when there may be.
 func (s *rawSocket) tryReceive(fd uintptr) bool {
 	bp := buffers.Get().(*[]byte)
 	b := (*bp)[:cap(*bp)]
@@ -112,8 +122,10 @@ func (s *rawSocket) tryReceive(fd uintptr) bool {
 	switch e {
 	case 0:
 		s.receiveErr = io.EOF
-	case syscall.EAGAIN, syscall.EINTR:
+	case syscall.EINTR:
 		return false
+	case syscall.EAGAIN:
+		return !s.waits
 	default:
 		s.receiveErr = e
 	}
