@@ -34,7 +34,7 @@ func startOwnBroker(ctx context.Context, s streams) (server bench.Server, stop f
 	if err != nil {
 		return server, nil, err
 	}
-	cmd := exec.CommandContext(ctx, exe, "serve", "--listen", listen, "--admin-listen", admin, "--data-dir", dir)
+	cmd := exec.CommandContext(ctx, exe, "serve", "--listen", listen, "--admin-listen", admin, "--data-dir", dir, "--log-level", "warn")
 	cmd.Env = append(os.Environ(), "CARILLON_TOPICS="+bench.TopicRules)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -57,7 +57,7 @@ func startOwnBroker(ctx context.Context, s streams) (server bench.Server, stop f
 	return bench.Server{URL: "ws://" + listen + "/ws", PID: cmd.Process.Pid}, stop, nil
 }
 
-// awaitReady reads until the broker says that it is ready, and passes everything else on, then and later.
+// awaitReady reads until the broker says that it is ready, and passes on what it warns of, then and later.
 func awaitReady(lines *bufio.Scanner, s streams) error {
 	ready := make(chan struct{})
 	ended := make(chan struct{})
@@ -65,12 +65,14 @@ func awaitReady(lines *bufio.Scanner, s streams) error {
 		defer close(ended)
 		told := false
 		for lines.Scan() {
-			if !told && strings.HasPrefix(lines.Text(), "carillon: ready") {
+			switch text := lines.Text(); {
+			case !told && strings.HasPrefix(text, "carillon: ready"):
 				told = true
 				close(ready)
-				continue
+			case strings.HasPrefix(text, "carillon: draining"):
+			default:
+				fmt.Fprintln(s.err, printable(text))
 			}
-			fmt.Fprintln(s.err, printable(lines.Text()))
 		}
 	}()
 	select {

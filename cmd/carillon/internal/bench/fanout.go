@@ -126,7 +126,7 @@ func (c *conn) publishWindowed(o FanoutOptions) error {
 				return err
 			}
 		}
-		msg = c.d.Publish(msg[:0], &protocol.Publish{Topic: o.Topic, Payload: appendNumbered(nil, uint64(i), 0, o.Payload)})
+		msg = c.d.Publish(msg[:0], &protocol.Publish{Topic: o.Topic, Payload: numbered(uint64(i), 0, o.Payload)})
 		if err := writer.send(msg); err != nil {
 			c.nc.Close()
 			return err

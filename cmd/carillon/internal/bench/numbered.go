@@ -21,14 +21,14 @@ var (
 // minNumbered is the size of the shortest payload with a number; what is in front of the padding is as long.
 const minNumbered = 30
 
-// appendNumbered appends a payload of size bytes in msgpack. due is in nanoseconds of the client's clock; 0 means that nobody is to look
-// how long the message took.
-func appendNumbered(b []byte, n uint64, due int64, size int) []byte {
-	start := len(b)
+// numbered is a payload of size bytes in msgpack. due is in nanoseconds of the client's clock; 0 means that nobody is to look how long the
+// message took.
+func numbered(n uint64, due int64, size int) []byte {
+	b := make([]byte, 0, max(size, minNumbered))
 	b = binary.BigEndian.AppendUint64(append(b, numberHead...), n)
 	b = binary.BigEndian.AppendUint64(append(b, dueHead...), uint64(due))
 	b = append(b, "\xa3pad\xda"...)
-	pad := max(size-(len(b)-start)-2, 0)
+	pad := max(size-minNumbered, 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(pad))
 	return append(b, bytes.Repeat([]byte("x"), pad)...)
 }

@@ -153,7 +153,7 @@ func (p *paced) publish(ctx context.Context) error {
 		if i == warm {
 			p.before = p.server.usage()
 		}
-		m := protocol.Publish{Topic: p.topic(i % p.Topics), Payload: appendNumbered(nil, uint64(i/p.Topics), stamp, p.Payload)}
+		m := protocol.Publish{Topic: p.topic(i % p.Topics), Payload: numbered(uint64(i/p.Topics), stamp, p.Payload)}
 		packet = p.publisher.d.Publish(packet[:0], &m)
 		if err := p.publisher.send(packet); err != nil {
 			return err

@@ -160,7 +160,7 @@ func (p *pump) poll(ctx context.Context, conns []*conn) error {
 		quiet = 0
 		for _, e := range events[:n] {
 			if c := q.byFD[e.Fd]; c != nil {
-				if err := q.readable(c, e.Fd); err != nil {
+				if err := q.readable(c, e); err != nil {
 					return c.failed(err)
 				}
 			}
@@ -181,7 +181,7 @@ func (q *poller) stuck() error {
 func (q *poller) add(c *conn) error {
 	fd := int32(c.nc.(*detached).fd)
 	c.times = q.times
-	if err := unix.EpollCtl(q.epoll, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: fd}); err != nil {
+	if err := unix.EpollCtl(q.epoll, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: fd}); err != nil {
 		return os.NewSyscallError("epoll_ctl", err)
 	}
 	q.byFD[fd] = c
@@ -192,14 +192,15 @@ func (q *poller) add(c *conn) error {
 	return err
 }
 
-// readable reads all that c has: the kernel does not tell of it again.
-func (q *poller) readable(c *conn, fd int32) error {
+// readable reads all that c has, to its end if that has come: the kernel does not tell of it again.
+func (q *poller) readable(c *conn, e unix.EpollEvent) error {
+	ended := e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
 	for {
 		if c.n >= len(q.buf)/2 { // a frame that long
 			q.buf = make([]byte, 2*len(q.buf))
 		}
 		room := q.buf[c.n:]
-		n, err := unix.Read(int(fd), room)
+		n, err := unix.Read(int(e.Fd), room)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -210,7 +211,7 @@ func (q *poller) readable(c *conn, fd int32) error {
 		case n == 0:
 			return io.EOF
 		}
-		if done, err := q.take(c, fd, n); err != nil || done || n < len(room) {
+		if done, err := q.take(c, e.Fd, n); err != nil || done || n < len(room) && !ended {
 			return err
 		}
 	}

@@ -100,9 +100,11 @@ var (
 func (z Sizes) n(n int) int { return max(n/z.Divide, 2) }
 
 func (z Sizes) paced(topics, subscribers int, rate float64) PacedOptions {
+	if z.Divide > 1 {
+		rate = 30 * float64(topics) // some of each topic, in however short a time
+	}
 	return PacedOptions{
-		Topics: topics, Subscribers: subscribers, Rate: max(rate/float64(z.Divide), 20*float64(topics)/float64(z.Divide)+1), Payload: 128,
-		Duration: z.Duration, Warmup: z.Warmup, MostLate: z.MostLate,
+		Topics: topics, Subscribers: subscribers, Rate: rate, Payload: 128, Duration: z.Duration, Warmup: z.Warmup, MostLate: z.MostLate,
 	}
 }
 
