@@ -239,16 +239,19 @@ type tail struct {
 
 func (t *tail) add(r recordID) { t.ids[r.offset%tailRecords] = r }
 
-// elided appends to page the records after offset after that from.Origin has appended itself, up to the first that is
-// another's or no longer known, at most feedRecords.
-func (t *tail) elided(page []broker.Record, after, head uint64, from protocol.RunID) []broker.Record {
+// elided returns the records after offset after that from has appended itself, up to the first that is another's or no longer
+// known, at most feedRecords.
+func (t *tail) elided(after, head uint64, from protocol.RunID) (page []broker.Record) {
 	if from.IsZero() {
-		return page
+		return nil
 	}
 	for next := after + 1; next <= head && len(page) < feedRecords; next++ {
 		r := &t.ids[next%tailRecords]
 		if r.offset != next || r.origin != from {
 			break
+		}
+		if page == nil {
+			page = make([]broker.Record, 0, min(head-after, feedRecords))
 		}
 		page = append(page, broker.Record{Offset: r.offset, Origin: r.origin, Ref: r.ref, Elided: true})
 	}

@@ -53,6 +53,7 @@ func benchmarkAppend(b *testing.B, s *Store, publishers, inFlight int, change fu
 	payload := make([]byte, 200)
 	answered := make(chan struct{}, publishers*inFlight)
 	latency := make([]time.Duration, b.N)
+	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
 		if i >= publishers*inFlight {

@@ -91,7 +91,7 @@ func (s *Store) now() (head uint64, changed <-chan struct{}, err error) {
 // page returns the records after offset after, which is below head: at least one.
 func (s *Store) page(after, head uint64, from broker.FollowFrom) ([]broker.Record, error) {
 	s.mu.Lock()
-	page := s.tail.elided(nil, after, head, from.Origin)
+	page := s.tail.elided(after, head, from.Origin)
 	s.mu.Unlock()
 	if len(page) > 0 {
 		return page, nil
