@@ -17,9 +17,38 @@ import (
 // Three goroutines meet in it: the reader (requests), the shard (live messages, what changes subscriptions, heartbeat) and,
 // while something waits for the socket, the drainer. Fields are grouped by who may touch them.
 type Session struct {
-	b     *Broker
+	// What a delivery touches lies together, for it is cold each time. First the shard's:
+	pending      []*ring.Entry
+	pendingBytes int
+	seen         uint64 // seq of the last entry that matched, so that it is taken once
+	lagging      bool
+	follows      bool // sends nothing, and has one position for all: see Follow
+
+	mu         sync.Mutex
+	draining   bool // a drainer owns conn.Write and conn.Flush
+	closed     bool
+	pingDue    bool
+	queueBytes int // of queue and of what the drainer is writing
+	conn       Conn
+	b          *Broker
+
+	heart heart // the shard's
+
+	// Guarded by mu.
+	queue      []*Packet     // waits for the drainer, in order
+	room       chan struct{} // closed when the queue has shrunk; nil when nobody waits
+	subs       subscriptions
+	subsEpoch  uint64 // changes whenever subs or their state does
+	lag        *lag   // nil: live
+	starting   []*subscription
+	unanswered []uint64 // ids of requests without their answer, 0 for those that want none
+	soon       *answers // in Broker.soon; nil: none
+	cause      *protocol.Error
+	fetches    int            // reads of the store on their way for subscriptions that are behind the log
+	keptBytes  int            // of conflated subscriptions' fleeting messages
+	histories  []historyQuery // the first is being read
+
 	shard *shard
-	conn  Conn
 	info  ConnInfo
 	id    string
 
@@ -33,34 +62,6 @@ type Session struct {
 	pings      *rate.Limiter
 	floods     *rate.Limiter // of requests refused by their rate
 	identity   *Identity     // set once, under mu, before the shard is told that the session has connected
-
-	// The shard's.
-	pending      []*ring.Entry
-	pendingBytes int
-	seen         uint64 // seq of the last entry that matched, so that it is taken once
-	lagging      bool
-	follows      bool // sends nothing, and has one position for all: see Follow
-	heart        heart
-
-	mu         sync.Mutex
-	queue      []*Packet // waits for the drainer, in order
-	queueBytes int       // of queue and of what the drainer is writing
-	draining   bool      // a drainer owns conn.Write and conn.Flush
-	closed     bool
-	room       chan struct{} // closed when the queue has shrunk; nil when nobody waits
-	subs       subscriptions
-	subsEpoch  uint64 // changes whenever subs or their state does
-	lag        *lag   // nil: live
-	starting   []*subscription
-	pingDue    bool
-	unanswered []uint64 // ids of requests without their answer, 0 for those that want none
-	soon       *answers // in Broker.soon; nil: none
-	cause      *protocol.Error
-
-	fetches   int // reads of the store on their way for subscriptions that are behind the log
-	keptBytes int // of conflated subscriptions' fleeting messages
-
-	histories []historyQuery // the first is being read
 }
 
 // Open begins a session on conn. It fails with a *protocol.Error when the broker is draining or full, which the caller reports with
