@@ -40,6 +40,7 @@ var checks = []struct {
 	{"order", order},
 	{"unique", unique},
 	{"complete", complete},
+	{"whole", whole},
 	{"kept", kept},
 	{"conservation", conservation},
 	{"registers", registers},
@@ -125,6 +126,7 @@ type sent struct {
 type reader struct {
 	name       string
 	filter     string
+	noRetained bool
 	stays      bool
 	subscribed int
 	steps      []int
@@ -149,7 +151,7 @@ func index(events []Event) *run {
 				r.topics[m.Topic] = append(r.topics[m.Topic], m)
 			}
 		case Subscribed:
-			s := &reader{name: e.Who, filter: e.Filter, stays: e.Stays, subscribed: i}
+			s := &reader{name: e.Who, filter: e.Filter, noRetained: e.NoRetained, stays: e.Stays, subscribed: i}
 			byName[e.Who] = s
 			r.readers = append(r.readers, s)
 		case Shown, Told, Snapshot, Live:

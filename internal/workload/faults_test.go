@@ -37,10 +37,12 @@ func TestEveryCheckFindsItsFault(t *testing.T) {
 		{"acknowledged before the commit", "kept", commitLate},
 		{"shown before the commit", "kept", showEarly},
 		{"the gap is forgotten", "complete", forgetGaps},
-		{"a stored message is lost under the gap of others", "complete", loseStoredInGap},
+		{"a stored message is lost under the gap of others", "complete", loseStoredInGap(protocol.GapNotStored)},
+		{"a stored message is lost under a gap that says ahead", "complete", loseStoredInGap(protocol.GapAhead)},
 		{"the gap counts one too few", "conservation", miscount},
 		{"a read finds what was there before", "registers", staleRead},
 		{"the snapshot is of an older time", "order", staleSnapshot},
+		{"the snapshot leaves a value out", "whole", thinSnapshot},
 		{"a message is made up", "known", invent},
 		{"stored is acknowledged without a commit", "durability", appendOnly},
 		{"a repeated publish is stored twice", "kept", storeTwice},
@@ -169,25 +171,30 @@ func forgetGaps(events []Event) (out []Event, n int) {
 	}), n
 }
 
-// loseStoredInGap drops what a subscription was sent from the store right before it was told of the others.
-func loseStoredInGap(events []Event) (out []Event, n int) {
-	drop := map[int]bool{}
-	last := map[string]int{}
-	for i, e := range events {
-		switch {
-		case delivered(e) && e.Class == Stored:
-			last[e.Who] = i
-		case e.Kind == Told && e.Reason == protocol.GapNotStored && last[e.Who] > 0:
-			drop[last[e.Who]] = true
+// loseStoredInGap drops what a subscription was sent from the store right before it was told of the others, and gives the gap a reason.
+func loseStoredInGap(why protocol.GapReason) func(events []Event) (out []Event, n int) {
+	return func(events []Event) (out []Event, n int) {
+		drop := map[int]bool{}
+		last := map[string]int{}
+		for i, e := range events {
+			switch {
+			case delivered(e) && e.Class == Stored:
+				last[e.Who] = i
+			case e.Kind == Told && e.Reason == protocol.GapNotStored && last[e.Who] > 0:
+				drop[last[e.Who]] = true
+			}
 		}
+		return edit(events, func(i int, e Event) []Event {
+			if drop[i] {
+				n++
+				return nil
+			}
+			if e.Kind == Told {
+				e.Reason = why
+			}
+			return []Event{e}
+		}), n
 	}
-	return edit(events, func(i int, e Event) []Event {
-		if drop[i] {
-			n++
-			return nil
-		}
-		return []Event{e}
-	}), n
 }
 
 func miscount(events []Event) (out []Event, n int) {
@@ -231,6 +238,17 @@ func staleSnapshot(events []Event) (out []Event, n int) {
 			e.Message = before[k]
 		} else if !e.Snapshot {
 			before[k], now[k] = now[k], e.Message
+		}
+		return []Event{e}
+	}), n
+}
+
+// thinSnapshot takes one topic out of every snapshot.
+func thinSnapshot(events []Event) (out []Event, n int) {
+	return edit(events, func(_ int, e Event) []Event {
+		if e.Kind == Shown && e.Snapshot && e.Topic == Topic("w", Retained, 1) {
+			n++
+			return nil
 		}
 		return []Event{e}
 	}), n

@@ -89,15 +89,10 @@ type excuse struct {
 	told     int // the event
 }
 
-// covers reports whether m lies in the gap, for a reason that its class knows: a stored message is in the store.
+// covers reports whether m lies in the gap. A stored message never does: the store has it, whole, for as long as the load lasts.
 func (r *run) covers(g excuse, m *sent) bool {
 	if m.class == Stored {
-		switch g.reason {
-		case protocol.GapEpoch, protocol.GapNotStored, protocol.GapLive:
-			return false
-		default:
-			return g.from.Offset < m.at.Offset && m.at.Offset <= g.to.Offset
-		}
+		return false
 	}
 	if m.at.Seq == 0 { // of a run that ended before it could say so; only the store knew when it was asked again
 		return g.from.Epoch != g.to.Epoch && m.first < g.told
