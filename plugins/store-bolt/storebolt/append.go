@@ -82,6 +82,7 @@ func (s *Store) try(group []request, results [][]broker.AppendResult, now int64,
 			return err
 		}
 		s.measure(tx)
+		s.ahead.of(tx.Size())
 		c = newCommit(s, tx, now, full)
 		if err = c.dropKeys(); err == nil {
 			err = c.addAll(group, results)

@@ -39,6 +39,7 @@ type Store struct {
 	backups atomic.Int32 // that are being made: old segments stay as they are
 
 	// The committer's own.
+	ahead      ahead
 	state      state
 	origins    map[protocol.RunID]origin
 	keys       *keyTable
@@ -120,6 +121,7 @@ func (s *Store) load() error {
 	}
 	s.head, s.retained, s.dense, s.heldKeys = s.state.head, s.state, s.index.dense, s.keys.count
 	s.room.limit = s.cfg.MaxFileBytes
+	s.ahead = ahead{file: s.file, limit: s.cfg.MaxFileBytes}
 	return s.view(func(tx *bolt.Tx) error {
 		s.measure(tx)
 		return nil
