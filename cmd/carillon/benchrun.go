@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/bench"
@@ -69,7 +70,7 @@ func (b *benchTarget) measure(ctx context.Context, s streams, sides []benchSide)
 	if b.Rounds < 1 {
 		return usage("--rounds is %d, want a number from 1", b.Rounds)
 	}
-	report, err := runSides(ctx, s, sides, b.Rounds)
+	report, err := runSides(ctx, s, sides, b.Rounds, 0)
 	if err != nil {
 		return err
 	}
@@ -79,8 +80,9 @@ func (b *benchTarget) measure(ctx context.Context, s streams, sides []benchSide)
 	return report.Print(s.out)
 }
 
-// runSides runs all sides so many times, in turns, each time against a server that has just been started unless it is another's.
-func runSides(ctx context.Context, s streams, sides []benchSide, rounds int) (*bench.Report, error) {
+// runSides runs all sides so many times, in turns, each time against a server that has just been started unless it is another's. A run whose load
+// was not made is repeated, so many times in all.
+func runSides(ctx context.Context, s streams, sides []benchSide, rounds, repeats int) (*bench.Report, error) {
 	r := &bench.Report{Scenario: sides[0].scenario.Name(), What: sides[0].scenario.String(), Options: sides[0].scenario}
 	fmt.Fprintf(s.err, "%s: %s\n", r.Scenario, r.What)
 	for round := range rounds {
@@ -90,6 +92,10 @@ func runSides(ctx context.Context, s streams, sides []benchSide, rounds int) (*b
 				fmt.Fprintf(s.err, "round %d of %d, %s …\n", round+1, rounds, side.name)
 			}
 			f, err := side.run(ctx, s)
+			for ; errors.Is(err, bench.ErrLate) && repeats > 0; repeats-- {
+				fmt.Fprintf(s.err, "again: %v\n", err)
+				f, err = side.run(ctx, s)
+			}
 			if err != nil {
 				return nil, err
 			}

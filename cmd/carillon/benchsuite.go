@@ -15,11 +15,12 @@ import (
 
 // benchRows is what running many scenarios takes. Each starts brokers of its own.
 type benchRows struct {
-	Rounds int      `default:"3" help:"How often each is run; from 3 on the median is told with the least and the most."`
-	Only   []string `help:"Only these, by name (see --list)." placeholder:"NAME"`
-	List   bool     `help:"Print the names and run nothing."`
-	Out    string   `short:"o" help:"Also write all figures to this file, as JSON." placeholder:"FILE"`
-	Smoke  bool     `help:"Tiny sizes, to see that everything runs: the figures mean nothing."`
+	Rounds   int           `default:"3" help:"How often each is run; from 3 on the median is told with the least and the most."`
+	Only     []string      `help:"Only these, by name (see --list)." placeholder:"NAME"`
+	List     bool          `help:"Print the names and run nothing."`
+	Out      string        `short:"o" help:"Also write all figures to this file, as JSON." placeholder:"FILE"`
+	MostLate time.Duration `default:"100ms" help:"A run in which more than one message in a hundred is published later than this is invalid; it is run again, twice at most."`
+	Smoke    bool          `help:"Tiny sizes, to see that everything runs: the figures mean nothing."`
 }
 
 type benchSuiteCmd struct{ benchRows }
@@ -31,6 +32,9 @@ type benchScaleCmd struct{ benchRows }
 
 // Run implements the verb.
 func (c *benchScaleCmd) Run(ctx context.Context, s streams) error { return c.run(ctx, s, bench.Scale) }
+
+// repeats is how often a row may be late.
+const repeats = 2
 
 func (c *benchRows) run(ctx context.Context, s streams, of func(bench.Sizes) []bench.Row) error {
 	rows, err := c.chosen(of)
@@ -46,7 +50,7 @@ func (c *benchRows) run(ctx context.Context, s streams, of func(bench.Sizes) []b
 	results := &bench.Results{Machine: bench.ThisMachine(), Began: time.Now()}
 	for i, row := range rows {
 		fmt.Fprintf(s.err, "%d of %d: ", i+1, len(rows))
-		report, err := runSides(ctx, s, rowSides(&row), c.rounds(&row))
+		report, err := runSides(ctx, s, rowSides(&row), c.rounds(&row), repeats)
 		if ctx.Err() != nil {
 			return err
 		}
@@ -77,6 +81,7 @@ func (c *benchRows) chosen(of func(bench.Sizes) []bench.Row) ([]bench.Row, error
 	if c.Smoke {
 		sizes = bench.Smoke
 	}
+	sizes.MostLate = c.MostLate
 	rows := of(sizes)
 	for _, name := range c.Only {
 		if !slices.ContainsFunc(rows, func(r bench.Row) bool { return r.Name == name }) {

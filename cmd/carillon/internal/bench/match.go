@@ -13,8 +13,8 @@ type MatchOptions struct {
 	Subscriptions int           `json:"subscriptions"`  // 100,000
 	PerConnection int           `json:"per_connection"` // 1,000
 	Payload       int           `json:"payload_bytes"`
-	Duration      time.Duration `json:"duration_ns"` // of publishing without them, and with them: 5 s
-	Settle        time.Duration `json:"settle_ns"`   // how long the server has to come to rest before memory is read: 5 s
+	Duration      time.Duration `json:"duration_ns"` // of publishing with them, and without them: 5 s
+	Settle        time.Duration `json:"settle_ns"`   // how long the server has to come to rest, with them and without them: 5 s
 }
 
 func (o MatchOptions) withDefaults() MatchOptions {
@@ -31,7 +31,7 @@ func (MatchOptions) Name() string { return "match" }
 
 func (o MatchOptions) String() string {
 	o = o.withDefaults()
-	return fmt.Sprintf("%s of mixed wildcards, %d a connection, and publishes without them and with them", plural(o.Subscriptions, "subscription"), o.PerConnection)
+	return fmt.Sprintf("%s of mixed wildcards, %d a connection, and publishes with them and without them", plural(o.Subscriptions, "subscription"), o.PerConnection)
 }
 
 // Devices stand in regions and have kinds of values: bench.match.r<region>.d<device>.k<kind>.
@@ -63,28 +63,16 @@ func (o MatchOptions) topic(publisher int, n uint64) string {
 	return fmt.Sprintf("bench.match.r%d.d%d.nobody", group%regions, 4*group+1+2*int(n%2))
 }
 
-// Run implements Scenario. What matching costs is what a publish costs the server more than before there were subscriptions.
+// Run implements Scenario. What matching costs is what a publish costs the server more than when the subscriptions have gone again: memory is
+// looked at before anything is published, so that nothing but subscriptions is in it.
 func (o MatchOptions) Run(ctx context.Context, s Server, d Dialect) (Figures, error) {
 	o = o.withDefaults()
 	if _, ok := d.(Floor); ok {
 		return nil, errNoFloor
 	}
-	publish := PublishOptions{Publishers: 16, Inflight: 16, Payload: o.Payload, Warmup: time.Second / 2, Duration: o.Duration, topic: o.topic}
-	without, err := publish.Run(ctx, s, d)
-	if err != nil {
-		return nil, err
-	}
 	before, began := s.usage(), time.Now()
-	conns := make([]*conn, (o.Subscriptions+o.PerConnection-1)/o.PerConnection)
+	conns, err := o.subscribe(ctx, s, d)
 	defer func() { closeAll(conns) }()
-	err = each(len(conns), func(i int) error {
-		c, err := dial(ctx, s, d, 512)
-		if err != nil {
-			return err
-		}
-		conns[i] = c
-		return c.subscribeAll(i*o.PerConnection, min((i+1)*o.PerConnection, o.Subscriptions), o.filter)
-	})
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
@@ -93,7 +81,17 @@ func (o MatchOptions) Run(ctx context.Context, s Server, d Dialect) (Figures, er
 		return nil, err
 	}
 	after := s.usage()
+	publish := PublishOptions{Publishers: 16, Inflight: 16, Payload: o.Payload, Warmup: time.Second / 2, Duration: o.Duration, topic: o.topic}
 	with, err := publish.Run(ctx, s, d)
+	if err != nil {
+		return nil, err
+	}
+	closeAll(conns)
+	conns = nil
+	if err := pause(ctx, o.Settle); err != nil {
+		return nil, err
+	}
+	without, err := publish.Run(ctx, s, d)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +103,20 @@ func (o MatchOptions) Run(ctx context.Context, s Server, d Dialect) (Figures, er
 		f[ServerPSS] = float64(after.pss)
 	}
 	return f, nil
+}
+
+// subscribe connects and subscribes. What has been connected is returned with an error, too.
+func (o MatchOptions) subscribe(ctx context.Context, s Server, d Dialect) ([]*conn, error) {
+	conns := make([]*conn, (o.Subscriptions+o.PerConnection-1)/o.PerConnection)
+	err := each(len(conns), func(i int) error {
+		c, err := dial(ctx, s, d, 512)
+		if err != nil {
+			return err
+		}
+		conns[i] = c
+		return c.subscribeAll(i*o.PerConnection, min((i+1)*o.PerConnection, o.Subscriptions), o.filter)
+	})
+	return conns, err
 }
 
 // subscribeAll subscribes to the filters from number from to number to, some at a time.

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -119,6 +120,9 @@ func (f Figures) last(ns []int64) {
 	f["last_p99_ms"] = float64(h.ValueAtQuantile(99)) / 1000
 }
 
+// ErrLate ends a run whose load was not made. The next one may be better.
+var ErrLate = errors.New("the run is invalid")
+
 // paced publishes.
 type paced struct {
 	PacedOptions
@@ -161,7 +165,7 @@ func (p *paced) publish(ctx context.Context) error {
 	}
 	p.took = time.Duration(clock() - begin - int64(float64(warm)*every))
 	if late := time.Duration(p.late.ValueAtQuantile(99)) * time.Microsecond; late > p.MostLate {
-		return fmt.Errorf("one message in a hundred was published %s late or later: the run is invalid", late.Round(time.Millisecond))
+		return fmt.Errorf("one message in a hundred was published %s late or later: %w", late.Round(time.Millisecond), ErrLate)
 	}
 	return nil
 }

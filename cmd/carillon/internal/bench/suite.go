@@ -93,8 +93,8 @@ type Sizes struct {
 
 // The sizes.
 var (
-	Full  = Sizes{Duration: 8 * time.Second, Warmup: time.Second, Settle: 6 * time.Second, Divide: 1, MostLate: 100 * time.Millisecond}
-	Smoke = Sizes{Duration: 100 * time.Millisecond, Warmup: 10 * time.Millisecond, Settle: time.Millisecond, Divide: 500, MostLate: time.Minute}
+	Full  = Sizes{Duration: 8 * time.Second, Warmup: time.Second, Settle: 6 * time.Second, Divide: 1}
+	Smoke = Sizes{Duration: 100 * time.Millisecond, Warmup: 10 * time.Millisecond, Settle: time.Millisecond, Divide: 500}
 )
 
 func (z Sizes) n(n int) int { return max(n/z.Divide, 2) }
