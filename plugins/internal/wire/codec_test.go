@@ -155,6 +155,25 @@ func sameBytes(t *testing.T, ours message, want, empty proto.Message) {
 	}
 }
 
+func TestTheCodecKnowsEveryField(t *testing.T) {
+	for want, m := range map[string]proto.Message{
+		"offset origin ref elided topic retain payload content_type headers time_ms user expires_ms key digest": &storev1pb.Record{},
+		"batch records":                    &storev1pb.AppendRequest{},
+		"batch results":                    &storev1pb.AppendResponse{},
+		"offset duplicate refusal repeats": &storev1pb.AppendResult{},
+		"records caught_up":                &storev1pb.FollowResponse{},
+	} {
+		fields := m.ProtoReflect().Descriptor().Fields()
+		var names []string
+		for i := range fields.Len() {
+			names = append(names, string(fields.Get(i).Name()))
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%T has the fields %q, the codec knows %q: add what is missing to recordcodec.go or storemessages.go, and here", m, got, want)
+		}
+	}
+}
+
 func TestTheCodecLeavesOtherMessagesToGRPC(t *testing.T) {
 	want := &storev1pb.FollowRequest{After: 7, Origin: run1[:]}
 	got := &storev1pb.FollowRequest{}
