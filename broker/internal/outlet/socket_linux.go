@@ -18,20 +18,22 @@ func newSocket(nc net.Conn) socket {
 		return &plainSocket{nc: nc}
 	}
 	s := &rawSocket{raw: raw}
-	s.send, s.receive = s.trySend, s.tryReceive
+	if err := raw.Control(func(fd uintptr) { s.fd = fd }); err != nil {
+		return &plainSocket{nc: nc}
+	}
+	s.receive = s.tryReceive
 	return s
 }
 
-// rawSocket writes to a TCP socket without waiting: shards write to it, so a socket that is full must cost them nothing. It goes
-// through the runtime's lock of the descriptor, which therefore cannot be closed and given to somebody else meanwhile. A call
-// that cannot wait is made without telling the scheduler. try and write are called by one goroutine at a time, and so is read.
+// rawSocket writes to a TCP socket without waiting: shards write to it, so a socket that is full must cost them nothing. A call
+// that cannot wait is made without telling the scheduler.
+//
+// try uses the descriptor as it is. It is called with the Outlet's lock, and not when that is gone; so the descriptor is not closed and given to
+// somebody else meanwhile. The others, which may wait, go through the runtime's lock of it. try and write are called by one
+// goroutine at a time, and so is read.
 type rawSocket struct {
+	fd  uintptr
 	raw syscall.RawConn
-
-	send    func(fd uintptr) bool
-	out     []byte
-	sent    int
-	sendErr error
 
 	receive    func(fd uintptr) bool
 	waits      bool    // receive is to wait for something
@@ -40,49 +42,40 @@ type rawSocket struct {
 	receiveErr error
 }
 
-func (s *rawSocket) try(b []byte) (int, error) {
-	s.out, s.sent, s.sendErr = b, 0, nil
-	err := s.raw.Write(s.send)
-	s.out = nil
-	if err == nil {
-		err = s.sendErr
-	}
-	return s.sent, err
-}
+func (s *rawSocket) try(b []byte) (sent int, err error) { return trySend(s.fd, b) }
 
-// trySend sends what the socket takes of out. It always reports true: done, do not wait.
-func (s *rawSocket) trySend(fd uintptr) bool {
-	for s.sent < len(s.out) {
-		b := s.out[s.sent:]
-		n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
+// trySend sends what the socket takes of b.
+func trySend(fd uintptr, b []byte) (sent int, err error) {
+	for sent < len(b) {
+		rest := b[sent:]
+		n, _, e := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&rest[0])), uintptr(len(rest)),
 			syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
 		switch e {
 		case 0:
-			s.sent += int(n)
+			sent += int(n)
 		case syscall.EINTR:
 		case syscall.EAGAIN:
-			return true
+			return sent, nil
 		default:
-			s.sendErr = e
-			return true
+			return sent, e
 		}
 	}
-	return true
+	return sent, nil
 }
 
 func (s *rawSocket) write(b []byte, progress func()) error {
 	for len(b) > 0 {
-		s.out, s.sent, s.sendErr = b, 0, nil
+		sent, failed := 0, error(nil)
 		err := s.raw.Write(func(fd uintptr) bool {
-			s.trySend(fd)
-			return s.sent > 0 || s.sendErr != nil
+			sent, failed = trySend(fd, b)
+			return sent > 0 || failed != nil
 		})
-		b, s.out = b[s.sent:], nil
-		if s.sent > 0 {
+		b = b[sent:]
+		if sent > 0 {
 			progress()
 		}
 		if err == nil {
-			err = s.sendErr
+			err = failed
 		}
 		if err != nil {
 			return err
