@@ -120,7 +120,7 @@ func tryLoad(t *testing.T, b *broker, opt workload.Options, floor workload.Floor
 }
 
 // silence is how long nothing may be heard of a load before everybody has to say what it is doing.
-const silence = 10 * time.Second
+const silence = 15 * time.Second
 
 // watchdog has the broker and this process tell of each of their goroutines when nothing is noted for so long. That ends the broker:
 // what stands still is a failure. The function that it returns ends the watch.

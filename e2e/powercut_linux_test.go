@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -110,35 +109,14 @@ func TestPowerCutsFindAStoreThatDoesNotSync(t *testing.T) {
 	}
 }
 
-// buildUnsynced builds store-bolt with one line more: the option of bbolt that leaves out every fdatasync.
+// buildUnsynced builds store-bolt with the option of bbolt that leaves out every fdatasync.
 func buildUnsynced(t *testing.T) (path, checksum string) {
 	t.Helper()
-	source, err := filepath.Abs("../plugins/store-bolt/storebolt/file.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(source)
-	if err != nil {
-		t.Fatal(err)
-	}
 	const line = "InitialMmapSize: initialMmap(),"
-	if strings.Count(string(text), line) != 1 {
-		t.Fatalf("%s does not have the line %q once", source, line)
-	}
-	dir := t.TempDir()
-	changed, overlay, out := filepath.Join(dir, "file.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "store-unsynced")
-	replace, _ := json.Marshal(map[string]map[string]string{"Replace": {source: changed}})
-	for path, content := range map[string]string{changed: strings.Replace(string(text), line, line+" NoSync: true,", 1), overlay: string(replace)} {
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if text, err := exec.Command("go", "build", "-overlay", overlay, "-o", out, "../plugins/store-bolt").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, text)
-	}
-	binary, err := os.ReadFile(out)
+	path = buildEdited(t, "plugins/store-bolt", []edit{{"plugins/store-bolt/storebolt/file.go", line, line + " NoSync: true,"}}, nil)
+	binary, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out, fmt.Sprintf("%x", sha256.Sum256(binary))
+	return path, fmt.Sprintf("%x", sha256.Sum256(binary))
 }
