@@ -2,6 +2,8 @@ package ws_test
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"sync"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/brokertest"
 	"github.com/carillon-mq/carillon/broker/ws"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -90,6 +93,55 @@ func TestAConnectionThatRestsIsParkedAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A connection that keeps its goroutine is stopped in the middle of what it has received, and goes on later than it thinks quick.
+func TestABusyConnectionThatIsHeldUpGoesOn(t *testing.T) {
+	store := brokertest.NewStore()
+	b, url := serve(t, broker.Options{Store: store, Limits: broker.Limits{Inflight: 1}}, ws.Options{})
+	if err := b.WaitReady(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := subscribed(t, url, "nothing")
+	publish := func(id uint64, retain bool) []byte {
+		return frame(0x82, (&protocol.Publish{ID: id, Topic: "a", Payload: []byte("x"), Retain: retain}).Append(nil))
+	}
+	answered := func(ids ...uint64) {
+		t.Helper()
+		for len(ids) > 0 {
+			_, payload, err := r.read()
+			if err != nil {
+				t.Fatalf("before the answer to %d: %v", ids[0], err)
+			}
+			for len(payload) > 0 {
+				raw, rest, err := protocol.Next(payload)
+				if err != nil {
+					t.Fatal(err)
+				}
+				payload = rest
+				if id, ok := raw.ID(); ok && id == ids[0] {
+					ids = ids[1:]
+				}
+			}
+		}
+	}
+	for id := range uint64(20) {
+		r.write(publish(id+10, false))
+		answered(id + 10)
+	}
+	pause := func() { <-time.After(70 * time.Millisecond) } // more than passes for quick
+	store.Hold()
+	one := publish(1, true)
+	r.write(one[:7])
+	pause()
+	r.write(append(one[7:], publish(2, true)...)) // waits for the answer to 1
+	pause()
+	r.write(publish(3, false))
+	pause()
+	store.Release()
+	answered(1, 2, 3)
+	r.write(publish(4, false))
+	answered(4)
 }
 
 func TestAMessageInPiecesWakesAParkedConnection(t *testing.T) {
@@ -174,4 +226,53 @@ func TestABrokerThatClosesEndsBusyConnections(t *testing.T) {
 	}
 	b.Close()
 	ends.Wait()
+}
+
+// Clients send in pieces and at paces of all kinds: whatever a connection does when something comes, nothing is left lying.
+func TestEveryPublishIsAcknowledgedAtEveryPace(t *testing.T) {
+	_, url := serve(t, broker.Options{}, ws.Options{})
+	var all sync.WaitGroup
+	defer all.Wait()
+	for seed := range uint64(24) {
+		r := subscribed(t, url, "nothing")
+		all.Go(func() {
+			if err := r.publishAtRandom(rand.New(rand.NewPCG(seed, 1)), 150); err != nil {
+				t.Errorf("seed %d: %v", seed, err)
+			}
+		})
+	}
+}
+
+// publishAtRandom publishes n messages, several at a time, in pieces, with and without pauses, and waits for all acknowledgements.
+func (r *raw) publishAtRandom(chance *rand.Rand, n int) error {
+	for sent, acknowledged := 0, 0; acknowledged < n; {
+		var stream []byte
+		for range min(1+chance.IntN(4), n-sent) {
+			sent++
+			stream = append(stream, frame(0x82, (&protocol.Publish{ID: uint64(sent), Topic: "a", Payload: []byte("x")}).Append(nil))...)
+		}
+		for len(stream) > 0 {
+			piece := min(1+chance.IntN(60), len(stream))
+			r.write(stream[:piece])
+			stream = stream[piece:]
+			if chance.IntN(60) == 0 {
+				<-time.After(time.Duration(chance.IntN(80)) * time.Millisecond)
+			}
+		}
+		for acknowledged < sent {
+			_, payload, err := r.read()
+			if err != nil {
+				return fmt.Errorf("after %d of %d acknowledgements: %w", acknowledged, sent, err)
+			}
+			for len(payload) > 0 {
+				_, rest, err := protocol.Next(payload)
+				if err != nil {
+					return err
+				}
+				payload = rest
+				acknowledged++
+			}
+		}
+	}
+	return nil
 }

@@ -61,7 +61,7 @@ func (c *conn) readAll() error {
 			b, err = c.out.Read()
 		case !last:
 			b, last, err = c.tryRead()
-		case c.quick < warmAfter:
+		case !c.warm && c.quick < warmAfter:
 			return nil
 		default:
 			b, err = c.readWarm()
