@@ -227,7 +227,59 @@ func TestAMessageThatNeverEndsIsCutOff(t *testing.T) {
 	r := dialRaw(t, url)
 	r.write(connectFrame())
 	r.write([]byte{0x82, 0x80 | 100, 0, 0, 0, 0, 1, 2, 3})
-	r.end()
+	if code, codes := r.end(); code != int(protocol.CodeBadFrame) || len(codes) != 1 || codes[0] != protocol.CodeBadFrame {
+		t.Errorf("found close code %d and %v", code, codes)
+	}
+}
+
+// Faults of the framing are closed with a code of WebSocket's own and counted as bad_frame, once.
+func TestFaultsOfFramingAreCounted(t *testing.T) {
+	b, url := serve(t, broker.Options{}, ws.Options{CloseTime: 200 * time.Millisecond})
+	r := dialRaw(t, url)
+	r.write(connectFrame())
+	r.write([]byte{0x82, 0x01, 0x00}) // not masked
+	if code, codes := r.end(); code != 1002 || len(codes) != 0 {
+		t.Errorf("found close code %d and %v", code, codes)
+	}
+	if n := b.Stats().Rejected[protocol.CodeBadFrame]; n != 1 {
+		t.Errorf("found %d refusals, wanted 1", n)
+	}
+}
+
+// Who answers the close frame is let go at once, whatever came before that.
+func TestAClientThatAnswersTheCloseIsLetGo(t *testing.T) {
+	text := frame(0x81, []byte("hello"))
+	tests := []struct {
+		name   string
+		refuse []byte // ends the session
+	}{
+		{"after a bad packet", frame(0x82, []byte{0xc1})},
+		{"after a bad packet with others behind it", append(frame(0x82, []byte{0xc1}), connectFrame()...)},
+		{"after a text", text},
+		{"after a message that is too long", frame(0x82, make([]byte, 100<<10))},
+		{"in the middle of a frame", append(frame(0x82, []byte{0xc1}), frame(0x82, make([]byte, 300))[:9]...)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, url := serve(t, broker.Options{}, ws.Options{CloseTime: time.Minute})
+			r := dialRaw(t, url)
+			r.write(connectFrame())
+			go r.write(tt.refuse)
+			for first := byte(0); first != 0x88; {
+				var err error
+				if first, _, err = r.read(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.name == "in the middle of a frame" {
+				r.write(make([]byte, 300+8-9))
+			}
+			r.write(frame(0x88, []byte{0x03, 0xe8}))
+			if _, _, err := r.read(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("found %v, wanted the end", err)
+			}
+		})
+	}
 }
 
 func TestAClientThatNeverAnswersTheCloseIsLeft(t *testing.T) {

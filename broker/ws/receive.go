@@ -40,7 +40,8 @@ var partials = sync.Pool{New: func() any { return new(partial) }}
 // keptPartial is the largest buffer that is kept for the next one.
 const keptPartial = 128 << 10
 
-// take hands on what has been received, as far as its frames are all there, and keeps the rest. It may change b.
+// take hands on what has been received, as far as its frames are all there, and keeps the rest. It may change b. After an error it is not called
+// again.
 func (f *frames) take(b []byte, to sink) error {
 	if p := f.part; p != nil && len(p.raw) > 0 {
 		p.raw = append(p.raw, b...)
@@ -52,6 +53,7 @@ func (f *frames) take(b []byte, to sink) error {
 			err = f.admit(&h)
 		}
 		if err != nil {
+			f.keep(b)
 			return err
 		}
 		if !ok || uint64(len(b)-h.bytes) < h.size {
@@ -61,6 +63,7 @@ func (f *frames) take(b []byte, to sink) error {
 		payload, rest := b[h.bytes:end], b[end:]
 		unmask(payload, h.key)
 		if err := f.pass(&h, payload, rest, to); err != nil {
+			f.keep(rest)
 			return err
 		}
 		b = rest
@@ -133,6 +136,14 @@ func (f *frames) keep(b []byte) {
 			f.drop()
 		}
 	}
+}
+
+// unread is what was kept of frames that were not handed on.
+func (f *frames) unread() []byte {
+	if f.part == nil {
+		return nil
+	}
+	return f.part.raw
 }
 
 // drop forgets what has begun.

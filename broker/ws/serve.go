@@ -58,7 +58,7 @@ func (c *conn) readAll() error {
 		switch {
 		case !c.parks || c.in.part != nil:
 			last = false
-			b, err = c.out.Read()
+			b, err = c.readRest()
 		case !last:
 			b, last, err = c.tryRead()
 		case !c.warm && c.quick < warmAfter:
@@ -70,6 +70,15 @@ func (c *conn) readAll() error {
 			return err
 		}
 	}
+}
+
+// readRest waits for what comes next, in the middle of a message for the time that it may take.
+func (c *conn) readRest() ([]byte, error) {
+	b, err := c.out.Read()
+	if c.timed && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = protocol.Errorf(protocol.CodeBadFrame, "found a message that takes longer than %s", c.h.opt.MessageTime)
+	}
+	return b, err
 }
 
 // tryRead reads what is there. last says that it was all.
@@ -122,6 +131,7 @@ func (c *conn) over(err error) {
 	}
 	if fault, ok := errors.AsType[*frameError](err); ok {
 		c.out.Last(appendClose(nil, fault.code, fault.reason))
+		c.session.Disconnect(protocol.Errorf(protocol.CodeBadFrame, "%s", fault.reason)) // which tells the client nothing any more
 		c.awaitClose()
 	}
 	close(c.ended)
@@ -131,17 +141,6 @@ func (c *conn) over(err error) {
 	c.out.End(false)
 	if c.parks {
 		c.h.poller.Remove(&c.place)
-	}
-}
-
-// awaitClose reads on, in bounded time, until the client has answered the close frame: closing a socket with unread bytes would
-// throw away what it has not yet read of ours.
-func (c *conn) awaitClose() {
-	c.nc.SetReadDeadline(time.Now().Add(c.h.opt.CloseTime))
-	for {
-		if _, err := c.out.Read(); err != nil {
-			return
-		}
 	}
 }
 
