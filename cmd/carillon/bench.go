@@ -16,8 +16,8 @@ type benchCmd struct {
 	Connect benchConnectCmd `cmd:"" help:"Many idle subscribed connections: memory and CPU of each."`
 	Resume  benchResumeCmd  `cmd:"" help:"Clients that are cut off, miss messages, and all come back at once."`
 	Match   benchMatchCmd   `cmd:"" help:"Many wildcard subscriptions: their memory, and what they add to a publish."`
-	Suite   benchSuiteCmd   `cmd:"" help:"All that has a target, with the floor where there is one, as a table in Markdown: about 16 minutes."`
-	Scale   benchScaleCmd   `cmd:"" help:"How cost grows with connections, topics, subscriptions and the size of messages."`
+	Suite   benchSuiteCmd   `cmd:"" help:"All that has a target, with the floor where there is one, as a table in Markdown: about 16 minutes for three rounds."`
+	Scale   benchScaleCmd   `cmd:"" help:"How cost grows with connections, topics, subscriptions and the size of messages: about 7 minutes a round."`
 	Plot    benchPlotCmd    `cmd:"" help:"Draw what suite and scale have written."`
 	Floor   benchFloorCmd   `cmd:"" hidden:"" help:"Be the bare server that --baseline compares with."`
 }

@@ -38,7 +38,7 @@ func (b *benchTarget) only(scenario bench.Scenario) []benchSide {
 	return []benchSide{{name: "carillon", scenario: scenario, dialect: bench.Carillon{Token: b.Token}, start: b.start}}
 }
 
-// sides are the broker, the broker without the stalled subscribers if there are some, and the floor if that is wanted.
+// sides are the broker, the broker without the stalled subscribers if there are some, and the floor if that is wanted. without is what those two run; nil is the same.
 func (benchBaseline) sides(b *benchTarget, baseline bool, scenario, without bench.Scenario, stalled int) []benchSide {
 	all := b.only(scenario)
 	if stalled > 0 {
