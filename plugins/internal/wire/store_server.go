@@ -13,9 +13,6 @@ import (
 	"github.com/carillon-mq/carillon/plugins/internal/wire/storev1pb"
 )
 
-// maxUnanswered is how many batches a store is given before one of them has been answered.
-const maxUnanswered = 256
-
 // StoreServer serves a broker.Store to the broker. Close returns when nothing calls the Store anymore.
 type StoreServer struct {
 	storev1pb.UnimplementedStoreServiceServer
@@ -96,13 +93,6 @@ func (s *StoreServer) Follow(r *storev1pb.FollowRequest, stream grpc.ServerStrea
 	return toStatus(err)
 }
 
-// outcome is what a Store says about one batch.
-type outcome struct {
-	batch   uint64
-	records int
-	results chan []broker.AppendResult // room for one
-}
-
 // Append implements the service: one goroutine reads batches and hands them to the Store in order, this one answers in the
 // same order.
 func (s *StoreServer) Append(stream grpc.BidiStreamingServer[storev1pb.AppendRequest, storev1pb.AppendResponse]) error {
@@ -113,32 +103,29 @@ func (s *StoreServer) Append(stream grpc.BidiStreamingServer[storev1pb.AppendReq
 	defer s.inside.Done()
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	outcomes := make(chan *outcome, maxUnanswered)
-	var m appendResponse
+	answers := newOutcomes()
 	s.inside.Go(func() { // ends with the stream, which returning from here ends
-		defer close(outcomes)
-		if err := readBatches(ctx, cancel, stream, impl, outcomes); err != nil {
+		defer answers.end()
+		if err := readBatches(ctx, cancel, stream, impl, answers); err != nil {
 			cancel(err)
 		}
 	})
-	for o := range outcomes {
-		select {
-		case results := <-o.results:
-			if len(results) != o.records {
-				return status.Errorf(codes.Internal, "%d results for %d records", len(results), o.records)
-			}
-			m.answer(o.batch, results)
-			if err := stream.SendMsg(&m); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return toStatus(context.Cause(ctx))
+	var m appendResponse
+	for {
+		o, err := answers.next(ctx)
+		switch {
+		case err != nil:
+			return toStatus(err)
+		case o == nil:
+			return toStatus(context.Cause(ctx)) // nil when the broker has closed its side: everything has been answered
+		case len(o.results) != o.records:
+			return status.Errorf(codes.Internal, "%d results for %d records", len(o.results), o.records)
+		}
+		m.answer(o.batch, o.results)
+		if err := stream.SendMsg(&m); err != nil {
+			return err
 		}
 	}
-	if err := context.Cause(ctx); err != nil {
-		return toStatus(err)
-	}
-	return nil // the broker closed its side, and everything has been answered
 }
 
 // answer makes m the answer to a batch.
@@ -150,9 +137,7 @@ func (m *appendResponse) answer(batch uint64, results []broker.AppendResult) {
 }
 
 // readBatches hands batches to impl until the stream ends. A batch whose outcome is unknown ends it by fail.
-func readBatches(
-	ctx context.Context, fail context.CancelCauseFunc, stream grpc.ServerStream, impl broker.Store, outcomes chan<- *outcome,
-) error {
+func readBatches(ctx context.Context, fail context.CancelCauseFunc, stream grpc.ServerStream, impl broker.Store, answers *outcomes) error {
 	for {
 		var m appendRequest // its records are the Store's
 		err := stream.RecvMsg(&m)
@@ -165,21 +150,16 @@ func readBatches(
 		if m.bad != nil {
 			return status.Error(codes.InvalidArgument, m.bad.Error())
 		}
-		o := &outcome{batch: m.batch, records: len(m.records), results: make(chan []broker.AppendResult, 1)}
-		select {
-		case outcomes <- o:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		o := &outcome{batch: m.batch, records: len(m.records)}
+		if err := answers.expect(ctx, o); err != nil {
+			return err
 		}
 		impl.Append(m.records, func(results []broker.AppendResult, err error) {
 			if err != nil {
 				fail(err)
 				return
 			}
-			select {
-			case o.results <- results:
-			default: // a second answer changes nothing
-			}
+			answers.settle(o, results)
 		})
 	}
 }
