@@ -51,7 +51,7 @@ type benchPace struct {
 	Payload  int           `default:"128" help:"Bytes of each."`
 	Duration time.Duration `default:"10s" help:"How long is measured."`
 	Warmup   time.Duration `default:"1s" help:"How long is published before that."`
-	MostLate time.Duration `default:"100ms" help:"A run in which more than one message in a hundred is published later than this is invalid."`
+	MostLate time.Duration `default:"100ms" help:"A run in which more than one message in a hundred is published later than this, or the client takes longer to read what is there, is invalid."`
 }
 
 type benchLatencyCmd struct {

@@ -86,6 +86,7 @@ var known = []Figure{
 	{Key: ServerPSS, Label: "server PSS bytes"},
 	{Key: "server_peak_bytes", Label: "server memory bytes, peak"},
 	{Key: "publisher_late_p99_ms", Label: "publisher late p99 ms", Digits: 2},
+	{Key: "reader_batch_p99_ms", Label: "reading a batch p99 ms", Digits: 2},
 }
 
 // Known returns what a key means.

@@ -77,7 +77,9 @@ func (o *order) take(n uint64, due int64) error {
 type times struct {
 	now  int64 // when what is being looked at was read
 	each *hdrhistogram.Histogram
-	last []int64 // by number: when its last subscriber had it; nil if nobody asks
+	last []int64 // by number: how long it took to its last subscriber; nil if nobody asks
+	// batches are how long the goroutine took for all that was ready at once: by that the last of it may have been read late.
+	batches *hdrhistogram.Histogram
 }
 
 // Latencies are recorded in microseconds, from 1 to a minute, to three digits.

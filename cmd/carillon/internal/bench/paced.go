@@ -96,16 +96,20 @@ func (o PacedOptions) Run(ctx context.Context, s Server, d Dialect) (Figures, er
 	if err != nil {
 		return nil, err
 	}
+	seen := p.latencies()
+	if late := time.Duration(seen.batches.ValueAtQuantile(99)) * time.Microsecond; late > o.MostLate {
+		return nil, fmt.Errorf("the client took %s or longer, one time in a hundred, to read what was there: %w", late.Round(time.Millisecond), ErrLate)
+	}
 	f := Figures{}
 	n := o.measured() * o.Subscribers
 	f["deliveries"], f["seconds"] = float64(n), o.Duration.Seconds()
 	f[PerSecond] = float64(n) / run.took.Seconds()
-	seen := p.latencies()
 	f.percentiles(seen.each)
 	if p.last > 0 {
 		f.last(seen.last[o.warm():])
 	}
 	f["publisher_late_p99_ms"] = float64(run.late.ValueAtQuantile(99)) / 1000
+	f["reader_batch_p99_ms"] = float64(seen.batches.ValueAtQuantile(99)) / 1000
 	f.cost(n, run.before, after)
 	return f, nil
 }

@@ -29,7 +29,7 @@ func (p *pump) newTimes() *times {
 	if !p.timed {
 		return nil
 	}
-	t := &times{each: newHistogram(), last: make([]int64, p.last)}
+	t := &times{each: newHistogram(), batches: newHistogram(), last: make([]int64, p.last)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.times = append(p.times, t)
@@ -38,9 +38,10 @@ func (p *pump) newTimes() *times {
 
 // latencies are the times that all goroutines have kept, when run has returned: of each delivery, and of each message's last one.
 func (p *pump) latencies() *times {
-	all := &times{each: newHistogram(), last: make([]int64, p.last)}
+	all := &times{each: newHistogram(), batches: newHistogram(), last: make([]int64, p.last)}
 	for _, t := range p.times {
 		all.each.Merge(t.each)
+		all.batches.Merge(t.batches)
 		for i, ns := range t.last {
 			all.last[i] = max(all.last[i], ns)
 		}

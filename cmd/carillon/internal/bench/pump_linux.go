@@ -158,13 +158,25 @@ func (p *pump) poll(ctx context.Context, conns []*conn) error {
 			continue
 		}
 		quiet = 0
-		for _, e := range events[:n] {
-			if c := q.byFD[e.Fd]; c != nil {
-				if err := q.readable(c, e); err != nil {
-					return c.failed(err)
-				}
+		if err := q.batch(events[:n]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch reads from all that have become ready.
+func (q *poller) batch(events []unix.EpollEvent) error {
+	began := clock()
+	for _, e := range events {
+		if c := q.byFD[e.Fd]; c != nil {
+			if err := q.readable(c, e); err != nil {
+				return c.failed(err)
 			}
 		}
+	}
+	if q.times != nil {
+		record(q.times.batches, clock()-began)
 	}
 	return nil
 }
