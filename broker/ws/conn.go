@@ -16,7 +16,7 @@ var _ broker.Conn = (*conn)(nil)
 type conn struct {
 	h       *Handler
 	nc      net.Conn
-	out     *outlet.Outlet
+	out     outlet.Outlet
 	session *broker.Session
 	ended   chan struct{} // closed when the reader has ended
 
@@ -34,7 +34,9 @@ type conn struct {
 }
 
 func newConn(nc net.Conn, h *Handler) *conn {
-	return &conn{h: h, nc: nc, in: frames{limit: h.opt.PacketBytes}, out: outlet.New(nc, outlet.Options{SendBuffer: h.opt.SendBuffer}), ended: make(chan struct{})}
+	c := &conn{h: h, nc: nc, in: frames{limit: h.opt.PacketBytes}, ended: make(chan struct{})}
+	c.out.Open(nc, outlet.Options{SendBuffer: h.opt.SendBuffer})
+	return c
 }
 
 // Write implements broker.Conn.

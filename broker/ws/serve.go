@@ -20,7 +20,7 @@ func (c *conn) start() {
 	c.h.conns.Add()
 	early := len(c.early) > 0
 	c.parks = true // from Add on the reader may run
-	if c.h.poller.Add(&c.place, c.out, c) {
+	if c.h.poller.Add(&c.place, &c.out, c) {
 		if early {
 			c.place.Wake()
 		}

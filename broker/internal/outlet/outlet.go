@@ -29,17 +29,17 @@ type Options struct {
 
 // Outlet is one connection. Its methods may be called from any goroutine, Read and Release from one at a time.
 type Outlet struct {
-	nc   net.Conn
-	sock socket
-
-	received atomic.Int64 // nanoseconds since started
-	accepted atomic.Int64
-
 	mu       sync.Mutex
-	rest     []byte // what the socket has not taken
-	flushing chan struct{}
 	closing  bool
 	gone     bool
+	rest     []byte // what the socket has not taken
+	flushing chan struct{}
+	sock     socket
+	tcp      rawSocket // sock, if it is that: a delivery finds all it needs in one place
+
+	accepted atomic.Int64 // nanoseconds since started
+	received atomic.Int64
+	nc       net.Conn
 }
 
 // started is the origin of the connections' times.
@@ -49,12 +49,18 @@ func sinceStart() int64 { return int64(time.Since(started)) }
 
 // New takes nc over.
 func New(nc net.Conn, opt Options) *Outlet {
+	o := new(Outlet)
+	o.Open(nc, opt)
+	return o
+}
+
+// Open is New for an Outlet that is part of something else. It is called once, first, and the Outlet is not copied.
+func (o *Outlet) Open(nc net.Conn, opt Options) {
 	if tcp := tcpOf(nc); tcp != nil {
 		setOptions(tcp, opt)
 	}
-	o := &Outlet{nc: nc, sock: newSocket(nc)}
+	o.nc, o.sock = nc, newSocket(nc, &o.tcp)
 	o.received.Store(sinceStart())
-	return o
 }
 
 func setOptions(tcp *net.TCPConn, opt Options) {

@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// newSocket returns the fastest socket for nc.
-func newSocket(nc net.Conn) socket {
+// newSocket returns the fastest socket for nc. It may be s.
+func newSocket(nc net.Conn, s *rawSocket) socket {
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
 		return &plainSocket{nc: nc}
@@ -17,7 +17,7 @@ func newSocket(nc net.Conn) socket {
 	if err != nil {
 		return &plainSocket{nc: nc}
 	}
-	s := &rawSocket{raw: raw}
+	s.raw = raw
 	if err := raw.Control(func(fd uintptr) { s.fd = fd }); err != nil {
 		return &plainSocket{nc: nc}
 	}

@@ -4,4 +4,6 @@ package outlet
 
 import "net"
 
-func newSocket(nc net.Conn) socket { return &plainSocket{nc: nc} }
+type rawSocket struct{}
+
+func newSocket(nc net.Conn, _ *rawSocket) socket { return &plainSocket{nc: nc} }
