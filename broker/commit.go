@@ -237,6 +237,7 @@ func (c *committer) appended(feed uint64, results []AppendResult, err error) {
 		}
 	}
 	c.repeats = append(c.repeats, repeated...)
+	waiting := len(c.queue) > 0
 	c.mu.Unlock()
 	for _, topic := range passedOver {
 		c.b.opt.Logger.Error("store feed has passed a record over", "topic", topic)
@@ -245,7 +246,9 @@ func (c *committer) appended(feed uint64, results []AppendResult, err error) {
 	answerAll(released)
 	c.settleRepeats()
 	c.b.flushSoon()
-	c.wakeSender()
+	if waiting {
+		c.wakeSender()
+	}
 }
 
 // refusal is a publication that is not published, or of which that is not known, and what its publisher is told.
