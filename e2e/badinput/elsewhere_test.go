@@ -1,0 +1,77 @@
+package badinput
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// elsewhere are the cases that need a broker of their own, or two.
+var elsewhere = map[string]func(*testing.T){
+	"A22": publishWithoutStore, "C11": sameFolder, "C17": samePort, "C9": secretsShown,
+}
+
+func TestBadInputThatNeedsABrokerOfItsOwn(t *testing.T) {
+	t.Parallel()
+	for id, test := range elsewhere {
+		t.Run(id, test)
+	}
+}
+
+// publishWithoutStore publishes what has to be stored while the store stands still.
+func publishWithoutStore(t *testing.T) {
+	s := openStand(t, strings.Replace(config, "limits: {", "limits: {store_timeout: 500ms, ", 1))
+	plugin := s.pluginPID(t, "store-bolt")
+	if err := syscall.Kill(plugin, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(plugin, syscall.SIGCONT)
+	before := s.figures(t)
+	w := dial(t, s.listen)
+	a := w.exchange(post("kept.a", marker, bearer(token(t, "42", everything))))
+	w.nc.Close()
+	if a == nil || a.StatusCode != 503 || a.code != "store_unavailable" || a.Header.Get("Retry-After") == "" || !strings.Contains(a.body, "not known") && !strings.Contains(a.body, "unknown") {
+		t.Errorf("found %+v, wanted it said that the outcome is unknown", a)
+	}
+	after := s.figures(t)
+	if grown := after.refusals(before); len(grown) != 1 || grown["store_unavailable"] != 1 {
+		t.Errorf("found refusals counted %v", grown)
+	}
+	s.canary.pass(t, 5)
+	checkLog(t, s.said(0), 20)
+}
+
+// sameFolder starts a second broker on a folder that is in use.
+func sameFolder(t *testing.T) {
+	s := openStand(t, config)
+	said, code := refuses(t, s.dir, []string{"-c", filepath.Join(s.dir, "carillon.yaml"), "--listen", "127.0.0.1:0"})
+	if code == 0 || !strings.Contains(said, "data") {
+		t.Errorf("exit code %d, and it said %q", code, said)
+	}
+	s.canary.pass(t, 5)
+}
+
+// samePort starts a second broker on a port that is in use.
+func samePort(t *testing.T) {
+	s := openStand(t, config)
+	said, code := refuses(t, t.TempDir(), []string{"--listen", s.listen})
+	if code == 0 || !strings.Contains(said, s.listen+" is taken") {
+		t.Errorf("exit code %d, and it said %q", code, said)
+	}
+	s.canary.pass(t, 5)
+}
+
+// secretsShown has the configuration printed, in which secrets are not.
+func secretsShown(t *testing.T) {
+	s := openStand(t, config)
+	cmd := exec.CommandContext(t.Context(), carillonBinary, "config", "show", "-c", filepath.Join(s.dir, "carillon.yaml"))
+	cmd.Env = cleanEnv()
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil || strings.Contains(string(out), secret) || !strings.Contains(string(out), "auth-jwt") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
