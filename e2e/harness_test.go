@@ -175,7 +175,11 @@ func (b *broker) said() string {
 	return b.log.String()
 }
 
-func (b *broker) pid() int { return b.cmd.Process.Pid }
+func (b *broker) pid() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cmd.Process.Pid
+}
 
 // kill ends the broker with SIGKILL and waits for the end of the process.
 func (b *broker) kill() {

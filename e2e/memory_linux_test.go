@@ -40,7 +40,7 @@ func (m memoryLoad) settings() []string {
 	return []string{
 		fmt.Sprintf("GOMEMLIMIT=%d", m.limit()*9/10),
 		fmt.Sprintf("CARILLON_LIMITS_RING=%dB", m.ring), fmt.Sprintf("CARILLON_LIMITS_RETAINED_BYTES=%dB", m.retained),
-		"CARILLON_LIMITS_DRAIN_SPREAD=1s", `CARILLON_TOPICS=[{match: "stored.>", class: stored, history: {count: 10000000}}]`,
+		"CARILLON_LIMITS_DRAIN_SPREAD=1s", "CARILLON_LIMITS_STALLED=10m", `CARILLON_TOPICS=[{match: "stored.>", class: stored, history: {count: 10000000}}]`,
 	}
 }
 
