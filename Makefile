@@ -50,7 +50,7 @@ cross: ## build for the other platforms
 	CGO_ENABLED=0 GOOS=windows GOARCH=amd64 $(GO) build ./...
 
 campaign: ## what proves spec/guarantees.md, with full counts, and a browser's hidden page (COUNT=n for another; hours)
-	CARILLON_CAMPAIGN=1 CARILLON_COUNT=$(COUNT) $(GO) test -count=1 -timeout 0 -v ./e2e
+	CARILLON_CAMPAIGN=1 CARILLON_COUNT=$(COUNT) $(GO) test -count=1 -timeout 0 -v ./e2e ./e2e/badinput ./broker
 	CARILLON_CAMPAIGN=1 $(GO) test -count=1 -timeout 0 -v ./plugins/store-bolt/...
 	$(GO) test -count=1 -timeout 0 -v -run TestSubscribersGetTheLog ./broker -rapid.checks=20000
 	cd e2e/browser && npm ci && CARILLON_CAMPAIGN=1 npm test

@@ -151,9 +151,10 @@ func (s *Session) dispatch(raw protocol.Raw) error {
 
 // handleUnknown answers a type that this version does not know, or has only reserved, if it can be answered.
 func (s *Session) handleUnknown(raw protocol.Raw) error {
-	s.b.stats.reject(protocol.CodeUnknownType)
 	if id, ok := raw.ID(); ok {
 		s.answer(id, protocol.Errorf(protocol.CodeUnknownType, "found packet type %s", raw.Type))
+	} else {
+		s.b.stats.reject(protocol.CodeUnknownType)
 	}
 	return nil
 }

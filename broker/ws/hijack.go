@@ -1,16 +1,16 @@
 package ws
 
 import (
+	"bufio"
 	"bytes"
-	"crypto/sha1"
 	"encoding/base64"
+	"io"
+	"net"
 	"net/http"
 
 	"github.com/carillon-mq/carillon/protocol"
+	"github.com/coder/websocket"
 )
-
-// keyGUID is what RFC 6455 (section 1.3) has put behind a client's key.
-const keyGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // checkKey refuses what is no Sec-WebSocket-Key: 16 bytes in base64.
 func checkKey(r *http.Request) error {
@@ -24,34 +24,53 @@ func checkKey(r *http.Request) error {
 	return protocol.Errorf(protocol.CodeBadArgs, "found Sec-WebSocket-Key %q, wanted 16 bytes in base64", keys)
 }
 
-// appendAccepted appends the answer to a request that is granted.
-func appendAccepted(dst []byte, key string) []byte {
-	sum := sha1.Sum(append(append(make([]byte, 0, 64), key...), keyGUID...))
-	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Protocol: "+Subprotocol+"\r\nSec-WebSocket-Accept: "...)
-	dst = base64.StdEncoding.AppendEncode(dst, sum[:])
-	return append(dst, "\r\n\r\n"...)
+// upgrader has coder/websocket shake hands over a connection that is ours: the library gets a stand-in for it, and has nothing to do with it
+// once the handshake is done.
+type upgrader struct {
+	http.ResponseWriter
+	h    *Handler
+	conn *conn // once it has been taken from net/http
 }
 
-// hijack takes the connection from net/http, whose buffers and goroutine go, and grants the upgrade.
-func (h *Handler) hijack(w http.ResponseWriter, r *http.Request) (*conn, error) {
-	nc, buffers, err := http.NewResponseController(w).Hijack()
+// Hijack implements http.Hijacker: the connection is taken from net/http, whose buffers and goroutine go.
+func (u *upgrader) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, buffers, err := http.NewResponseController(u.ResponseWriter).Hijack()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	c := newConn(nc, h)
+	if err := buffers.Flush(); err != nil { // the 101
+		nc.Close()
+		return nil, nil, err
+	}
+	u.conn = newConn(nc, u.h)
 	if n := buffers.Reader.Buffered(); n > 0 { // what came right behind the request is the first thing to read
 		early, _ := buffers.Peek(n)
-		c.early = bytes.Clone(early)
+		u.conn.early = bytes.Clone(early)
 	}
-	var answer [256]byte
-	done, err := c.out.Send(appendAccepted(answer[:0], r.Header.Get("Sec-WebSocket-Key")))
-	if err == nil && !done {
-		err = c.out.Flush()
-	}
+	from := standIn{nc}
+	return from, bufio.NewReadWriter(bufio.NewReaderSize(from, 16), bufio.NewWriterSize(from, 16)), nil
+}
+
+// standIn is a connection that takes nothing, gives nothing, and does not close what it stands for.
+type standIn struct{ net.Conn }
+
+func (standIn) Read([]byte) (int, error)  { return 0, io.EOF }
+func (standIn) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+func (standIn) Close() error              { return nil }
+
+// hijack grants the upgrade and takes the connection.
+func (h *Handler) hijack(w http.ResponseWriter, r *http.Request) (*conn, error) {
+	u := &upgrader{ResponseWriter: w, h: h}
+	lib, err := websocket.Accept(u, r, &websocket.AcceptOptions{
+		Subprotocols: []string{Subprotocol}, CompressionMode: websocket.CompressionDisabled,
+		InsecureSkipVerify: true, // the origin has been checked
+	})
 	if err != nil {
-		c.out.End(false)
+		if u.conn != nil {
+			u.conn.out.End(false)
+		}
 		return nil, err
 	}
-	return c, nil
+	_ = lib.CloseNow() // else its finalizer keeps all of it
+	return u.conn, nil
 }

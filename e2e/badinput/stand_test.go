@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -69,13 +68,13 @@ type stand struct {
 // openStand starts a broker with the configuration. Its canary lives until the test ends.
 func openStand(t *testing.T, config string) *stand {
 	t.Helper()
-	s := &stand{listen: freeAddr(t), admin: freeAddr(t), dir: t.TempDir(), exited: make(chan struct{})}
+	s := &stand{dir: t.TempDir(), exited: make(chan struct{})}
 	file := filepath.Join(s.dir, "carillon.yaml")
 	config = strings.ReplaceAll(config, "KEYFILE", publicKey(t, s.dir))
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = exec.Command(carillonBinary, "serve", "-c", file, "--listen", s.listen, "--admin-listen", s.admin, "--data-dir", filepath.Join(s.dir, "data"))
+	s.cmd = exec.Command(carillonBinary, "serve", "-c", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", filepath.Join(s.dir, "data"))
 	s.cmd.Env = cleanEnv()
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -116,7 +115,8 @@ func (s *stand) readLog(from io.Reader, ready chan struct{}) {
 		s.mu.Lock()
 		s.log.WriteString(line)
 		s.mu.Unlock()
-		if strings.HasPrefix(line, "carillon: ready") && ready != nil {
+		if ready != nil && strings.HasPrefix(line, "carillon: ready") {
+			_, _ = fmt.Sscanf(line, "carillon: ready listen=%s admin=%s", &s.listen, &s.admin)
 			close(ready)
 			ready = nil
 		}
@@ -142,16 +142,6 @@ func (s *stand) alive() bool {
 	default:
 		return true
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // figures are the broker's metrics, by their names with labels.
