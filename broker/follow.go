@@ -73,7 +73,7 @@ func (s *Session) Follow(r FollowRequest) error {
 		subs[i] = sub
 	}
 	s.shard.post(func() {
-		s.shard.welcome(s)
+		s.shard.welcome(s, id)
 		s.shard.follow(s, &r, subs, from)
 	})
 	return nil

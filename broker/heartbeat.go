@@ -19,8 +19,8 @@ type heart struct {
 	slot     int
 	index    int
 	joined   bool
-	opened   time.Time
 	welcomed bool
+	ends     time.Time // when it has to have connected; then when its token has ended for good, zero: never
 	pingAt   time.Time // when the next ping is due
 	pinged   time.Time // when the last ping left, if no byte has followed; zero: none
 }
@@ -54,14 +54,23 @@ func (w *wheel) remove(s *Session) {
 
 // join takes a new session in: it has to connect in time.
 func (sh *shard) join(s *Session) {
-	s.heart.opened = time.Now()
+	s.heart.ends = time.Now().Add(sh.b.opt.Limits.ConnectTimeout)
 	sh.wheel.put(s, sh.b.opt.Limits.ConnectTimeout)
 }
 
-// welcome starts the heartbeat of a session that has connected.
-func (sh *shard) welcome(s *Session) {
+// welcome starts the heartbeat of a session that has connected as id.
+func (sh *shard) welcome(s *Session, id *Identity) {
 	s.heart.welcomed = true
 	s.heart.pingAt = time.Now().Add(s.pingEvery())
+	sh.lasts(s, id)
+}
+
+// lasts has the session last as long as id.
+func (sh *shard) lasts(s *Session, id *Identity) {
+	s.heart.ends = time.Time{}
+	if !id.Expires.IsZero() {
+		s.heart.ends = id.Expires.Add(sh.b.opt.ExpiryLeeway)
+	}
 	sh.wheel.remove(s)
 	sh.wheel.put(s, sh.untilLook(s, time.Now()))
 }
@@ -127,7 +136,7 @@ func (sh *shard) turn(now time.Time) {
 func (sh *shard) untilLook(s *Session, now time.Time) time.Duration {
 	h := &s.heart
 	if !h.welcomed {
-		return h.opened.Add(sh.b.opt.Limits.ConnectTimeout).Sub(now)
+		return h.ends.Sub(now)
 	}
 	d := h.pingAt.Sub(now)
 	switch progress := s.conn.Progress(); {
@@ -138,8 +147,8 @@ func (sh *shard) untilLook(s *Session, now time.Time) time.Duration {
 	case !h.pinged.IsZero():
 		d = min(d, progress.Add(sh.b.opt.PongWait).Sub(now))
 	}
-	if !s.identity.Expires.IsZero() {
-		d = min(d, s.identity.Expires.Add(sh.b.opt.ExpiryLeeway).Sub(now))
+	if !h.ends.IsZero() {
+		d = min(d, h.ends.Sub(now))
 	}
 	return d
 }
@@ -150,13 +159,13 @@ func (sh *shard) look(s *Session, now time.Time) *protocol.Error {
 	h := &s.heart
 	opt := &sh.b.opt
 	if !h.welcomed {
-		if now.Sub(h.opened) >= opt.Limits.ConnectTimeout {
+		if !now.Before(h.ends) {
 			return protocol.Errorf(protocol.CodeConnectTimeout, "no Connect came within %s", opt.Limits.ConnectTimeout)
 		}
 		return nil
 	}
-	if end := s.identity.Expires; !end.IsZero() && !now.Before(end.Add(opt.ExpiryLeeway)) {
-		return protocol.Errorf(protocol.CodeTokenExpired, "the token has expired at %s", end.UTC().Format(time.RFC3339))
+	if !h.ends.IsZero() && !now.Before(h.ends) {
+		return protocol.Errorf(protocol.CodeTokenExpired, "the token has expired at %s", h.ends.Add(-opt.ExpiryLeeway).UTC().Format(time.RFC3339))
 	}
 	if why := sh.signs(s, now); why != nil {
 		return why

@@ -214,9 +214,9 @@ func (s *Session) readHistories() {
 			return
 		}
 		s.mu.Lock()
-		q := s.histories[0]
+		q, identity := s.histories[0], s.identity
 		s.mu.Unlock()
-		s.readHistory(q.id, q.HistoryRequest)
+		s.readHistory(identity, q.id, q.HistoryRequest)
 		s.mu.Lock()
 		s.histories = slices.Delete(s.histories, 0, 1)
 		more = len(s.histories) > 0
@@ -224,8 +224,8 @@ func (s *Session) readHistories() {
 	}
 }
 
-func (s *Session) readHistory(id uint64, r HistoryRequest) {
-	page, refusal := s.b.history(s.b.ctx, s.identity, r, historyPacketBytes)
+func (s *Session) readHistory(identity *Identity, id uint64, r HistoryRequest) {
+	page, refusal := s.b.history(s.b.ctx, identity, r, historyPacketBytes)
 	s.done(id)
 	if refusal != nil {
 		s.b.refused(s, refusal)

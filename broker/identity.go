@@ -86,3 +86,11 @@ func (id *Identity) name() string {
 	}
 	return strconv.Quote(id.User)
 }
+
+// expires is when id ends, in Unix milliseconds; 0: never.
+func (id *Identity) expires() int64 {
+	if id.Expires.IsZero() {
+		return 0
+	}
+	return id.Expires.UnixMilli()
+}

@@ -373,14 +373,23 @@ func (s *Session) handlePublish(raw protocol.Raw) error {
 
 // allowPublish counts the publish in, if the session's rates allow it.
 func (s *Session) allowPublish(now time.Time, size int) *protocol.Error {
-	limits, own := s.b.opt.Limits, s.identity.Limits
-	perSecond := or(own.PublishRate, limits.PublishRate)
-	if !allow(&s.publishes, now, perSecond, max(limits.PublishBurst, perSecond), 1) {
+	perSecond, burst := s.publishRate()
+	if !allow(&s.publishes, now, perSecond, burst, 1) {
 		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d publishes a second", perSecond).WithRetryAfter(time.Second)
 	}
-	bytes := or(own.PublishBytes, limits.PublishBytes)
-	if !allow(&s.bytes, now, bytes, max(bytes, limits.Payload), size) {
+	bytes, most := s.publishBytes()
+	if !allow(&s.bytes, now, bytes, most, size) {
 		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d payload bytes a second", bytes).WithRetryAfter(time.Second)
 	}
 	return nil
+}
+
+func (s *Session) publishRate() (perSecond, burst int) {
+	perSecond = or(s.identity.Limits.PublishRate, s.b.opt.Limits.PublishRate)
+	return perSecond, max(s.b.opt.Limits.PublishBurst, perSecond)
+}
+
+func (s *Session) publishBytes() (perSecond, burst int) {
+	perSecond = or(s.identity.Limits.PublishBytes, s.b.opt.Limits.PublishBytes)
+	return perSecond, max(perSecond, s.b.opt.Limits.Payload)
 }

@@ -61,7 +61,7 @@ type Session struct {
 	subscribes *rate.Limiter
 	pings      *rate.Limiter
 	floods     *rate.Limiter // of requests refused by their rate
-	identity   *Identity     // set once, under mu, before the shard is told that the session has connected
+	identity   *Identity     // changed under mu
 }
 
 // Open begins a session on conn. It fails with a *protocol.Error when the broker is draining or full, which the caller reports with
@@ -134,6 +134,8 @@ func (s *Session) dispatch(raw protocol.Raw) error {
 		return s.handleUnsubscribe(raw)
 	case protocol.TypePublish:
 		return s.handlePublish(raw)
+	case protocol.TypeRefresh:
+		return s.handleRefresh(raw)
 	case protocol.TypeHistory:
 		return s.handleHistory(raw)
 	case protocol.TypePing:
@@ -142,7 +144,7 @@ func (s *Session) dispatch(raw protocol.Raw) error {
 		return nil // any byte received is a sign of life
 	case protocol.TypeConnected, protocol.TypeSubscribed, protocol.TypeUnsubscribed, protocol.TypePublished,
 		protocol.TypeMessage, protocol.TypeReplay, protocol.TypeRetainedEnd, protocol.TypeResumed, protocol.TypeGap,
-		protocol.TypeHistories, protocol.TypeError, protocol.TypeDisconnect:
+		protocol.TypeHistories, protocol.TypeRefreshed, protocol.TypeError, protocol.TypeDisconnect:
 		return protocol.Errorf(protocol.CodeBadPacket, "found %s, which only a broker sends", raw.Type)
 	default:
 		return s.handleUnknown(raw)
@@ -188,7 +190,7 @@ func (s *Session) handleConnect(raw protocol.Raw) error {
 	at := s.b.Position()
 	s.send(s.connectedPacket(id, at)) // at once: the shard may answer what follows before the reader has come to its end ([CON-7])
 	s.shard.post(func() {
-		s.shard.welcome(s)
+		s.shard.welcome(s, id)
 		if s.b.positionAt(0, 0).Term != at.Term { // setTerm has passed over who was not welcome yet
 			s.shard.ping(s)
 		}
@@ -198,27 +200,31 @@ func (s *Session) handleConnect(raw protocol.Raw) error {
 
 func (s *Session) connectedPacket(id *Identity, at protocol.Position) *Packet {
 	p := protocol.Connected{
-		Session: s.id, Position: at, Ping: s.b.opt.PingEvery, User: id.User, Server: s.b.opt.ServerName,
-		Limits: map[string]int64{
-			"packet":         int64(s.b.opt.Limits.Packet),
-			"payload":        int64(s.b.opt.Limits.Payload),
-			"headers":        int64(s.b.opt.Limits.Headers),
-			"inflight":       int64(s.b.opt.Limits.Inflight),
-			"subscriptions":  int64(or(id.Limits.Subscriptions, s.b.opt.Limits.Subscriptions)),
-			"subscribe_rate": int64(or(id.Limits.SubscribeRate, s.b.opt.Limits.SubscribeRate)),
-			"publish_rate":   int64(or(id.Limits.PublishRate, s.b.opt.Limits.PublishRate)),
-			"publish_bytes":  int64(or(id.Limits.PublishBytes, s.b.opt.Limits.PublishBytes)),
-		},
-	}
-	for k, v := range p.Limits {
-		if v < 0 {
-			delete(p.Limits, k) // unlimited is told by silence
-		}
-	}
-	if !id.Expires.IsZero() {
-		p.Expires = id.Expires.UnixMilli()
+		Session: s.id, Position: at, Ping: s.b.opt.PingEvery, User: id.User, Expires: id.expires(), Server: s.b.opt.ServerName,
+		Limits: s.b.limitsOf(id),
 	}
 	return encode(&p)
+}
+
+// limitsOf are the limits that a session of id is told ([CON-9]).
+func (b *Broker) limitsOf(id *Identity) map[string]int64 {
+	general := &b.opt.Limits
+	limits := map[string]int64{
+		"packet":         int64(general.Packet),
+		"payload":        int64(general.Payload),
+		"headers":        int64(general.Headers),
+		"inflight":       int64(general.Inflight),
+		"subscriptions":  int64(or(id.Limits.Subscriptions, general.Subscriptions)),
+		"subscribe_rate": int64(or(id.Limits.SubscribeRate, general.SubscribeRate)),
+		"publish_rate":   int64(or(id.Limits.PublishRate, general.PublishRate)),
+		"publish_bytes":  int64(or(id.Limits.PublishBytes, general.PublishBytes)),
+	}
+	for k, v := range limits {
+		if v < 0 {
+			delete(limits, k) // unlimited is told by silence
+		}
+	}
+	return limits
 }
 
 func (s *Session) handlePing(raw protocol.Raw) error {
@@ -301,6 +307,15 @@ func or(own, general int) int {
 		return own
 	}
 	return general
+}
+
+// relimit has a limiter, if there is one, go on with what limit says now.
+func relimit(l *rate.Limiter, limit func() (perSecond, burst int)) {
+	perSecond, burst := limit()
+	if l != nil && perSecond != Unlimited {
+		l.SetLimit(rate.Limit(perSecond))
+		l.SetBurst(burst)
+	}
 }
 
 // allow takes n from a limiter of perSecond events with the given burst, made at its first use.

@@ -86,7 +86,7 @@ func (s *Session) admit(p *protocol.Subscribe) *protocol.Error {
 	if err := asError(protocol.ValidateFilter(p.Filter)); err != nil {
 		return err
 	}
-	if !s.identity.CanSubscribe(p.Filter) && !s.ownInbox(p.Filter) {
+	if !s.mayHave(s.identity, p.Filter) {
 		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q", s.identity.name(), p.Filter)
 	}
 	return s.b.filterReady(p.Filter, !p.WantsRetained())
@@ -102,12 +102,21 @@ func (b *Broker) filterReady(filter string, noRetained bool) *protocol.Error {
 }
 
 func (s *Session) allowSubscribe() *protocol.Error {
-	limits := s.b.opt.Limits
-	perSecond := or(s.identity.Limits.SubscribeRate, limits.SubscribeRate)
-	if !allow(&s.subscribes, time.Now(), perSecond, max(limits.SubscribeBurst, perSecond), 1) {
+	perSecond, burst := s.subscribeRate()
+	if !allow(&s.subscribes, time.Now(), perSecond, burst, 1) {
 		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d subscribes and unsubscribes a second", perSecond).WithRetryAfter(time.Second)
 	}
 	return nil
+}
+
+func (s *Session) subscribeRate() (perSecond, burst int) {
+	perSecond = or(s.identity.Limits.SubscribeRate, s.b.opt.Limits.SubscribeRate)
+	return perSecond, max(s.b.opt.Limits.SubscribeBurst, perSecond)
+}
+
+// mayHave reports whether a session of id may subscribe to filter.
+func (s *Session) mayHave(id *Identity, filter string) bool {
+	return id.CanSubscribe(filter) || s.ownInbox(filter)
 }
 
 // ownInbox reports whether filter lies in the session's inbox, which only it may read.
@@ -243,14 +252,19 @@ func (sh *shard) unsubscribe(s *Session, request, id uint64) {
 		s.sendLocked(encode(err.Packet(request)))
 		return
 	}
-	s.subs.remove(id)
+	sh.end(s, sub)
+	s.sendLocked(encode(&protocol.Unsubscribed{ID: request}))
+}
+
+// end takes sub out of its session. The session's mu is held.
+func (sh *shard) end(s *Session, sub *subscription) {
+	s.subs.remove(sub.id)
 	s.subsEpoch++
 	if l := s.lag; l != nil {
 		l.blurred = sh.next
-		l.snapshots = slices.DeleteFunc(l.snapshots, func(r replayedSnapshot) bool { return r.subscription == id })
+		l.snapshots = slices.DeleteFunc(l.snapshots, func(r replayedSnapshot) bool { return r.subscription == sub.id })
 	}
 	sh.forget(sub)
-	s.sendLocked(encode(&protocol.Unsubscribed{ID: request}))
 }
 
 // forget takes sub out of the trie and the count. The session's mu is held.

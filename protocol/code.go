@@ -53,6 +53,7 @@ const (
 	CodeBadFrame           Code = 4212
 	CodeRevoked            Code = 4213
 	CodeKicked             Code = 4214
+	CodeWrongUser          Code = 4215
 
 	// 43xx: the request failed; later it may work.
 
@@ -61,6 +62,7 @@ const (
 	CodeNotReady         Code = 4302
 	CodeQuota            Code = 4303
 	CodeTimeout          Code = 4304
+	CodeAuthUnavailable  Code = 4305
 
 	// 44xx: the request failed and will fail again unchanged.
 

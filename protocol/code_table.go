@@ -159,6 +159,12 @@ var table = []CodeInfo{
 		"Ask the operator.",
 	},
 	{
+		CodeWrongUser, "wrong_user", 403,
+		"The fresh token is somebody else's.",
+		"The application has signed in another user and refreshed the session of the one before.",
+		"Connect anew with the other user's token.",
+	},
+	{
 		CodeRateLimited, "rate_limited", 429,
 		"Too many requests in a short time.",
 		"More publishes, bytes or subscribes than allowed.",
@@ -187,6 +193,12 @@ var table = []CodeInfo{
 		"The answer did not come in time; it is not known whether the request was carried out.",
 		"A slow store or plugin.",
 		"Repeat with the same message id.",
+	},
+	{
+		CodeAuthUnavailable, "auth_unavailable", 503,
+		"No decision could be had about the fresh token; the session goes on with the one it has.",
+		"The authentication plugin is down, starting or too slow.",
+		"Refresh again after a delay; operators look at the state of the plugins.",
 	},
 	{
 		CodeBadTopic, "bad_topic", 400,

@@ -78,20 +78,22 @@ func (p *Connected) Append(b []byte) []byte {
 	e.millis(p.Ping)
 	e.options(opts)
 	e.text("user", p.User)
-	if p.Expires > 0 {
-		e.key("expires")
-		e.int(p.Expires)
-	}
+	e.number("expires", uint64(max(p.Expires, 0)))
 	e.text("server", p.Server)
-	if len(p.Limits) > 0 {
-		e.key("limits")
-		e.pairs(len(p.Limits))
-		for _, name := range slices.Sorted(maps.Keys(p.Limits)) {
-			e.str(name)
-			e.int(p.Limits[name])
-		}
-	}
+	e.limits(p.Limits)
 	return e.end()
+}
+
+func (e *encoder) limits(limits map[string]int64) {
+	if len(limits) == 0 {
+		return
+	}
+	e.key("limits")
+	e.pairs(len(limits))
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		e.str(name)
+		e.int(limits[name])
+	}
 }
 
 // Decode reads r into p.

@@ -23,6 +23,8 @@ var (
 	_ Packet = (*Gap)(nil)
 	_ Packet = (*Ping)(nil)
 	_ Packet = (*Pong)(nil)
+	_ Packet = (*Refresh)(nil)
+	_ Packet = (*Refreshed)(nil)
 	_ Packet = (*History)(nil)
 	_ Packet = (*Histories)(nil)
 	_ Packet = (*ErrorPacket)(nil)
@@ -79,6 +81,10 @@ func newPacket(t Type) decodable {
 		return new(Ping)
 	case TypePong:
 		return new(Pong)
+	case TypeRefresh:
+		return new(Refresh)
+	case TypeRefreshed:
+		return new(Refreshed)
 	case TypeHistory:
 		return new(History)
 	case TypeHistories:

@@ -23,8 +23,8 @@ const (
 	TypeAck          Type = 14 // reserved
 	TypePing         Type = 15
 	TypePong         Type = 16
-	TypeRefresh      Type = 17 // reserved
-	TypeRefreshed    Type = 18 // reserved
+	TypeRefresh      Type = 17
+	TypeRefreshed    Type = 18
 	TypeHistory      Type = 19
 	TypeHistories    Type = 20
 	TypePresence     Type = 21 // reserved
@@ -63,8 +63,8 @@ var types = [...]struct {
 	TypeAck:          {"Ack", 0},
 	TypePing:         {"Ping", fromClient | fromServer},
 	TypePong:         {"Pong", fromClient | fromServer},
-	TypeRefresh:      {"Refresh", 0},
-	TypeRefreshed:    {"Refreshed", 0},
+	TypeRefresh:      {"Refresh", fromClient},
+	TypeRefreshed:    {"Refreshed", fromServer},
 	TypeHistory:      {"History", fromClient},
 	TypeHistories:    {"Histories", fromServer},
 	TypePresence:     {"Presence", 0},

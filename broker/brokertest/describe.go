@@ -56,6 +56,8 @@ func describe(packet protocol.Packet) string {
 			return "ping"
 		}
 		return "ping @" + place(p.Position.Seq, p.Position.Offset)
+	case *protocol.Refreshed:
+		return fmt.Sprintf("refreshed %d", p.ID)
 	case *protocol.Histories:
 		return fmt.Sprintf("histories %d @%s", p.ID, place(p.Position.Seq, p.Position.Offset)) + when(p.More, " more") + when(p.Gap != "", " "+string(p.Gap))
 	case *protocol.Pong:

@@ -54,6 +54,8 @@ export type Code =
   | 'revoked'
   /** 4214: An operator has closed this session. */
   | 'kicked'
+  /** 4215: The fresh token is somebody else's. */
+  | 'wrong_user'
   /** 4300: Too many requests in a short time. */
   | 'rate_limited'
   /** 4301: The store cannot be reached, so it is not known whether the message was kept. */
@@ -64,6 +66,8 @@ export type Code =
   | 'quota'
   /** 4304: The answer did not come in time; it is not known whether the request was carried out. */
   | 'timeout'
+  /** 4305: No decision could be had about the fresh token; the session goes on with the one it has. */
+  | 'auth_unavailable'
   /** 4400: The topic is not a valid name. */
   | 'bad_topic'
   /** 4401: The filter is not valid. */
