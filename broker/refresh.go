@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"slices"
+
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -55,8 +57,8 @@ func (sh *shard) refreshed(s *Session, id *Identity) {
 		s.mu.Unlock()
 		return
 	}
-	for i := len(s.subs) - 1; i >= 0; i-- {
-		if sub := s.subs[i]; !s.mayHave(id, sub.filter) {
+	for _, sub := range slices.Backward(s.subs) { // what is taken out lies behind
+		if !s.mayHave(id, sub.filter) {
 			sh.end(s, sub)
 			err := protocol.Errorf(protocol.CodeForbidden, "no grant of the fresh token of %s covers %q any more: the subscription has ended", id.name(), sub.filter)
 			sh.b.stats.reject(err.Code)

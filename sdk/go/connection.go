@@ -106,16 +106,8 @@ func (c *Client) connect(ctx context.Context) (cn *connection, hello *protocol.C
 		return nil, nil, nil, err
 	}
 	c.tokens.accepted(hello.Expires)
-	cn.limits = make(map[string]int64, len(hello.Limits))
-	maps.Copy(cn.limits, hello.Limits)
-	cn.maxMessage, cn.maxInflight = defaultMessage, defaultInflight
+	cn.announce(hello.Limits)
 	cn.with = peer{run: hello.Position.Epoch, user: hello.User}
-	if n := hello.Limits["packet"]; n > 0 {
-		cn.maxMessage = int(min(n, readLimit))
-	}
-	if n := hello.Limits["inflight"]; n > 0 {
-		cn.maxInflight = int(min(n, 1<<20))
-	}
 	if hello.Ping > 0 {
 		cn.silence = hello.Ping + pongGrace
 	}
@@ -123,6 +115,19 @@ func (c *Client) connect(ctx context.Context) (cn *connection, hello *protocol.C
 		cn.silence = c.opt.maxSilence
 	}
 	return cn, hello, rest, nil
+}
+
+// announce takes the limits that the broker has named.
+func (cn *connection) announce(limits map[string]int64) {
+	cn.limits = make(map[string]int64, len(limits))
+	maps.Copy(cn.limits, limits)
+	cn.maxMessage, cn.maxInflight = defaultMessage, defaultInflight
+	if n := limits["packet"]; n > 0 {
+		cn.maxMessage = int(min(n, readLimit))
+	}
+	if n := limits["inflight"]; n > 0 {
+		cn.maxInflight = int(min(n, 1<<20))
+	}
 }
 
 // upgrade opens the WebSocket.

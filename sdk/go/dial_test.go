@@ -248,16 +248,17 @@ func TestExpiredTokenIsReplacedAndNothingIsLost(t *testing.T) {
 
 func TestTokenWhoseTimeIsUpIsNotShownAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *fakeBroker) {
-		source := &tokenSource{tokens: []string{"one", "two"}}
+		source := &tokenSource{tokens: []string{"one", "two", "three"}}
 		hello := connected(at(5, 0))
 		hello.Expires = time.Now().Add(time.Minute).UnixMilli()
 		_, fc := b.dialWith(hello, WithTokenFunc(source.next), WithMaxSilence(time.Hour))
+		fc.send(protocol.Errorf(protocol.CodeForbidden, "no").Packet(expect[*protocol.Refresh](fc).ID))
 		time.Sleep(time.Minute)
 		fc.cut()
-		if fc = b.resume(at(5, 0)); fc.hello.Token != "two" {
-			t.Errorf("came back with token %q, want two", fc.hello.Token)
+		if fc = b.resume(at(5, 0)); fc.hello.Token != "three" {
+			t.Errorf("came back with token %q, want three", fc.hello.Token)
 		}
-		if want := []string{"connect", "expired"}; !slices.Equal(source.reasons, want) {
+		if want := []string{"connect", "expiring", "expired"}; !slices.Equal(source.reasons, want) {
 			t.Errorf("asked because of %q, want %q", source.reasons, want)
 		}
 	})

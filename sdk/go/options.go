@@ -54,12 +54,15 @@ func WithToken(token string) Option {
 
 // TokenRequest says why a token is wanted.
 type TokenRequest struct {
-	Reason string // "connect" for the first one, "expired" when the time of the last one is up, else the broker's code by name
+	// Reason is "connect" for the first one, "expiring" while the session still has the last one, "expired" when the time of that is up, else
+	// the broker's code by name.
+	Reason string
 }
 
 // WithTokenFunc authenticates with the tokens that source returns. It is called before the first connection and whenever a
-// new token is needed, not on every reconnect. An error is as good as a failed connection: the client tries again later. ctx ends
-// with the client. source is called by one goroutine at a time and holds up the reconnect.
+// new token is needed, not on every reconnect. An error is as good as a failed connection: the client tries again later. A session whose
+// token expires gets a fresh one in time and goes on. ctx ends with the client, or with the session that source is called for. source is
+// called by one goroutine at a time and holds up the reconnect.
 func WithTokenFunc(source func(ctx context.Context, r TokenRequest) (string, error)) Option {
 	return func(o *options) { o.token, o.staticToken = source, false }
 }

@@ -52,6 +52,8 @@ func (c *Client) dispatchLocked(ctx context.Context, cn *connection, raw protoco
 		c.answeredLocked(cn, p.ID)
 	case *protocol.Published:
 		c.publishedLocked(cn, p)
+	case *protocol.Refreshed:
+		c.refreshedLocked(cn, p)
 	case *protocol.Replay:
 		cn.replay = replay{left: p.Count, kind: p.Kind, id: p.Subscription}
 	case *protocol.RetainedEnd:
@@ -282,6 +284,8 @@ func (c *Client) refusedLocked(cn *connection, p *protocol.ErrorPacket) {
 			r.id = 0
 			c.refuseLocked(cn, r, p.Err())
 		}
+	case *refreshing:
+		r.answer <- p.Err()
 	case unsubscribing:
 		if p.Code.Retry() {
 			cn.later = append(cn.later, r)

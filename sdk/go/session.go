@@ -32,6 +32,9 @@ func (c *Client) session(ctx context.Context) (lasted time.Duration, err error) 
 		}
 	})
 	parts.Go(func() { c.guard(ctx, cn) })
+	living, over := context.WithCancel(ctx)
+	defer over()
+	parts.Go(func() { c.refresh(living, cn) })
 	err = c.handle(ctx, cn, rest)
 	for err == nil {
 		var b []byte
@@ -40,6 +43,7 @@ func (c *Client) session(ctx context.Context) (lasted time.Duration, err error) 
 		}
 	}
 	close(cn.over)
+	over()
 	err = c.detach(cn, err)
 	cn.abort()
 	parts.Wait()
@@ -189,14 +193,18 @@ func fill[R request](c *Client, cn *connection, b []byte, queue []R) (_ []byte, 
 	return b, sent
 }
 
-// tooLargeLocked refuses a publish of n bytes that would make the broker close the connection.
+// tooLargeLocked refuses a publish, or a token, of n bytes that would make the broker close the connection.
 func (c *Client) tooLargeLocked(cn *connection, r request, n int) bool {
-	p, ok := r.(*Publishing)
-	if ok {
-		err := protocol.Errorf(protocol.CodeTooLarge, "found a packet of %d bytes, wanted at most %d", n, cn.maxMessage)
-		c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, err))
+	err := protocol.Errorf(protocol.CodeTooLarge, "found a packet of %d bytes, wanted at most %d", n, cn.maxMessage)
+	switch r := r.(type) {
+	case *Publishing:
+		c.settleLocked(r, Ack{}, fmt.Errorf("publish %q: %w", r.out.Topic, err))
+	case *refreshing:
+		r.answer <- err
+	default:
+		return false
 	}
-	return ok
+	return true
 }
 
 func (c *Client) wakeLocked() {
