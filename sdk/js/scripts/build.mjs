@@ -37,7 +37,7 @@ const bundle = await build({
 const { code } = await minify(bundle.outputFiles[0].text, {
   module: true,
   ecma: 2020,
-  compress: { passes: 3, ecma: 2020, unsafe_arrows: true, hoist_funs: true },
+  compress: { passes: 3, ecma: 2020, unsafe_arrows: true, hoist_funs: true, reduce_funcs: false, lhs_constants: false },
   format: { preamble: '/* Carillon client, Apache-2.0 */' },
 })
 const file = join(dist, 'carillon.js')

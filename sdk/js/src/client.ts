@@ -119,7 +119,7 @@ export class ClientImpl implements Client {
     readonly _clock: Clock = systemClock,
   ) {
     this._url = serverUrl(url)
-    this._tokens = newTokens(_options.token, _clock)
+    this._tokens = newTokens(_options.token, _clock, this._stop.signal)
     ;[this.ready, this._first] = promise()
     whenAborted(_options.signal, () => this._finish(), this._stop.signal)
     void this._run()
@@ -137,9 +137,8 @@ export class ClientImpl implements Client {
     const listener = typeof rest[0] === 'function' ? (rest.shift() as (message: Message) => unknown) : undefined
     const s = new Sub(this, filter, (rest[0] as SubscribeOptions | undefined) ?? {})
     if (listener) s.on('message', listener)
-    if (s._in._over) s._phase = Phase.Ended
-    else if (this._ended) s._end(this.status.error)
-    else {
+    if (this._ended) s._end(this.status.error)
+    else if (!s._in._over) {
       this._subs.push(s)
       this._join(s)
     }
@@ -151,7 +150,7 @@ export class ClientImpl implements Client {
   }
 
   async clear(topic: string, options: PublishOptions = {}): Promise<Ack> {
-    return this._ask(new Publishing(topic, new Uint8Array(), { ...options, contentType: '', retain: true }))
+    return this.publish(topic, new Uint8Array(), { ...options, contentType: '', retain: true })
   }
 
   async history(filter: string, options: HistoryOptions = {}): Promise<HistoryPage> {
@@ -202,7 +201,7 @@ export class ClientImpl implements Client {
       if (this._clock.now() - (this._since ?? Infinity) >= stableAfter) attempt = 0
       this._since = undefined
       let retryIn = backoff(attempt, this)
-      const error = why instanceof CarillonError ? why : lost(String(why), why)
+      const error = why instanceof CarillonError ? why : lost(`${why}`, why)
       if (error._number) {
         if (needsToken(error._number)) {
           if (!this._tokens._renew(error.code)) return this._finish(error)
@@ -216,7 +215,7 @@ export class ClientImpl implements Client {
   }
 
   private async _serve(): Promise<void> {
-    const token = await this._tokens._next(this._stop.signal)
+    const token = await this._tokens._next()
     if (!this._ended) await this._way(this, token)
   }
 
@@ -255,7 +254,6 @@ export class ClientImpl implements Client {
     if (remove(this._subs, s)) this._link?._leave(s)
     this._clock.clearTimeout(s._retry)
     s._phase = Phase.Ended
-    s._id = 0
   }
 
   /** _refuse ends a subscription with an error of the broker. */

@@ -1,12 +1,12 @@
-import { fail, Reader, utf8 } from './reader.js'
-import { bytesOf, msgpack } from './writer.js'
+import { fail, Reader, utf8 as text } from './reader.js'
+import { bytesOf, msgpack, utf8 } from './writer.js'
 
 /** What a content type says a payload is. */
 function formOf(contentType: string): 'msgpack' | 'json' | 'text' | 'bytes' {
   const type = contentType.replace(/;.*/s, '').trim().toLowerCase()
-  if (!type || /^application\/(x-|vnd\.)?msgpack$/.test(type)) return 'msgpack'
-  if (type === 'application/json' || type.endsWith('+json')) return 'json'
-  return type.startsWith('text/') ? 'text' : 'bytes'
+  if (/^(application\/(x-|vnd\.)?msgpack)?$/.test(type)) return 'msgpack'
+  if (/(^application\/|\+)json$/.test(type)) return 'json'
+  return /^text\//.test(type) ? 'text' : 'bytes'
 }
 
 /** encodePayload turns the value given to publish into a payload and its content type; that of msgpack is not written. */
@@ -14,8 +14,8 @@ export function encodePayload(value: unknown, contentType = ''): readonly [paylo
   if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return [bytesOf(value).slice(), contentType || 'application/octet-stream']
   const form = formOf(contentType)
   if (form === 'msgpack') return [msgpack(value), contentType]
-  if (form === 'bytes') throw new TypeError(`carillon: publish as ${contentType} takes bytes`)
-  return [new TextEncoder().encode(form === 'json' ? JSON.stringify(value) : String(value)), contentType]
+  if (form === 'bytes') throw new TypeError(`carillon: ${contentType} takes bytes`)
+  return [utf8.encode(form === 'json' ? JSON.stringify(value) : String(value)), contentType]
 }
 
 /** decodePayload is what a payload says by its content type: bytes of any other type are handed out as they are, and an empty one as undefined. */
@@ -24,8 +24,8 @@ export function decodePayload(payload: Uint8Array, contentType: string): unknown
   const form = formOf(contentType)
   if (form === 'bytes') return payload
   if (form !== 'msgpack') {
-    const text = utf8.decode(payload)
-    return form === 'text' ? text : JSON.parse(text)
+    const s = text.decode(payload)
+    return form === 'json' ? JSON.parse(s) : s
   }
   const r = new Reader(payload, true)
   const value = r._value()

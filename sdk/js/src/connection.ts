@@ -1,7 +1,7 @@
 import type { ClientImpl } from './client.js'
 import { CarillonError, guess, lost } from './errors.js'
 import type { WebSocketLike } from './options.js'
-import { encode, subprotocol, Type } from './packets.js'
+import { encode, readPackets, subprotocol, Type } from './packets.js'
 import { errorOf, Session } from './session.js'
 
 /** How long a pong may take, in milliseconds. */
@@ -22,7 +22,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     let greeted = false
     let said = '' // by the event before the last one
     let heard = now()
-    let watch = setTimeout(() => end(lost(`no session after ${connectTimeout} ms`), true), connectTimeout)
+    let watch = setTimeout(() => end(lost(`no session within ${connectTimeout} ms`), true), connectTimeout)
 
     const end = (error: unknown, abort = false) => {
       if (over) return
@@ -62,7 +62,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
       try {
         for (let f; !over && (f = frames.shift()); ) {
           if (f instanceof CarillonError) throw f
-          const slow = session._receive(f)
+          const slow = session._receive(readPackets(f))
           if (slow) await slow
         }
       } catch (error) {

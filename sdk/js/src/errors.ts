@@ -52,12 +52,12 @@ export class CarillonError extends Error {
 
 /** retryable says whether a code allows to try again, also one that is not in the table ([COD-1]). */
 export function retryable(number: number): boolean {
-  return /^4[013]..$/.test(`${number}`)
+  return /^4[013]..$/.test(number as never)
 }
 
 /** needsToken says whether a code asks for a fresh token first. */
 export function needsToken(number: number): boolean {
-  return /^41..$/.test(`${number}`)
+  return /^41..$/.test(number as never)
 }
 
 /** lost says that there is no connection. */
@@ -71,7 +71,7 @@ export function closed(): CarillonError {
 }
 
 /** What may be the matter when nothing is known. */
-export const guess = "is the URL right, this page in the broker's origins?"
+export const guess = "wrong URL, or page not in the broker's origins?"
 
 /** refused is the number of the code with which the broker has refused a connection or ended it, or of one like it; 0 for any other failure. */
 export function refused(error: unknown): number {

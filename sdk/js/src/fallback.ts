@@ -44,8 +44,7 @@ export function withFallback(only: Transport | undefined): Serve {
         session._stop()
         reject(error)
       }
-      c._cut = end
-      session._run().catch(end)
+      session._run().catch((c._cut = end))
     })
   }
 }

@@ -1,12 +1,14 @@
 import type { ClientImpl } from './client.js'
-import { CarillonError, guess, lost, needsToken, refused } from './errors.js'
+import { type CarillonError, guess, lost, needsToken, refused } from './errors.js'
 import { Reading } from './history.js'
 import { inTime } from './intime.js'
 import { type Content, deliverable } from './message.js'
 import type { FetchAnswer, FetchInit } from './options.js'
+import type { ErrorPacket } from './packets.js'
 import type { Pending } from './pending.js'
 import { bytes, parseCursor } from './position.js'
 import type { Publishing } from './publish.js'
+import { errorOf } from './session.js'
 
 /** A message as the HTTP API writes it. */
 export interface Wire {
@@ -65,19 +67,19 @@ export async function request(c: ClientImpl, token: string, path: string, init: 
   const after = Number(r.headers.get('retry-after')) * 1000 || undefined
   const problem = (await r.json().catch(() => ({}))) as Problem
   if (!problem.code) throw lost(`the server answered ${r.status}`)
-  const again = /^(408|429|5(?!01))/.test(`${r.status}`)
+  const again = /^(408|429|5(?!01))/.test(r.status as never)
   throw refusalOf(problem, again ? 4300 : r.status === 401 ? 4200 : 4400, after)
 }
 
 /** refusalOf is a refusal by HTTP, which tells the code by name; number is one with which a client does the same. */
 export function refusalOf({ code = '', detail, hint, retry_after_ms }: Problem, number: number, after?: number): CarillonError {
-  return new CarillonError(code, detail, { hint, retryAfter: retry_after_ms ?? after, number: code.endsWith('_expired') ? 4100 : number })
+  return errorOf({ name: code, detail, hint, retry_after: retry_after_ms ?? after } as Partial<ErrorPacket>, code.endsWith('_expired') ? 4100 : number)
 }
 
 /** contentOf is what a message carries. */
 export function contentOf(m: Wire): Content {
   const { data_base64: base64 } = m
-  return { ...m, type: m.content_type, payload: base64 === undefined ? undefined : bytes(atob(base64)) }
+  return { ...m, type: m.content_type, payload: base64 === undefined ? base64 : bytes(atob(base64)) }
 }
 
 /** How long a request waits for its answer, and before that for a free connection, in milliseconds. */

@@ -227,7 +227,7 @@ export class HttpSession implements Link {
           if (this._changed && this._live) return request.abort(poked)
         }
       }
-      if (came) throw lost('the stream has ended')
+      if (came) throw lost('the stream ended')
     } catch (error) {
       if (refused(error) || came) throw error
     } finally {
@@ -289,8 +289,8 @@ export class HttpSession implements Link {
     const content = contentOf(m)
     const size = m.data_base64?.length ?? JSON.stringify(m.data).length
     const at = id ? parseCursor(id) : undefined
-    const due = ({ _shared, _own: own }: Sub) => _shared || !at || own?.epoch !== at.epoch || at.seq > own.seq || at.offset > own.offset
-    const targets = this._members.filter((s) => match(s.filter, m.topic) && (retained ? s._awaiting : due(s))).map((s) => [s, s._position(c._pos)] as const)
+    const due = (own: Position | undefined) => !at || own?.epoch !== at.epoch || at.seq > own.seq || at.offset > own.offset
+    const targets = this._members.filter((s) => match(s.filter, m.topic) && (retained ? s._awaiting : s._shared || due(s._own))).map((s) => [s, s._position(c._pos)] as const)
     if (at) this._moved(at)
     return allOf(
       targets.map(([s, before]) => {
@@ -314,7 +314,7 @@ export class HttpSession implements Link {
     const to = parseCursor(g.to)
     return allOf(
       this._members.map((s) =>
-        s._accept(this, s._gap(g.reason, from, to, g.count), before, () => s._gapped({ reason: g.reason, subscription: 0, to })),
+        s._accept(this, s._gap(g.reason, from, to, g.count), before, () => s._gapped({ reason: g.reason, to })),
       ),
     )
   }

@@ -24,5 +24,5 @@ export function pause(clock: Clock, ms: number, give: (end: () => void) => void)
 /** whenAborted calls f when signal is aborted, at once if it is already, unless until has been aborted before. */
 export function whenAborted(signal: AbortSignal | undefined, f: () => void, until?: AbortSignal): void {
   if (signal?.aborted) f()
-  else signal?.addEventListener('abort', f, { once: true, ...(until && { signal: until }) })
+  else signal?.addEventListener('abort', f, { once: true, signal: until as AbortSignal })
 }

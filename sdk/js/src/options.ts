@@ -1,6 +1,9 @@
 /** Why a token is wanted. */
 export interface TokenRequest {
-  /** `connect` for the first one, `expired` when the time of the last one is up, else the broker's code by name. */
+  /**
+   * `connect` for the first one, `expiring` when that of the session ends soon, `expired` when the time of the last one is up, else
+   * the broker's code by name.
+   */
   reason: string
   /** Aborted when the client is closed. */
   signal: AbortSignal
@@ -51,8 +54,9 @@ export interface Body {
 /** Options of connect. */
 export interface Options {
   /**
-   * A token, or what fetches one: called before the first connection and whenever a new one is needed, not on every reconnect.
-   * When it throws, the client tries again later.
+   * A token, or what fetches one: called before the first connection and whenever a new one is needed, not on every reconnect. Over
+   * WebSocket it is called before the token expires, and the session goes on with the fresh one. When it throws, the client tries
+   * again later.
    */
   token?: string | ((request: TokenRequest) => string | Promise<string>) | undefined
   /** The constructor of WebSockets; needed where there is no global one, as in Node 20. */

@@ -1,7 +1,7 @@
 import { CarillonError, retryable } from './errors.js'
 import { type Position, parsePosition } from './position.js'
 import { fail, Pairs, Reader } from './reader.js'
-import { msgpack } from './writer.js'
+import { msgpack, utf8 } from './writer.js'
 
 /** The subprotocol of the WebSocket ([TRA-1]). */
 export const subprotocol = 'carillon.v1'
@@ -23,6 +23,8 @@ export const enum Type {
   Gap = 13,
   Ping = 15,
   Pong = 16,
+  Refresh = 17,
+  Refreshed = 18,
   History = 19,
   Histories = 20,
   Error = 23,
@@ -35,6 +37,13 @@ export interface Connected {
   readonly position: Position
   readonly ping: number
   readonly user?: string
+  readonly expires?: number
+  readonly limits?: Readonly<Record<string, number>>
+}
+
+export interface Refreshed {
+  readonly is: Type.Refreshed
+  readonly id: number
   readonly expires?: number
   readonly limits?: Readonly<Record<string, number>>
 }
@@ -101,6 +110,7 @@ export interface Disconnect {
 /** A packet of the server, by the names of its fields and options. */
 export type Packet =
   | Connected
+  | Refreshed
   | MessagePacket
   | GapPacket
   | Published
@@ -119,7 +129,7 @@ export type Packet =
  * What the fields of a packet are, then its options, each by a letter for its kind and its name. Kinds: i integer, d id from 1, c code,
  * s str, p position, b payload, f bool, l map of integers, h map of str; in upper case it may be nil.
  */
-const shapes = new Map(
+const shapes = Object.fromEntries(
   Object.entries({
     [Type.Connected]: 'ssession pposition iping/suser iexpires sserver llimits',
     [Type.Subscribed]: 'did pposition/',
@@ -132,10 +142,11 @@ const shapes = new Map(
     [Type.Gap]: 'isubscription sreason Pfrom pto/icount',
     [Type.Ping]: 'Pposition/',
     [Type.Pong]: '/',
+    [Type.Refreshed]: 'did/iexpires llimits',
     [Type.Histories]: 'did pposition/fmore sgap',
     [Type.Error]: 'Did ccode sname sdetail/shint iretry_after',
     [Type.Disconnect]: 'ccode sname sdetail/freconnect iafter shint',
-  }).map(([type, shape]) => [Number(type), shape.split('/').map((part) => part.match(/\w+/g) ?? [])]),
+  }).map(([type, shape]) => [type, shape.split('/').map((part) => part.match(/\w+/g) ?? [])]),
 )
 
 /** readPackets reads the packets of one WebSocket message, one at a time, each when it is asked for ([TRA-3], [TRA-4]). null is one of a type that is not known. */
@@ -150,14 +161,14 @@ function decode(values: unknown): Packet | null {
   if (!Array.isArray(values)) return fail('packet')
   const is = read('itype', values.shift()) as number
   if (is < 1 || is > 127) fail('type')
-  const [fields, options] = shapes.get(is) ?? []
-  if (!fields || !options) return null
+  const [fields, options] = shapes[is] ?? []
+  if (!options) return null
   const packet: Record<string, unknown> = { is }
-  for (const f of fields) packet[f.slice(1)] = read(f, values.shift())
+  for (const f of fields as string[]) packet[f.slice(1)] = read(f, values.shift())
   const given = pairs(values[0], 32)
   for (const f of options) {
     const name = f.slice(1)
-    const v = read(f[0]?.toUpperCase() + name, given.get(name))
+    const v = read((f[0] as string).toUpperCase() + name, given.get(name))
     if (v !== null) packet[name] = v
   }
   if (is === Type.Disconnect) packet['reconnect'] ??= retryable(packet['code'] as number)
@@ -174,7 +185,7 @@ function read(field: string, v: unknown): unknown {
   if (lower === 's' && type === 'string') return v
   if (lower === 'f' && type === 'boolean') return v
   if (lower === 'p' && bin) return parsePosition(v)
-  if (lower === 'b' && (bin || type === 'string')) return bin ? v : new TextEncoder().encode(v as string)
+  if (lower === 'b' && (bin || type === 'string')) return bin ? v : utf8.encode(v as string)
   if (/[hl]/.test(lower)) {
     const map: Record<string, unknown> = { __proto__: null }
     for (const [k, item] of pairs(v, 64)) map[k] = read((lower === 'l' ? 'i' : 's') + k, item)
@@ -192,10 +203,9 @@ function pairs(v: unknown, most: number): Map<string, unknown> {
   const items = v instanceof Pairs ? v._items : fail('options')
   for (let i = 0; i < items.length; i += 2) {
     const key = items[i]
-    if (typeof key !== 'string' || map.has(key)) fail('options')
+    if (typeof key !== 'string' || map.has(key) || map.size >= most) fail('options')
     map.set(key as string, items[i + 1])
   }
-  if (map.size > most) fail('options')
   return map
 }
 

@@ -18,15 +18,15 @@ const form = '\x01'
 /** parsePosition reads a token; anything but the one token of a position is `bad_position` ([POS-3]). */
 export function parsePosition(token: Uint8Array): Position {
   const text = String.fromCharCode(...token)
-  const m = /^\x01(.{8})([\x80-\xff]*[\0-\x7f])(.{8})([\x80-\xff]*[\0-\x7f])$/s.exec(text) ?? []
+  const m = /^\x01(.{8})([\x80-\xff]*.)(.{8})(.+)$/s.exec(text) ?? []
   const [, epoch = '', seq = '', term = '', offset = ''] = m
   const p = { epoch, seq: number(seq), term, offset: number(offset) }
-  // one token for one position: a number that is longer than it has to be, or too large, is written differently
+  // one token for one position: a number that is longer than it has to be, too large or none is written differently
   return write(p) === text ? p : refuse()
 }
 
 function refuse(): never {
-  throw new CarillonError('bad_position', 'this is not a position')
+  throw new CarillonError('bad_position', 'found no position')
 }
 
 function number(leb: string): number {

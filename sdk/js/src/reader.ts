@@ -135,5 +135,5 @@ function object(items: readonly unknown[]): object {
 
 /** fail refuses bytes: what was found is not as it should be. */
 export function fail(what: string): never {
-  throw new CarillonError('bad_packet', `the bytes are wrong: ${what}`)
+  throw new CarillonError('bad_packet', `wrong bytes: ${what}`)
 }

@@ -3,7 +3,7 @@ import { type ClientImpl, type Link, remove } from './client.js'
 import { CarillonError } from './errors.js'
 import { deliverable } from './message.js'
 import { Reading } from './history.js'
-import { type Connected, type Disconnect, encode, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, readPackets, Type } from './packets.js'
+import { type Connected, type Disconnect, encode, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, type Refreshed, Type } from './packets.js'
 import { Pending } from './pending.js'
 import { none, type Position } from './position.js'
 import { Publishing } from './publish.js'
@@ -11,8 +11,8 @@ import { Phase } from './stream.js'
 import { allOf, type Slow, Sub } from './subscription.js'
 import { match } from './topic.js'
 
-/** What is sent with an id and gets an answer; a number is the subscription to end. */
-type Request = Sub | Pending | number
+/** What is sent with an id and gets an answer; a number is the subscription to end, a string a fresh token. */
+type Request = Sub | Pending | number | string
 
 /** Session is a session of the broker over WebSocket: it writes requests, and hands out what comes. */
 export class Session implements Link {
@@ -27,6 +27,8 @@ export class Session implements Link {
   private _left = 0
   /** The broker's run and the user: in sessions of the same ones a publish may be repeated. */
   private _kind = ''
+  /** After which requests are made again. */
+  private readonly _timers: unknown[] = []
 
   constructor(
     private readonly _c: ClientImpl,
@@ -36,19 +38,26 @@ export class Session implements Link {
 
   /** _begin asks again for what is subscribed, and lets go what waits. */
   private _begin(hello: Connected): void {
-    const { user, session, limits = {} } = hello
     const c = this._c
-    c._tokens._accepted(hello.expires)
-    c.limits = limits
+    const { user, session } = hello
     c._weed((this._kind = hello.position.epoch + user))
     c._attached(this, hello.position, { session, user, transport: 'websocket' })
+    this._lasts(hello)
     this._began(hello)
     for (const s of c._subs) this._join(s)
     this._wake()
   }
 
+  /** _lasts takes what a token gives the session: that of Connect, or a fresh one, which is named. */
+  private _lasts({ expires, limits = {} }: Connected | Refreshed, token?: string): void {
+    this._c.limits = limits
+    this._c._tokens._accepted(expires, (fresh) => fresh && this._request(fresh), token)
+  }
+
   /** _detach ends it: what is in flight is first when it is sent again. */
   _detach(): void {
+    this._c._tokens._stop()
+    this._timers.forEach(this._c._clock.clearTimeout)
     this._c._queue.unshift(...[...this._inflight.values()].filter((r): r is Pending => r instanceof Pending && !r._over))
     this._c._detached()
   }
@@ -63,12 +72,12 @@ export class Session implements Link {
       for (let r; (r = queue[0]) !== undefined; ) {
         if (this._inflight.size >= inflight) break full
         const id = c._nextId + 1
-        const b = typeof r === 'number' ? encode([Type.Unsubscribe, id, r]) : r._packet(id)
+        const b = typeof r === 'object' ? r._packet(id) : encode([typeof r === 'string' ? Type.Refresh : Type.Unsubscribe, id, r])
         if (size && size + b.length > packet) break full
         queue.shift()
         if (r instanceof Publishing) {
           if (b.length > packet) {
-            r._end(new CarillonError('too_large', `found a packet of ${b.length} bytes, wanted at most ${packet}`))
+            r._end(new CarillonError('too_large', `found ${b.length} bytes, wanted at most ${packet}`))
             continue
           }
           r._base = c._pos as Position
@@ -111,15 +120,11 @@ export class Session implements Link {
     this._wake()
   }
 
-  /** _receive takes the packets of one message, in order; of types that a later version may add, none. */
-  _receive(message: Uint8Array): Slow {
-    return this._handle(readPackets(message))
-  }
-
-  private _handle(packets: Generator<Packet | null>): Slow {
+  /** _receive takes packets, in order; of types that a later version may add, none. */
+  _receive(packets: Generator<Packet | null>): Slow {
     for (let next; !(next = packets.next()).done; ) {
       const slow = next.value && this._dispatch(next.value)
-      if (slow) return slow.then(() => this._handle(packets))
+      if (slow) return slow.then(() => this._receive(packets))
     }
     return undefined
   }
@@ -143,6 +148,9 @@ export class Session implements Link {
         if (r instanceof Pending) r._answer(p)
         break
       }
+      case Type.Refreshed:
+        this._lasts(p, this._answered(p.id) as string)
+        break
       case Type.Replay:
         this._replay = p
         this._left = p.count
@@ -292,30 +300,24 @@ export class Session implements Link {
     return s._accept(this, deliverable(m, false, s._resumeAt(after)), at, taken, sizeOf(m))
   }
 
-  /** _refused takes an Error: the answer to a request, or the end of a subscription. */
+  /** _refused takes an Error: the answer to a request, or the end of a subscription, which is asked for again later if that may help. */
   private _refused(p: ErrorPacket): void {
+    const c = this._c
     const r = this._answered(p.id)
     const error = errorOf(p)
     if (r instanceof Pending) r._end(error, r._again)
-    else if (typeof r === 'number') {
-      if (error.retryable) this._c._clock.setTimeout(() => this._request(r), error.retryAfter || 1000)
+    else if (r && !(r instanceof Sub)) {
+      const ms = error.retryAfter || (typeof r === 'string' ? 5000 : 1000)
+      if (error.retryable) this._timers.push(c._clock.setTimeout(() => this._request(r), ms))
     } else {
-      const s = r ?? this._serving(p.id as number)
-      if (!s || s._id !== p.id) return
-      if (r) {
-        this._byId.delete(s._id)
-        s._id = 0
-      }
-      this._refuse(s, error)
+      const s = (r as Sub | undefined) ?? this._serving(p.id as number)
+      if (s?._id !== p.id) return
+      this._byId.delete(s._id)
+      s._id = 0
+      if (!error.retryable) return c._refuse(s, error)
+      s._idle(c._pos)
+      s._retry = c._clock.setTimeout(() => c._join(s), (error.retryAfter ?? 0) + backoff(s._refusals++, c))
     }
-  }
-
-  /** _refuse ends a subscription with an error, or asks for it again later if that may help. */
-  private _refuse(s: Sub, error: CarillonError): void {
-    const c = this._c
-    if (!error.retryable) return c._refuse(s, error)
-    this._leave(s)
-    s._retry = c._clock.setTimeout(() => c._join(s), (error.retryAfter ?? 0) + backoff(s._refusals++, c))
   }
 }
 

@@ -76,8 +76,7 @@ export class Stream {
       if (this._own.epoch === session.epoch) this._mark(this._own)
       return undefined
     }
-    const { last, retained } = this._options
-    if (retained === false && last === undefined && !this._conflated) this._phase = Phase.Live
+    if (!this._wantsRetained && this._options.last === undefined && !this._conflated) this._phase = Phase.Live
     const stood = this._restarted
     const gap = stood && cursorOf(stood) !== cursorOf(at) ? this._gap('snapshot', stood, at) : undefined
     this._restarted = undefined
@@ -107,7 +106,7 @@ export class Stream {
   }
 
   /** _gapped moves the subscription over what is missing. After most gaps the retained messages are sent again ([GAP-4]). */
-  _gapped(p: Pick<GapPacket, 'reason' | 'subscription' | 'to'>): void {
+  _gapped(p: Pick<GapPacket, 'reason' | 'to'> & { subscription?: number }): void {
     if (p.subscription) {
       this._own = p.to
       this._shared = false

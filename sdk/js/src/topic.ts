@@ -1,12 +1,10 @@
 import { CarillonError } from './errors.js'
+import { utf8 } from './writer.js'
 
-// what no level may hold ([TOP-3], [TOP-4])
-const excluded = '\\p{White_Space}\\p{Cc}\\p{Cf}\\p{Cs}'
-const utf8 = new TextEncoder()
-
-/** text throws unless a topic, a filter or a token is text. Whether it is a valid one is for the broker to say, which knows why not. */
-export function text(name: unknown): void {
+/** text is a topic, a filter or a token; it throws unless that is text. Whether it is a valid one is for the broker to say, which knows why not. */
+export function text(name: unknown): string {
   if (typeof name !== 'string') throw new TypeError(`carillon: found ${typeof name}, wanted text`)
+  return name
 }
 
 /** match says whether filter, which is valid, matches topic, which is valid ([FIL-4], [FIL-5]). */
@@ -27,14 +25,12 @@ export function covers(wider: string, narrower: string): boolean {
   return w.length === n.length
 }
 
-const special = new RegExp(`^\\$|[.*>%${excluded}]`, 'gu')
+// what no level may hold ([TOP-3], [TOP-4]), or what means something in one
+const special = /^\$|[.*>%\p{White_Space}\p{Cc}\p{Cf}\p{Cs}]/gu
 
 /** escapeLevel makes exactly one level of a topic out of any text: a host name, a user id ([NAM-1]). */
 export function escapeLevel(text: string): string {
-  if (!text) return '%'
-  return text.replace(special, (c) =>
-    Array.from(utf8.encode(c), (b) => '%' + b.toString(16).toUpperCase().padStart(2, '0')).join(''),
-  )
+  return text.replace(special, (c) => Array.from(utf8.encode(c), (b) => '%' + (b + 256).toString(16).slice(1).toUpperCase()).join('')) || '%'
 }
 
 /** unescapeLevel is the reverse of escapeLevel. What that does not write is `bad_args` ([NAM-2]). */

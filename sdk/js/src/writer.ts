@@ -1,4 +1,5 @@
-const utf8 = new TextEncoder()
+/** utf8 writes text. */
+export const utf8 = new TextEncoder()
 
 /**
  * msgpack writes a value as MessagePack, everything in its shortest form ([ENC-10]): null and undefined, booleans, numbers, strings,
@@ -71,7 +72,7 @@ export function msgpack(value: unknown): Uint8Array {
       const entries = v instanceof Map ? [...v] : Object.entries(v).filter(([, item]) => item !== undefined)
       head(entries.length, 0x80, 16, 0xde, 2)
       for (const pair of entries) pair.forEach(write)
-    } else throw new TypeError(`carillon: a ${type} cannot be encoded`)
+    } else throw new TypeError(`carillon: found ${type}, wanted data`)
   }
 
   write(value)

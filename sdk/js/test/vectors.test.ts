@@ -80,14 +80,15 @@ each('position', (v) => {
 
 const types: Record<string, number> = {
   Connect: 1, Connected: 2, Subscribe: 3, Subscribed: 4, Unsubscribe: 5, Unsubscribed: 6, Publish: 7, Published: 8, Message: 9, Replay: 10,
-  RetainedEnd: 11, Resumed: 12, Gap: 13, Ping: 15, Pong: 16, History: 19, Histories: 20, Error: 23, Disconnect: 24,
+  RetainedEnd: 11, Resumed: 12, Gap: 13, Ping: 15, Pong: 16, Refresh: 17, Refreshed: 18, History: 19, Histories: 20, Error: 23, Disconnect: 24,
 }
-const fromClient = [1, 3, 5, 7, 19]
+const fromClient = [1, 3, 5, 7, 17, 19]
 const fields: Record<number, [fields: string[], options: string[]]> = {
   1: [['version', 'token'], ['client']],
   3: [['id', 'filter'], ['position', 'retained', 'last', 'latest', 'max_rate']],
   5: [['id', 'subscription'], []],
   7: [['id', 'topic', 'payload'], ['retain', 'type', 'headers', 'receivers', 'mid']],
+  17: [['id', 'token'], []],
   19: [['id', 'filter'], ['after', 'limit', 'last']],
 }
 
