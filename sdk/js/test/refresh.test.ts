@@ -144,6 +144,18 @@ test('a subscription that the fresh token does not cover ends with the reason, f
   assert.deepEqual(again.sent.map((p) => p[2]), ['b'])
 })
 
+test('a token that cannot be had any more when its session has ended is not asked for again', async () => {
+  let refuse!: (error: Error) => void
+  const { b, socket, reasons } = await refreshing(100_000, (n) => (n === 2 ? new Promise<string>((_, reject) => (refuse = reject)) : `t${n}`))
+  await b.clock.advance(80_000)
+  await socket.drop()
+  await b.clock.advance(250)
+  await b.accept([2, 's2', token(0), 0, { expires: b.clock.date() + 50_000 }])
+  refuse(new Error('late'))
+  await settled()
+  assert.deepEqual([b.clock.pending(), reasons], [[40_000], ['connect', 'expiring']])
+})
+
 test('the end of a session is the end of its timers, and what is fetched meanwhile is not sent', async () => {
   let give!: (token: string) => void
   const { b, c, socket, reasons } = await refreshing(100_000, (n) => (n === 2 ? new Promise<string>((resolve) => (give = resolve)) : `t${n}`))
