@@ -73,14 +73,14 @@ type round struct {
 const (
 	roundEnough = 128                  // records that make a batch worth sending while another one is on its way
 	roundMany   = 16                   // so many are worth a wait
-	roundMost   = 2 * time.Millisecond // so long a batch waits at most, and twice the time that the last one took
+	roundMost   = 4 * time.Millisecond // so long a batch waits at most, and four times what the last one took
 )
 
 // answered notes that a batch of n records is, while others wait.
 func (r *round) answered(n, waiting int) {
 	r.want, r.until = n+waiting, time.Time{}
 	if now := time.Now(); r.want >= roundMany {
-		r.until = now.Add(min(2*now.Sub(r.sent), roundMost))
+		r.until = now.Add(min(4*now.Sub(r.sent), roundMost))
 	}
 }
 
