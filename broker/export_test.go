@@ -75,9 +75,9 @@ func (b *Broker) Leftovers() (items, nodes, interest, watched int) {
 		sh.post(func() {
 			items += sh.trie.Len()
 			nodes += sh.trie.Nodes()
-			interest += int(sh.interest.wild.Load())
-			for i := range sh.interest.literals {
-				interest += int(sh.interest.literals[i].Load())
+			interest += int(sh.interest.wild.Load() + sh.interest.begun.Load())
+			for i := range sh.interest.whole {
+				interest += int(sh.interest.whole[i].Load() + sh.interest.begins[i].Load())
 			}
 			for _, slot := range sh.wheel.slots {
 				watched += len(slot)

@@ -1,9 +1,7 @@
 package broker
 
 import (
-	"hash/maphash"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -299,29 +297,4 @@ func (sh *shard) push(s *Session) {
 // position is the point between the last entry passed and the next.
 func (sh *shard) position() protocol.Position {
 	return sh.b.positionAt(sh.next-1, sh.mark)
-}
-
-// interest says, without a lock, whether a shard may have a subscription that matches a topic. It may say yes wrongly.
-type interest struct {
-	wild     atomic.Int32 // filters with a wildcard
-	literals [1024]atomic.Int32
-}
-
-var interestSeed = maphash.MakeSeed()
-
-func (in *interest) slot(topic string) *atomic.Int32 {
-	return &in.literals[maphash.String(interestSeed, topic)%uint64(len(in.literals))]
-}
-
-// add counts filter in (n = 1) or out (n = -1).
-func (in *interest) add(filter string, n int32) {
-	if strings.ContainsAny(filter, "*>") {
-		in.wild.Add(n)
-	} else {
-		in.slot(filter).Add(n)
-	}
-}
-
-func (in *interest) in(topic string) bool {
-	return in.wild.Load() > 0 || in.slot(topic).Load() > 0
 }

@@ -1,0 +1,54 @@
+package broker
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+// A shard is never left asleep over what it has a subscription for, and is over nearly everything else.
+func TestInterestIsNeverDeniedWrongly(t *testing.T) {
+	levels := []string{"a", "b", "$x", "*", ">"}
+	var names []string
+	var grow func(prefix []string)
+	grow = func(prefix []string) {
+		for _, l := range levels {
+			name := append(prefix[:len(prefix):len(prefix)], l)
+			names = append(names, strings.Join(name, "."))
+			if len(name) < 4 {
+				grow(name)
+			}
+		}
+	}
+	grow(nil)
+	woken, asleep := 0, 0
+	for _, filter := range names {
+		if protocol.ValidateFilter(filter) != nil {
+			continue
+		}
+		var in interest
+		in.add(filter, 1)
+		for _, topic := range names {
+			if protocol.ValidateTopic(topic) != nil {
+				continue
+			}
+			matches, interested := protocol.Match(filter, topic), in.in(topic)
+			if matches && !interested {
+				t.Fatalf("found no interest in %q with %q", topic, filter)
+			}
+			if !matches && interested {
+				woken++
+			} else if !matches {
+				asleep++
+			}
+		}
+		in.add(filter, -1)
+		if in.in("a") || in.in("a.b.a") || in.in("$x.a") {
+			t.Fatalf("found interest left of %q", filter)
+		}
+	}
+	if woken > asleep/2 {
+		t.Errorf("found %d woken for nothing, %d asleep", woken, asleep)
+	}
+}
