@@ -102,7 +102,7 @@ func (i isolation) run(t *testing.T) (figures isolationFigures) {
 	defer reading.Wait()
 	defer r.b.kill()
 	r.late.counts = make([]atomic.Uint64, latencySteps)
-	readers, stalled := r.subscribe(i.readers, 0), r.subscribe(i.stalled, 128<<10) // a window below loopback's large segments would be probed for minutes
+	readers, stalled := r.subscribe(i.readers, 0), r.subscribe(i.stalled, 256<<10) // a window near the size of the large segments of loopback would be probed for minutes
 	for n, w := range readers {
 		reading.Go(func() { r.read(w, n) })
 	}
