@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ func TestInterestIsNeverDeniedWrongly(t *testing.T) {
 	var grow func(prefix []string)
 	grow = func(prefix []string) {
 		for _, l := range levels {
-			name := append(prefix[:len(prefix):len(prefix)], l)
+			name := append(slices.Clip(prefix), l)
 			names = append(names, strings.Join(name, "."))
 			if len(name) < 4 {
 				grow(name)
