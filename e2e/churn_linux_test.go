@@ -75,7 +75,7 @@ func inSession(drop func(*wire) error) func(*churn, *wire, int64) error {
 // inHandshake goes when a part of the request for an upgrade has been sent.
 func inHandshake(drop func(*wire) error) func(*churn, *wire, int64) error {
 	return func(c *churn, w *wire, _ int64) error {
-		return errors.Join(w.cutFrame(fmt.Appendf(nil, upgradeRequest, c.b.listen)), drop(w))
+		return errors.Join(w.cutFrame([]byte(upgradeRequest(c.b.listen))), drop(w))
 	}
 }
 

@@ -19,29 +19,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-mq/carillon/internal/built"
 	carillon "github.com/carillon-mq/carillon/sdk/go"
 )
 
 // carillonBinary is the product under test, built by TestMain.
 var carillonBinary string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "carillon-e2e")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		carillonBinary = filepath.Join(dir, "carillon")
-		build := exec.Command("go", "build", "-o", carillonBinary, "../cmd/carillon")
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		if err := build.Run(); err != nil {
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(built.Run(m, &carillonBinary)) }
 
 // count is how often a test does what it does: gate times in the gate, campaign times with CARILLON_CAMPAIGN=1, and
 // CARILLON_COUNT times if that is set.

@@ -4,16 +4,15 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"os"
 	"time"
 
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -51,31 +50,22 @@ func openWire(ctx context.Context, dialer net.Dialer, addr string, receive int) 
 	return w, errors.Join(err, conn.SetDeadline(time.Now().Add(20*time.Second)))
 }
 
-const upgradeRequest = "GET /ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + protocol.Subprotocol + "\r\n\r\n"
-
 func (w *wire) upgrade(host string) error {
-	if _, err := fmt.Fprintf(w.conn, upgradeRequest, host); err != nil {
+	if _, err := io.WriteString(w.conn, upgradeRequest(host)); err != nil {
 		return err
 	}
-	resp, err := http.ReadResponse(w.in, nil)
-	if err == nil && resp.StatusCode != http.StatusSwitchingProtocols {
-		return fmt.Errorf("the upgrade was answered with %s", resp.Status)
-	}
-	return err
+	return rawws.ReadUpgraded(w.in)
 }
 
-// frame is packets in a frame of a client, whose mask is 0.
+func upgradeRequest(host string) string { return rawws.Request(host, protocol.Subprotocol) + "\r\n" }
+
+// frame is packets in a frame of a client.
 func frame(packets ...protocol.Packet) []byte {
 	var body []byte
 	for _, p := range packets {
 		body = p.Append(body)
 	}
-	head := []byte{0x82, 0x80 | byte(len(body))}
-	if len(body) > 125 {
-		head = binary.BigEndian.AppendUint16([]byte{0x82, 0x80 | 126}, uint16(len(body)))
-	}
-	return append(append(head, 0, 0, 0, 0), body...)
+	return rawws.Frame(rawws.Binary, body)
 }
 
 func (w *wire) send(packets ...protocol.Packet) error {
@@ -145,32 +135,15 @@ func (w *wire) read(take func(r protocol.Raw, packet []byte) error) error {
 
 // readMessage reads the next binary message, in one frame.
 func (w *wire) readMessage() error {
-	var head [10]byte
-	if _, err := io.ReadFull(w.in, head[:2]); err != nil {
+	first, message, err := rawws.Read(w.in, w.message)
+	if err != nil {
 		return err
 	}
-	if head[0] != 0x82 {
-		return fmt.Errorf("found a frame %#x: %w", head[0], io.ErrUnexpectedEOF)
+	if first != rawws.Binary {
+		return fmt.Errorf("found a frame %#x: %w", first, io.ErrUnexpectedEOF)
 	}
-	n := int(head[1])
-	switch n {
-	case 126:
-		if _, err := io.ReadFull(w.in, head[:2]); err != nil {
-			return err
-		}
-		n = int(binary.BigEndian.Uint16(head[:]))
-	case 127:
-		if _, err := io.ReadFull(w.in, head[:8]); err != nil {
-			return err
-		}
-		n = int(binary.BigEndian.Uint64(head[:]))
-	}
-	if cap(w.message) < n {
-		w.message = make([]byte, n)
-	}
-	w.message = w.message[:n]
-	_, err := io.ReadFull(w.in, w.message)
-	return err
+	w.message = message
+	return nil
 }
 
 // The ways in which a client goes.
@@ -186,7 +159,7 @@ func (w *wire) closeOneWay() error {
 
 // goodbye sends a close frame and waits for its answer.
 func (w *wire) goodbye() error {
-	_, err := w.conn.Write([]byte{0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8}) // 1000
+	_, err := w.conn.Write(rawws.Frame(rawws.Close, []byte{0x03, 0xe8})) // 1000
 	return errors.Join(err, w.drain(), w.conn.Close())
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/ws"
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -50,7 +51,7 @@ func BenchmarkAcknowledged(b *testing.B) {
 		}
 	}
 	exchange(connectFrame())
-	one := frame(0x82, (&protocol.Publish{ID: 1, Topic: "bench.topic", Payload: make([]byte, 128)}).Append(nil))
+	one := rawws.Frame(0x82, (&protocol.Publish{ID: 1, Topic: "bench.topic", Payload: make([]byte, 128)}).Append(nil))
 	for name, out := range map[string][]byte{"one": one, "sixteen at once": bytes.Repeat(one, 16)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

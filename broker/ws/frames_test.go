@@ -9,6 +9,7 @@ import (
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/ws"
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -18,7 +19,7 @@ func TestControlFramesAreWholeWrites(t *testing.T) {
 	b, url := serve(t, broker.Options{}, ws.Options{ControlRate: 1 << 20})
 	r := dialRaw(t, url)
 	r.write(connectFrame())
-	r.write(frame(0x82, (&protocol.Subscribe{ID: 1, Filter: "f", NoRetained: true}).Append(nil)))
+	r.write(rawws.Frame(0x82, (&protocol.Subscribe{ID: 1, Filter: "f", NoRetained: true}).Append(nil)))
 	for range 2 { // Connected, Subscribed
 		if _, _, err := r.read(); err != nil {
 			t.Fatal(err)
@@ -37,7 +38,7 @@ func TestControlFramesAreWholeWrites(t *testing.T) {
 	})
 	load.Go(func() {
 		for i := range 2000 {
-			r.write(frame(0x89, bytes.Repeat([]byte("x"), i%126)))
+			r.write(rawws.Frame(0x89, bytes.Repeat([]byte("x"), i%126)))
 		}
 	})
 	defer load.Wait()
@@ -81,7 +82,7 @@ func TestASlowReaderLagsAndCatchesUp(t *testing.T) {
 	b, url := serve(t, broker.Options{RingBytes: 64 << 20}, ws.Options{SendBuffer: 8 << 10})
 	slow := dialRaw(t, url)
 	slow.write(connectFrame())
-	slow.write(frame(0x82, (&protocol.Subscribe{ID: 1, Filter: "s.>", NoRetained: true}).Append(nil)))
+	slow.write(rawws.Frame(0x82, (&protocol.Subscribe{ID: 1, Filter: "s.>", NoRetained: true}).Append(nil)))
 	other := dial(t, url)
 	other.send(&protocol.Subscribe{ID: 1, Filter: "s.>", NoRetained: true})
 	expect[*protocol.Subscribed](other)

@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/brokertest"
 	"github.com/carillon-mq/carillon/broker/ws"
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -35,7 +36,7 @@ func subscribed(t *testing.T, url, filter string) *raw {
 	t.Helper()
 	r := dialRaw(t, url)
 	r.write(connectFrame())
-	r.write(frame(0x82, (&protocol.Subscribe{ID: 1, Filter: filter, NoRetained: true}).Append(nil)))
+	r.write(rawws.Frame(0x82, (&protocol.Subscribe{ID: 1, Filter: filter, NoRetained: true}).Append(nil)))
 	for range 2 { // Connected, Subscribed
 		if _, _, err := r.read(); err != nil {
 			t.Fatal(err)
@@ -60,7 +61,7 @@ func TestAnIdleConnectionHasNoGoroutine(t *testing.T) {
 		if _, _, err := c.read(); err != nil {
 			t.Fatal(err)
 		}
-		c.write(frame(0x89, []byte("there?")))
+		c.write(rawws.Frame(0x89, []byte("there?")))
 		if first, payload, err := c.read(); err != nil || first != 0x8a || string(payload) != "there?" {
 			t.Fatalf("found %x %q, %v", first, payload, err)
 		}
@@ -75,7 +76,7 @@ func TestAConnectionThatRestsIsParkedAgain(t *testing.T) {
 	for i := range clients {
 		clients[i] = subscribed(t, url, "nothing")
 	}
-	publish := frame(0x82, (&protocol.Publish{ID: 1, Topic: "a", Payload: []byte("x")}).Append(nil))
+	publish := rawws.Frame(0x82, (&protocol.Publish{ID: 1, Topic: "a", Payload: []byte("x")}).Append(nil))
 	for range 30 {
 		for _, c := range clients {
 			c.write(publish)
@@ -104,7 +105,7 @@ func TestABusyConnectionThatIsHeldUpGoesOn(t *testing.T) {
 	}
 	r := subscribed(t, url, "nothing")
 	publish := func(id uint64, retain bool) []byte {
-		return frame(0x82, (&protocol.Publish{ID: id, Topic: "a", Payload: []byte("x"), Retain: retain}).Append(nil))
+		return rawws.Frame(0x82, (&protocol.Publish{ID: id, Topic: "a", Payload: []byte("x"), Retain: retain}).Append(nil))
 	}
 	answered := func(ids ...uint64) {
 		t.Helper()
@@ -148,7 +149,7 @@ func TestAMessageInPiecesWakesAParkedConnection(t *testing.T) {
 	_, url := serve(t, broker.Options{}, ws.Options{})
 	r := subscribed(t, url, "a")
 	message := (&protocol.Publish{ID: 7, Topic: "b", Payload: bytes.Repeat([]byte("p"), 40<<10)}).Append(nil)
-	stream := append(frame(0x02, message[:100]), frame(0x80, message[100:])...)
+	stream := append(rawws.Frame(0x02, message[:100]), rawws.Frame(0x80, message[100:])...)
 	for range 3 {
 		for rest := stream; len(rest) > 0; {
 			n := min(len(rest), 1000)
@@ -167,7 +168,7 @@ func TestAMessageInPiecesWakesAParkedConnection(t *testing.T) {
 
 func TestAParkedConnectionEndsWithItsClient(t *testing.T) {
 	b, url := serve(t, broker.Options{}, ws.Options{})
-	last := frame(0x82, (&protocol.Publish{Topic: "a", Payload: []byte("x")}).Append(nil))
+	last := rawws.Frame(0x82, (&protocol.Publish{Topic: "a", Payload: []byte("x")}).Append(nil))
 	for i := range 60 {
 		r := subscribed(t, url, "nothing")
 		switch i % 4 {
@@ -208,7 +209,7 @@ func TestADrainEndsParkedConnections(t *testing.T) {
 
 func TestABrokerThatClosesEndsBusyConnections(t *testing.T) {
 	b, url := serve(t, broker.Options{}, ws.Options{CloseTime: 200 * time.Millisecond})
-	publish := frame(0x82, (&protocol.Publish{ID: 1, Topic: "a", Payload: []byte("x")}).Append(nil))
+	publish := rawws.Frame(0x82, (&protocol.Publish{ID: 1, Topic: "a", Payload: []byte("x")}).Append(nil))
 	var ends sync.WaitGroup
 	for i := range 20 {
 		r := subscribed(t, url, "nothing")
@@ -249,7 +250,7 @@ func (r *raw) publishAtRandom(chance *rand.Rand, n int) error {
 		var stream []byte
 		for range min(1+chance.IntN(4), n-sent) {
 			sent++
-			stream = append(stream, frame(0x82, (&protocol.Publish{ID: uint64(sent), Topic: "a", Payload: []byte("x")}).Append(nil))...)
+			stream = append(stream, rawws.Frame(0x82, (&protocol.Publish{ID: uint64(sent), Topic: "a", Payload: []byte("x")}).Append(nil))...)
 		}
 		for len(stream) > 0 {
 			piece := min(1+chance.IntN(60), len(stream))

@@ -17,6 +17,7 @@ import (
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/ws"
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -27,8 +28,7 @@ type raw struct {
 	br *bufio.Reader
 }
 
-const upgrade = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-	"Sec-WebSocket-Protocol: carillon.v1\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+var upgrade = rawws.Request("x", protocol.Subprotocol) + "\r\n"
 
 // dialRaw upgrades and sends early right behind the request, in the same segment.
 func dialRaw(t *testing.T, url string, early ...byte) *raw {
@@ -43,32 +43,14 @@ func dialRaw(t *testing.T, url string, early ...byte) *raw {
 		t.Fatal(err)
 	}
 	r := &raw{t: t, nc: nc, br: bufio.NewReader(nc)}
-	resp, err := http.ReadResponse(r.br, nil)
-	if err != nil {
+	if err := rawws.ReadUpgraded(r.br); err != nil {
 		t.Fatal(err)
-	}
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("found %s", resp.Status)
 	}
 	return r
 }
 
-// frame is one masked frame with a zero mask.
-func frame(first byte, payload []byte) []byte {
-	b := []byte{first}
-	switch n := len(payload); {
-	case n < 126:
-		b = append(b, 0x80|byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
-	}
-	return append(append(b, 0, 0, 0, 0), payload...)
-}
-
 func connectFrame() []byte {
-	return frame(0x82, (&protocol.Connect{Version: 1}).Append(nil))
+	return rawws.Frame(0x82, (&protocol.Connect{Version: 1}).Append(nil))
 }
 
 func (r *raw) write(b []byte) {
@@ -76,30 +58,7 @@ func (r *raw) write(b []byte) {
 }
 
 // read returns the next frame's first byte and payload, or the error that ended the connection.
-func (r *raw) read() (byte, []byte, error) {
-	var head [2]byte
-	if _, err := io.ReadFull(r.br, head[:]); err != nil {
-		return 0, nil, err
-	}
-	n := uint64(head[1] & 0x7f)
-	switch n {
-	case 126:
-		var b [2]byte
-		if _, err := io.ReadFull(r.br, b[:]); err != nil {
-			return 0, nil, err
-		}
-		n = uint64(binary.BigEndian.Uint16(b[:]))
-	case 127:
-		var b [8]byte
-		if _, err := io.ReadFull(r.br, b[:]); err != nil {
-			return 0, nil, err
-		}
-		n = binary.BigEndian.Uint64(b[:])
-	}
-	payload := make([]byte, n)
-	_, err := io.ReadFull(r.br, payload)
-	return head[0], payload, err
-}
+func (r *raw) read() (byte, []byte, error) { return rawws.Read(r.br, nil) }
 
 // end reads until the connection is closed and returns the close code and the codes of Disconnect packets before it.
 func (r *raw) end() (closeCode int, disconnects []protocol.Code) {
@@ -161,7 +120,7 @@ func TestHostileFramesEndTheConnectionInTime(t *testing.T) {
 		}
 		return b
 	}
-	bad := frame(0x82, []byte{0xc1})
+	bad := rawws.Frame(0x82, []byte{0xc1})
 	hugeHeader := hexed("82 ff 7fffffffffffffff 00000000")
 	tests := []struct {
 		name  string
@@ -175,17 +134,17 @@ func TestHostileFramesEndTheConnectionInTime(t *testing.T) {
 		{"F9 fragmented ping", hexed("09 80 00000000"), 0},
 		{"F11 close of one byte", hexed("88 81 00000000 03"), 0},
 		{"F14 length with the top bit", hexed("82 ff 8000000000000001 00000000"), 0},
-		{"F18 text", frame(0x81, []byte{0xc3, 0x28}), protocol.CodeBadFrame},
+		{"F18 text", rawws.Frame(0x81, []byte{0xc3, 0x28}), protocol.CodeBadFrame},
 		{"F20 too large in fragments", tooLarge(), protocol.CodeMessageTooLarge},
 		{"F22 bad packet, then a huge header", append(bad, hugeHeader...), protocol.CodeBadPacket},
-		{"F25 empty fragments", append(frame(0x02, nil), bytes.Repeat(frame(0x00, nil), 400_000)...), protocol.CodeBadFrame},
-		{"F27 ping flood", bytes.Repeat(frame(0x89, []byte("p")), 1000), protocol.CodeFlooding},
-		{"F29 pong flood", bytes.Repeat(frame(0x8a, []byte("abcd")), 1000), protocol.CodeFlooding},
-		{"F30 empty message", frame(0x82, nil), protocol.CodeBadPacket},
-		{"M5 array of four billion", frame(0x82, hexed("dd ffffffff")), protocol.CodeBadPacket},
-		{"M11 deep nesting", frame(0x82, bytes.Repeat([]byte{0x91}, 60_000)), protocol.CodeBadPacket},
+		{"F25 empty fragments", append(rawws.Frame(0x02, nil), bytes.Repeat(rawws.Frame(0x00, nil), 400_000)...), protocol.CodeBadFrame},
+		{"F27 ping flood", bytes.Repeat(rawws.Frame(0x89, []byte("p")), 1000), protocol.CodeFlooding},
+		{"F29 pong flood", bytes.Repeat(rawws.Frame(0x8a, []byte("abcd")), 1000), protocol.CodeFlooding},
+		{"F30 empty message", rawws.Frame(0x82, nil), protocol.CodeBadPacket},
+		{"M5 array of four billion", rawws.Frame(0x82, hexed("dd ffffffff")), protocol.CodeBadPacket},
+		{"M11 deep nesting", rawws.Frame(0x82, bytes.Repeat([]byte{0x91}, 60_000)), protocol.CodeBadPacket},
 		{"P2 second Connect", connectFrame(), protocol.CodeBadOrder},
-		{"P7 a packet that only brokers send", frame(0x82, (&protocol.Pong{}).Append((&protocol.Message{Topic: "a"}).Append(nil))), protocol.CodeBadPacket},
+		{"P7 a packet that only brokers send", rawws.Frame(0x82, (&protocol.Pong{}).Append((&protocol.Message{Topic: "a"}).Append(nil))), protocol.CodeBadPacket},
 	}
 	_, url := serve(t, broker.Options{}, ws.Options{CloseTime: 200 * time.Millisecond})
 	for _, tt := range tests {
@@ -206,9 +165,9 @@ func TestHostileFramesEndTheConnectionInTime(t *testing.T) {
 }
 
 func tooLarge() []byte {
-	b := frame(0x02, make([]byte, 1000))
+	b := rawws.Frame(0x02, make([]byte, 1000))
 	for range 100 {
-		b = append(b, frame(0x00, make([]byte, 1000))...)
+		b = append(b, rawws.Frame(0x00, make([]byte, 1000))...)
 	}
 	return b
 }
@@ -216,7 +175,7 @@ func tooLarge() []byte {
 func TestAPacketBeforeConnectClosesTheConnection(t *testing.T) {
 	_, url := serve(t, broker.Options{}, ws.Options{CloseTime: 200 * time.Millisecond})
 	r := dialRaw(t, url)
-	r.write(frame(0x82, (&protocol.Publish{ID: 1, Topic: "a", Payload: []byte("x")}).Append(nil)))
+	r.write(rawws.Frame(0x82, (&protocol.Publish{ID: 1, Topic: "a", Payload: []byte("x")}).Append(nil)))
 	if code, codes := r.end(); len(codes) != 1 || codes[0] != protocol.CodeBadOrder || code != int(protocol.CodeBadOrder) {
 		t.Errorf("found close code %d and %v", code, codes)
 	}
@@ -248,16 +207,16 @@ func TestFaultsOfFramingAreCounted(t *testing.T) {
 
 // Who answers the close frame is let go at once, whatever came before that.
 func TestAClientThatAnswersTheCloseIsLetGo(t *testing.T) {
-	text := frame(0x81, []byte("hello"))
+	text := rawws.Frame(0x81, []byte("hello"))
 	tests := []struct {
 		name   string
 		refuse []byte // ends the session
 	}{
-		{"after a bad packet", frame(0x82, []byte{0xc1})},
-		{"after a bad packet with others behind it", append(frame(0x82, []byte{0xc1}), connectFrame()...)},
+		{"after a bad packet", rawws.Frame(0x82, []byte{0xc1})},
+		{"after a bad packet with others behind it", append(rawws.Frame(0x82, []byte{0xc1}), connectFrame()...)},
 		{"after a text", text},
-		{"after a message that is too long", frame(0x82, make([]byte, 100<<10))},
-		{"in the middle of a frame", append(frame(0x82, []byte{0xc1}), frame(0x82, make([]byte, 300))[:9]...)},
+		{"after a message that is too long", rawws.Frame(0x82, make([]byte, 100<<10))},
+		{"in the middle of a frame", append(rawws.Frame(0x82, []byte{0xc1}), rawws.Frame(0x82, make([]byte, 300))[:9]...)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -274,7 +233,7 @@ func TestAClientThatAnswersTheCloseIsLetGo(t *testing.T) {
 			if tt.name == "in the middle of a frame" {
 				r.write(make([]byte, 300+8-9))
 			}
-			r.write(frame(0x88, []byte{0x03, 0xe8}))
+			r.write(rawws.Frame(0x88, []byte{0x03, 0xe8}))
 			if _, _, err := r.read(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("found %v, wanted the end", err)
 			}

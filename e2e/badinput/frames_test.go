@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -66,7 +67,7 @@ func serves(b []byte, checks ...func(*testing.T, *heard)) func(*testing.T, *stan
 		for _, check := range checks {
 			check(t, h)
 		}
-		w.raw(frame(closeFrame, []byte{0x03, 0xe8}))
+		w.raw(rawws.Frame(rawws.Close, []byte{0x03, 0xe8}))
 		w.end()
 	}
 }
@@ -80,7 +81,7 @@ func frameInputs() []input {
 		all = append(all, input{id: id, name: name, counts: once("bad_frame"), send: breaks(status, b)})
 	}
 	huge := unhex("82 ff 7fffffffffffffff 00000000")
-	bad := frame(binaryFrame, []byte{0xc1})
+	bad := rawws.Frame(rawws.Binary, []byte{0xc1})
 
 	broken("F1", "not masked", 0, unhex("82 01 00"))
 	broken("F5-F6", "a reserved opcode", 1002, unhex("83 80 00000000"))
@@ -101,10 +102,10 @@ func frameInputs() []input {
 	closed("F20", "too large at once", "message_too_large", huge)
 	closed("F22", "a bad packet and then a huge header", "bad_packet", append(bytes.Clone(bad), huge...))
 	closed("F25", "a million empty fragments", "bad_frame", append(unhex("02 80 00000000"), bytes.Repeat(unhex("00 80 00000000"), 1_000_000)...))
-	closed("F27", "10,000 pings", "flooding", bytes.Repeat(frame(pingFrame, []byte("p")), 10_000))
+	closed("F27", "10,000 pings", "flooding", bytes.Repeat(rawws.Frame(rawws.Ping, []byte("p")), 10_000))
 	closed("F29", "1,000 pongs", "flooding", bytes.Repeat(unhex("8a 84 00000000 61626364"), 1000))
 	closed("F30", "an empty message", "bad_packet", unhex("82 80 00000000"))
-	closed("F38", "20,000 pings inside a message", "flooding", append(frame(0x02, []byte{0x92}), bytes.Repeat(frame(pingFrame, []byte("p")), 20_000)...))
+	closed("F38", "20,000 pings inside a message", "flooding", append(rawws.Frame(0x02, []byte{0x92}), bytes.Repeat(rawws.Frame(rawws.Ping, []byte("p")), 20_000)...))
 	all = append(all,
 		input{id: "F38", name: "10 pings inside a message", send: pingsInside},
 		input{id: "F32", name: "the close is never answered", counts: once("bad_packet"), send: func(t *testing.T, s *stand) {
@@ -130,20 +131,20 @@ func frameInputs() []input {
 
 // fragments is a message of n pieces.
 func fragments(size, n int) []byte {
-	b := frame(0x02, make([]byte, size))
+	b := rawws.Frame(0x02, make([]byte, size))
 	for range n - 1 {
-		b = append(b, frame(0x00, make([]byte, size))...)
+		b = append(b, rawws.Frame(0x00, make([]byte, size))...)
 	}
 	return b
 }
 
 func pingsInside(t *testing.T, s *stand) {
 	packet := (&protocol.Ping{}).Append(nil)
-	b := frame(0x02, packet[:1])
+	b := rawws.Frame(0x02, packet[:1])
 	for range 10 {
-		b = append(b, frame(pingFrame, []byte("p"))...)
+		b = append(b, rawws.Frame(rawws.Ping, []byte("p"))...)
 	}
-	serves(append(b, frame(0x80, packet[1:])...), func(t *testing.T, h *heard) {
+	serves(append(b, rawws.Frame(0x80, packet[1:])...), func(t *testing.T, h *heard) {
 		if h.pongs != 10 {
 			t.Errorf("found %d pongs, wanted 10", h.pongs)
 		}
@@ -198,7 +199,7 @@ func endInputs() []input {
 			for n := range k {
 				k[n] += byte(i) * key[0]
 			}
-			b = append(append(append(b, binaryFrame, 0x80|byte(len(packet))), k...), packet...)
+			b = append(append(append(b, rawws.Binary, 0x80|byte(len(packet))), k...), packet...)
 		}
 		all = append(all, input{id: "F37", name: name, send: func(t *testing.T, s *stand) {
 			w := connected(t, s, token(t, "tester", everything))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -82,7 +83,7 @@ func limitInputs(t testing.TB) map[string]input {
 		"publish_rate":        {counts: limited, many: true, lines: 20, accepted: anyNumber, send: exceeds(plain, publish(20, 1))},
 		"publish_burst":       {counts: limited, many: true, lines: 20, accepted: anyNumber, send: exceeds(plain, publish(12, 1))},
 		"publish_bytes":       {counts: limited, many: true, lines: 20, accepted: anyNumber, send: exceeds(rights{"publish": filters{">"}, "limits": map[string]any{"publish_rate": "unlimited"}}, publish(6, 1000))},
-		"ping_rate":           {counts: once("flooding"), send: closes("flooding", frame(binaryFrame, repeat(40, func(int) protocol.Packet { return &protocol.Ping{} })))},
+		"ping_rate":           {counts: once("flooding"), send: closes("flooding", rawws.Frame(rawws.Binary, repeat(40, func(int) protocol.Packet { return &protocol.Ping{} })))},
 		"subscriptions_total": {counts: once("subscription_limit"), send: failsAs(free, "subscription_limit", subscribe(6))},
 		"sessions":            {counts: once("session_limit"), send: tooManySessions(7, func(i int) string { return fmt.Sprint("user", i) }, "")},
 		"sessions_per_user":   {counts: once("session_limit"), send: tooManySessions(3, func(int) string { return "user" }, "")},
@@ -98,7 +99,7 @@ func exceeds(r rights, b []byte) func(*testing.T, *stand) {
 	return func(t *testing.T, s *stand) {
 		t.Helper()
 		w := connected(t, s, token(t, "tester", r))
-		w.raw(frame(binaryFrame, b))
+		w.raw(rawws.Frame(rawws.Binary, b))
 		if h := w.asks(); h.ended || !strings.Contains(strings.Join(h.errors, " "), "rate_limited") {
 			t.Errorf("found errors %q and Disconnect %q, wanted rate_limited", h.errors, h.code)
 		}

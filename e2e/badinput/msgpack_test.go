@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -18,7 +19,7 @@ func failsAs(r rights, code string, b []byte, checks ...func(*testing.T, *heard)
 	return func(t *testing.T, s *stand) {
 		t.Helper()
 		w := connected(t, s, token(t, "tester", r))
-		w.raw(frame(binaryFrame, b))
+		w.raw(rawws.Frame(rawws.Binary, b))
 		h := w.asks()
 		if !h.ended && len(h.errors) == 0 { // some answers come from the shard, behind the pong
 			h = w.until(protocol.TypeError)
@@ -29,7 +30,7 @@ func failsAs(r rights, code string, b []byte, checks ...func(*testing.T, *heard)
 		for _, check := range checks {
 			check(t, h)
 		}
-		w.raw(frame(closeFrame, []byte{0x03, 0xe8}))
+		w.raw(rawws.Frame(rawws.Close, []byte{0x03, 0xe8}))
 		w.end()
 	}
 }
@@ -51,7 +52,7 @@ func msgpackInputs(t testing.TB) []input {
 	t.Helper()
 	var all []input
 	closed := func(id, name string, b []byte) {
-		all = append(all, input{id: id, name: name, counts: once("bad_packet"), send: closes("bad_packet", frame(binaryFrame, b))})
+		all = append(all, input{id: id, name: name, counts: once("bad_packet"), send: closes("bad_packet", rawws.Frame(rawws.Binary, b))})
 	}
 	for id, rows := range map[string][]string{
 		"M1": {"c1", "93 07 c1 a161"},
@@ -92,7 +93,7 @@ func options(n int) (b []byte) {
 func goodMsgpackInputs() []input {
 	var all []input
 	good := func(id, name string, b []byte) {
-		all = append(all, input{id: id, name: name, accepted: 1, send: serves(frame(binaryFrame, b), func(t *testing.T, h *heard) {
+		all = append(all, input{id: id, name: name, accepted: 1, send: serves(rawws.Frame(rawws.Binary, b), func(t *testing.T, h *heard) {
 			if len(h.packets) != 2 || h.packets[0].Type() != protocol.TypePublished {
 				t.Errorf("found %+v, wanted it published", h.packets)
 			}

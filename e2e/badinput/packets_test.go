@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -21,7 +22,7 @@ func first(code string, b []byte) func(*testing.T, *stand) {
 	return func(t *testing.T, s *stand) {
 		t.Helper()
 		w := upgraded(t, s)
-		w.raw(frame(binaryFrame, b))
+		w.raw(rawws.Frame(rawws.Binary, b))
 		h := w.end()
 		if c, _ := protocol.CodeByName(code); h.code != code || h.status != int(c) {
 			t.Errorf("found Disconnect %q and close frame %d, wanted %s", h.code, h.status, code)
@@ -55,33 +56,33 @@ func packetInputs(t testing.TB) []input {
 		add("P1", name+" first", once("bad_order"), first("bad_order", bytesOf(p)))
 	}
 	add("P1", "17 KiB before Connect", once("message_too_large"), first("message_too_large", bytesOf(&protocol.Connect{Version: 1, Token: hello.Token}, &protocol.Publish{Topic: "a", Payload: make([]byte, 80<<10)})))
-	add("P2", "a second Connect", once("bad_order"), closes("bad_order", frame(binaryFrame, bytesOf(hello))))
+	add("P2", "a second Connect", once("bad_order"), closes("bad_order", rawws.Frame(rawws.Binary, bytesOf(hello))))
 	for name, version := range map[string]int{"0": 0, "255": 255, "2^31": 1 << 31} {
 		add("P4", "version "+name, once("bad_version"), first("bad_version", bytesOf(&protocol.Connect{Version: version, Token: hello.Token})))
 	}
 	all = append(all, input{id: "P5", name: "100 publishes right behind Connect", accepted: 100, send: pipelined})
 	for name, row := range map[string]string{"0": "92 00 01", "-1": "92 ff 01", `"1"`: "92 a131 01", "128": "92 cc80 01"} {
-		add("P6", "type "+name, once("bad_packet"), closes("bad_packet", frame(binaryFrame, unhex(row))))
+		add("P6", "type "+name, once("bad_packet"), closes("bad_packet", rawws.Frame(rawws.Binary, unhex(row))))
 	}
 	add("P6", "type 127 with an id", once("unknown_type"), fails("unknown_type", unhex("92 7f 01")))
-	add("P6", "type 127 without one", once("unknown_type"), serves(frame(binaryFrame, unhex("92 7f a161"))))
+	add("P6", "type 127 without one", once("unknown_type"), serves(rawws.Frame(rawws.Binary, unhex("92 7f a161"))))
 	add("P6", "a reserved type", once("unknown_type"), fails("unknown_type", unhex("93 0e 07 01")))
 	for _, p := range serverPackets() {
-		add("P7", p.Type().String(), once("bad_packet"), closes("bad_packet", frame(binaryFrame, bytesOf(p))))
+		add("P7", p.Type().String(), once("bad_packet"), closes("bad_packet", rawws.Frame(rawws.Binary, bytesOf(p))))
 	}
 	sub := func(id uint64) protocol.Packet { return &protocol.Subscribe{ID: id, Filter: "public.a"} }
 	add("P13", "the id of a subscription again", once("duplicate_id"), fails("duplicate_id", bytesOf(sub(1), sub(1))))
 	add("P13", "the id 0", once("bad_args"), fails("bad_args", bytesOf(sub(0))))
 	add("P13", "no such subscription", once("not_found"), fails("not_found", bytesOf(&protocol.Unsubscribe{ID: 2, Subscription: 7})))
-	add("P14", "an integer where options are", once("bad_packet"), closes("bad_packet", frame(binaryFrame, unhex("95 07 01 a161 c400 ccff"))))
-	all = append(all, input{id: "P15", name: "the largest payload", accepted: 1, send: serves(frame(binaryFrame, bytesOf(&protocol.Publish{ID: 1, Topic: "a", Payload: make([]byte, 64<<10)})))})
+	add("P14", "an integer where options are", once("bad_packet"), closes("bad_packet", rawws.Frame(rawws.Binary, unhex("95 07 01 a161 c400 ccff"))))
+	all = append(all, input{id: "P15", name: "the largest payload", accepted: 1, send: serves(rawws.Frame(rawws.Binary, bytesOf(&protocol.Publish{ID: 1, Topic: "a", Payload: make([]byte, 64<<10)})))})
 	add("P15", "one byte more", once("too_large"), fails("too_large", bytesOf(&protocol.Publish{ID: 1, Topic: "a", Payload: make([]byte, 64<<10+1)})))
 	for name, row := range map[string]string{"-1": "ff", "2^53": "cf 0020000000000000", "2^64-1": "cf ffffffffffffffff", "1.5": "cb 3ff8000000000000"} {
-		add("P34", "an id "+name, once("bad_packet"), closes("bad_packet", frame(binaryFrame, unhex("93 05 01 "+row))))
+		add("P34", "an id "+name, once("bad_packet"), closes("bad_packet", rawws.Frame(rawws.Binary, unhex("93 05 01 "+row))))
 	}
 	add("P38", "a ping time in Connect", nil, func(t *testing.T, s *stand) { // there is none: the option is ignored
 		w := upgraded(t, s)
-		w.raw(frame(binaryFrame, append(append(unhex("94 01 01 da"), byte(len(hello.Token)>>8), byte(len(hello.Token))), append([]byte(hello.Token), unhex("81 a9 6b656570616c697665 00")...)...)))
+		w.raw(rawws.Frame(rawws.Binary, append(append(unhex("94 01 01 da"), byte(len(hello.Token)>>8), byte(len(hello.Token))), append([]byte(hello.Token), unhex("81 a9 6b656570616c697665 00")...)...)))
 		if h := w.until(protocol.TypeConnected); h.ended {
 			t.Errorf("found %q", h.code)
 		}
@@ -159,7 +160,7 @@ func floods(packet func(n int) protocol.Packet, n int) func(*testing.T, *stand) 
 				for k := range 50 {
 					b = packet(i + k).Append(b)
 				}
-				w.raw(frame(binaryFrame, b))
+				w.raw(rawws.Frame(rawws.Binary, b))
 			}
 		}()
 		if h := w.end(); h.code != "flooding" || !slices.Contains(h.errors, "rate_limited") {
@@ -186,7 +187,7 @@ func resumeInputs() []input {
 	for name, row := range map[string]string{"-1": "ff", "1.5": "cb 3ff8000000000000", "a str": "a131"} {
 		all = append(all, input{
 			id: "P23", name: "a position " + name, counts: once("bad_packet"),
-			send: closes("bad_packet", frame(binaryFrame, unhex("94 03 01 a161 81 a8 706f736974696f6e "+row))),
+			send: closes("bad_packet", rawws.Frame(rawws.Binary, unhex("94 03 01 a161 81 a8 706f736974696f6e "+row))),
 		})
 	}
 	gap := func(id, name string, reason protocol.GapReason, at func(protocol.Position) protocol.Position) {
@@ -196,7 +197,7 @@ func resumeInputs() []input {
 				t.Fatal(err)
 			}
 			w := connected(t, s, token(t, "tester", everything))
-			w.raw(frame(binaryFrame, resume("resumed.a", at(p).Append(nil))))
+			w.raw(rawws.Frame(rawws.Binary, resume("resumed.a", at(p).Append(nil))))
 			h := w.until(protocol.TypeResumed)
 			if i := slices.IndexFunc(h.packets, func(p protocol.Packet) bool { return p.Type() == protocol.TypeGap }); i < 0 || h.packets[i].(*protocol.Gap).Reason != reason {
 				t.Errorf("found no gap with the reason %s: %+v", reason, h.packets)

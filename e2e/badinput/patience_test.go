@@ -4,6 +4,8 @@ import (
 	"maps"
 	"testing"
 	"time"
+
+	"github.com/carillon-mq/carillon/internal/rawws"
 )
 
 // patientInputs take their time. They run beside each other.
@@ -20,7 +22,7 @@ func patientInputs(t testing.TB) []input {
 		}},
 		{id: "F23", name: "a bad packet and then a huge header, byte by byte", counts: once("bad_packet"), send: func(t *testing.T, s *stand) {
 			w, began := connected(t, s, token(t, "tester", everything)), time.Now()
-			w.raw(frame(binaryFrame, []byte{0xc1}))
+			w.raw(rawws.Frame(rawws.Binary, []byte{0xc1}))
 			w.leaves = true
 			stop := dribble(w, unhex("82 ff 7fffffffffffffff 00000000"), 500*time.Millisecond)
 			h := w.end()
@@ -32,8 +34,8 @@ func patientInputs(t testing.TB) []input {
 		{id: "F26", name: "a message in fragments of a byte", counts: once("bad_frame"), send: func(t *testing.T, s *stand) {
 			w, began := connected(t, s, token(t, "tester", everything)), time.Now()
 			w.leaves = true
-			w.raw(frame(0x02, []byte{0x92}))
-			stop := dribble(w, frame(0x00, []byte{0xc0}), 150*time.Millisecond)
+			w.raw(rawws.Frame(0x02, []byte{0x92}))
+			stop := dribble(w, rawws.Frame(0x00, []byte{0xc0}), 150*time.Millisecond)
 			h := w.end()
 			close(stop)
 			if took := time.Since(began); h.code != "bad_frame" || took < 28*time.Second {

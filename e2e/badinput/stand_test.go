@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/carillon-mq/carillon/internal/built"
 )
 
 // carillonBinary is the product under test, built by TestMain.
@@ -28,21 +30,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "16"); err != nil { // these tests wait more than they work
 		panic(err)
 	}
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "carillon-badinput")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		carillonBinary = filepath.Join(dir, "carillon")
-		build := exec.Command("go", "build", "-o", carillonBinary, "../../cmd/carillon")
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		if err := build.Run(); err != nil {
-			return 1
-		}
-		return m.Run()
-	}())
+	os.Exit(built.Run(m, &carillonBinary))
 }
 
 // count is how often a test does what it does: gate times in the gate, campaign times with CARILLON_CAMPAIGN=1.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/carillon-mq/carillon/internal/rawws"
 )
 
 // answered is how an HTTP request was answered.
@@ -142,7 +144,7 @@ func upgrades(request string) func(*testing.T, *stand) {
 		if a := w.exchangeHead(request); a.StatusCode != http.StatusSwitchingProtocols || a.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 			t.Errorf("found %s, %v", a.Status, a.Header)
 		}
-		w.raw(frame(closeFrame, []byte{0x03, 0xe8}))
+		w.raw(rawws.Frame(rawws.Close, []byte{0x03, 0xe8}))
 		if h := w.end(); h.status != 1000 || !h.ended {
 			t.Errorf("found %+v, wanted the close answered", h)
 		}

@@ -7,23 +7,15 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"testing"
 	"time"
 
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
 const patience = 45 * time.Second // for any answer, also on a machine with much else to do
-
-// First bytes of frames.
-const (
-	binaryFrame = 0x82
-	closeFrame  = 0x88
-	pingFrame   = 0x89
-	pongFrame   = 0x8a
-)
 
 // wire is a client that writes bytes as it likes.
 type wire struct {
@@ -45,17 +37,15 @@ func dial(t *testing.T, addr string) *wire {
 	return &wire{t: t, nc: nc.(*net.TCPConn), in: bufio.NewReader(nc)}
 }
 
-const upgradeHead = "GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
-	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: " + protocol.Subprotocol + "\r\n"
+var upgradeHead = rawws.Request("localhost", protocol.Subprotocol)
 
 // upgraded is a WebSocket on which nothing has been said.
 func upgraded(t *testing.T, s *stand) *wire {
 	t.Helper()
 	w := dial(t, s.listen)
 	w.text(upgradeHead + "\r\n")
-	resp, err := http.ReadResponse(w.in, nil)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("the upgrade: %+v, %v", resp, err)
+	if err := rawws.ReadUpgraded(w.in); err != nil {
+		t.Fatal(err)
 	}
 	return w
 }
@@ -71,20 +61,6 @@ func connected(t *testing.T, s *stand, token string) *wire {
 	return w
 }
 
-// frame is one frame with a mask of zeros.
-func frame(first byte, payload []byte) []byte {
-	b := []byte{first}
-	switch n := len(payload); {
-	case n < 126:
-		b = append(b, 0x80|byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
-	}
-	return append(append(b, 0, 0, 0, 0), payload...)
-}
-
 // text, raw and packets write. The other side may have closed already: what is read tells.
 func (w *wire) text(s string) { _, _ = io.WriteString(w.nc, s) }
 func (w *wire) raw(b []byte)  { _, _ = w.nc.Write(b) }
@@ -94,31 +70,11 @@ func (w *wire) packets(all ...protocol.Packet) {
 	for _, p := range all {
 		b = p.Append(b)
 	}
-	w.raw(frame(binaryFrame, b))
+	w.raw(rawws.Frame(rawws.Binary, b))
 }
 
 // read returns the next frame's first byte and payload, or how the connection ended.
-func (w *wire) read() (first byte, payload []byte, err error) {
-	var head [10]byte
-	if _, err := io.ReadFull(w.in, head[:2]); err != nil {
-		return 0, nil, err
-	}
-	n := uint64(head[1])
-	switch n {
-	case 126:
-		_, err = io.ReadFull(w.in, head[2:4])
-		n = uint64(binary.BigEndian.Uint16(head[2:]))
-	case 127:
-		_, err = io.ReadFull(w.in, head[2:10])
-		n = binary.BigEndian.Uint64(head[2:])
-	}
-	if err != nil {
-		return 0, nil, err
-	}
-	payload = make([]byte, n)
-	_, err = io.ReadFull(w.in, payload)
-	return head[0], payload, err
-}
+func (w *wire) read() (first byte, payload []byte, err error) { return rawws.Read(w.in, nil) }
 
 // heard is what came until something that was waited for.
 type heard struct {
@@ -144,17 +100,17 @@ func (w *wire) until(stop protocol.Type) *heard {
 			return h
 		}
 		switch first {
-		case closeFrame:
+		case rawws.Close:
 			h.status = int(binary.BigEndian.Uint16(payload))
 			if !w.leaves {
-				w.raw(frame(closeFrame, payload[:2]))
+				w.raw(rawws.Frame(rawws.Close, payload[:2]))
 				w.nc.Close()
 				h.ended = true
 				return h
 			}
-		case pongFrame:
+		case rawws.Pong:
 			h.pongs++
-		case binaryFrame:
+		case rawws.Binary:
 			if w.take(h, payload, stop) {
 				return h
 			}

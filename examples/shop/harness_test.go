@@ -3,7 +3,6 @@ package shop_test
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -19,29 +18,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-mq/carillon/internal/built"
 	"github.com/carillon-mq/carillon/internal/require"
 )
 
 // carillonBinary is the broker, built by TestMain.
 var carillonBinary string
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "carillon-shop")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		carillonBinary = filepath.Join(dir, "carillon")
-		build := exec.Command("go", "build", "-o", carillonBinary, "../../cmd/carillon")
-		build.Stdout, build.Stderr = os.Stderr, os.Stderr
-		if err := build.Run(); err != nil {
-			return 1
-		}
-		return m.Run()
-	}())
-}
+func TestMain(m *testing.M) { os.Exit(built.Run(m, &carillonBinary)) }
 
 // process runs a command until the test ends, and returns when a line of its stderr has the word ready in it.
 func process(t *testing.T, cmd *exec.Cmd, ready string) {
