@@ -11,6 +11,10 @@ type Connect struct {
 	Version int    // Version; Decode refuses another one with bad_version
 	Token   string // "" is none
 	Client  string // name and version of the client's software, for the server's logs; at most MaxClientBytes
+	// Origin names the client over all its connections, so that a publish can exclude it ([CON-11]); "" is none, at most MaxOrigin.
+	Origin string
+	// Compress is how the client takes payloads compressed, CompressDeflate or one that this version does not know ([CON-12]); "" is not at all.
+	Compress string
 }
 
 // Type is TypeConnect.
@@ -18,7 +22,7 @@ func (*Connect) Type() Type { return TypeConnect }
 
 // Append implements Packet.
 func (p *Connect) Append(b []byte) []byte {
-	opts := count(p.Client != "")
+	opts := count(p.Client != "", p.Origin != "", p.Compress != "")
 	e := begin(b, TypeConnect, 2, opts)
 	e.int(int64(p.Version))
 	if p.Token == "" {
@@ -28,6 +32,8 @@ func (p *Connect) Append(b []byte) []byte {
 	}
 	e.options(opts)
 	e.text("client", p.Client)
+	e.text("origin", p.Origin)
+	e.text("compress", p.Compress)
 	return e.end()
 }
 
@@ -47,6 +53,10 @@ func (p *Connect) Decode(r Raw) error {
 		switch string(o.key) {
 		case "client":
 			p.Client = d.strMax("client", MaxClientBytes, CodeBadPacket)
+		case "origin":
+			p.Origin = d.strMax("origin", MaxOrigin, CodeBadPacket)
+		case "compress":
+			p.Compress = d.strMax("compress", MaxOrigin, CodeBadPacket)
 		default:
 			d.skip()
 		}
@@ -63,7 +73,8 @@ type Connected struct {
 	Expires  int64         // Unix milliseconds at which the token expires; 0: never
 	Server   string        // name and version of the server's software
 	// Limits of the session by name: packet and payload (bytes), subscriptions, publish_rate (per second), inflight, …
-	Limits map[string]int64
+	Limits   map[string]int64
+	Compress string // how payloads of messages may be compressed, as the client asked for; "": they are not ([CON-12])
 }
 
 // Type is TypeConnected.
@@ -71,7 +82,7 @@ func (*Connected) Type() Type { return TypeConnected }
 
 // Append implements Packet.
 func (p *Connected) Append(b []byte) []byte {
-	opts := count(p.User != "", p.Expires > 0, p.Server != "", len(p.Limits) > 0)
+	opts := count(p.User != "", p.Expires > 0, p.Server != "", len(p.Limits) > 0, p.Compress != "")
 	e := begin(b, TypeConnected, 3, opts)
 	e.str(p.Session)
 	e.position(p.Position)
@@ -81,6 +92,7 @@ func (p *Connected) Append(b []byte) []byte {
 	e.number("expires", uint64(max(p.Expires, 0)))
 	e.text("server", p.Server)
 	e.limits(p.Limits)
+	e.text("compress", p.Compress)
 	return e.end()
 }
 
@@ -113,6 +125,8 @@ func (p *Connected) Decode(r Raw) error {
 			p.Server = d.str("server")
 		case "limits":
 			p.Limits = d.limits("limits")
+		case "compress":
+			p.Compress = d.str("compress")
 		default:
 			d.skip()
 		}

@@ -51,7 +51,7 @@ var fields = map[Type]string{
 	TypeUnsubscribe: "ID Subscription", TypeUnsubscribed: "ID", TypePublish: "ID Topic Payload", TypePublished: "ID Seq Offset Durability",
 	TypeMessage: "Seq Offset Topic Payload Time", TypeReplay: "Subscription Count Kind", TypeRetainedEnd: "Subscription",
 	TypeResumed: "Subscription Position", TypeGap: "Subscription Reason From To", TypePing: "Position", TypePong: "",
-	TypeHistory: "ID Filter", TypeHistories: "ID Position",
+	TypeHistory: "ID Filter", TypeHistories: "ID Position", TypePresence: "ID Topic", TypePresences: "ID Count", TypeSubscribes: "Subscriptions",
 	TypeError: "ID Code Name Detail", TypeDisconnect: "Code Name Detail Reconnect",
 }
 
@@ -65,8 +65,19 @@ func wireName(f reflect.StructField) string {
 // describe is p as the vectors write it, in the types of decoded JSON.
 func describe(t *testing.T, p Packet) any {
 	t.Helper()
-	v := reflect.ValueOf(p).Elem()
-	required := " " + fields[p.Type()] + " "
+	text, err := json.Marshal(map[string]any{p.Type().String(): describeFields(reflect.ValueOf(p).Elem(), p.Type())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plain any
+	if err := json.Unmarshal(text, &plain); err != nil {
+		t.Fatal(err)
+	}
+	return plain
+}
+
+func describeFields(v reflect.Value, typ Type) map[string]any {
+	required := " " + fields[typ] + " "
 	m := make(map[string]any)
 	for i := range v.NumField() {
 		f, value := v.Type().Field(i), v.Field(i)
@@ -81,15 +92,7 @@ func describe(t *testing.T, p Packet) any {
 			m[wireName(f)] = describeValue(value.Interface())
 		}
 	}
-	text, err := json.Marshal(map[string]any{p.Type().String(): m})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var plain any
-	if err := json.Unmarshal(text, &plain); err != nil {
-		t.Fatal(err)
-	}
-	return plain
+	return m
 }
 
 // absent reports whether an option has its default.
@@ -115,6 +118,12 @@ func describeValue(v any) any {
 		return v.Milliseconds()
 	case Durability:
 		return int(v)
+	case []Subscribe:
+		all := make([]any, len(v))
+		for i := range v {
+			all[i] = describeFields(reflect.ValueOf(&v[i]).Elem(), TypeSubscribe)
+		}
+		return all
 	}
 	return v
 }
@@ -173,7 +182,12 @@ func buildValue(t *testing.T, field reflect.Value, value any) {
 		field.Set(reflect.ValueOf(&p))
 	case time.Duration:
 		field.SetInt(int64(value.(float64)) * int64(time.Millisecond))
-	case map[string]string, map[string]int64:
+	case []Subscribe:
+		for _, one := range value.([]any) {
+			s := buildPacket(t, TypeSubscribe, one.(map[string]any)).(*Subscribe)
+			field.Set(reflect.Append(field, reflect.ValueOf(*s)))
+		}
+	case map[string]string, map[string]int64, []string:
 		text, _ := json.Marshal(value)
 		if err := json.Unmarshal(text, field.Addr().Interface()); err != nil {
 			t.Fatal(err)

@@ -21,6 +21,12 @@ const Version = 1
 // Subprotocol is the WebSocket subprotocol of the msgpack encoding ([TRA-1]).
 const Subprotocol = "carillon.v1"
 
+// SubprotocolJSON is the WebSocket subprotocol of the JSON encoding ([JSN-1]).
+const SubprotocolJSON = "carillon.v1.json"
+
+// CompressDeflate is the one compression of payloads, raw DEFLATE (RFC 1951, [CON-12]).
+const CompressDeflate = "deflate-raw"
+
 // Limits that are part of the protocol. A server may set stricter ones and announces them in Connected.
 const (
 	MaxDepth       = 16   // arrays and maps inside one another ([ENC-6])
@@ -35,10 +41,14 @@ const (
 	MaxContentType = 255  // bytes of a content type ([PUB-5])
 	MaxTokenBytes  = 8192 // bytes of a token ([CON-3])
 	MaxClientBytes = 128  // bytes of the client's name ([CON-4])
+	MaxOrigin      = 64   // bytes of an origin, or of the name of a compression ([CON-11], [CON-12])
 
 	MaxLast        = 1024 // messages that a subscription begins with, or that a page of history has ([SUB-9], [HIS-1])
 	MaxRate        = 1000 // messages a second that a subscription may ask to be held to ([SUB-11])
 	DefaultHistory = 100  // messages of a page of history that does not say ([HIS-1])
+	MaxUsers       = 1000 // members that a Presences names ([PRE-4])
+
+	MaxTTL = 1_000_000_000_000 // milliseconds that a message may last ([PUB-13])
 
 	MaxInt = 1<<53 - 1 // highest integer in a packet ([ENC-3])
 )

@@ -11,7 +11,8 @@ type Message struct {
 	Time        int64  // Unix milliseconds at which the server accepted it
 	ContentType string // "" is msgpack
 	Headers     map[string]string
-	Retain      bool // it became the topic's retained message; with an empty payload it cleared it
+	Retain      bool   // it became the topic's retained message; with an empty payload it cleared it
+	Encoding    string // how the payload is compressed, CompressDeflate ([MSG-5]); "": it is not
 }
 
 // Type is TypeMessage.
@@ -19,7 +20,7 @@ func (*Message) Type() Type { return TypeMessage }
 
 const messageFields = 5
 
-func (p *Message) options() int { return count(p.ContentType != "", len(p.Headers) > 0, p.Retain) }
+func (p *Message) options() int { return count(p.ContentType != "", len(p.Headers) > 0, p.Retain, p.Encoding != "") }
 
 // Append implements Packet.
 func (p *Message) Append(b []byte) []byte {
@@ -38,6 +39,7 @@ func (p *Message) tail(e *encoder) {
 	e.text("type", p.ContentType)
 	e.headers("headers", p.Headers)
 	e.flag("retain", p.Retain)
+	e.text("encoding", p.Encoding)
 }
 
 // Decode reads r into p. The topic is copied and the payload aliases the packet.
@@ -64,6 +66,8 @@ func (p *Message) decodeOptions(d *decoder) {
 			p.Headers = d.headers("headers", false)
 		case "retain":
 			p.Retain = d.bool("retain")
+		case "encoding":
+			p.Encoding = d.str("encoding")
 		default:
 			d.skip()
 		}

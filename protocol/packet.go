@@ -27,8 +27,11 @@ var (
 	_ Packet = (*Refreshed)(nil)
 	_ Packet = (*History)(nil)
 	_ Packet = (*Histories)(nil)
+	_ Packet = (*Presence)(nil)
+	_ Packet = (*Presences)(nil)
 	_ Packet = (*ErrorPacket)(nil)
 	_ Packet = (*Disconnect)(nil)
+	_ Packet = (*Subscribes)(nil)
 )
 
 type decodable interface {
@@ -89,10 +92,16 @@ func newPacket(t Type) decodable {
 		return new(History)
 	case TypeHistories:
 		return new(Histories)
+	case TypePresence:
+		return new(Presence)
+	case TypePresences:
+		return new(Presences)
 	case TypeError:
 		return new(ErrorPacket)
 	case TypeDisconnect:
 		return new(Disconnect)
+	case TypeSubscribes:
+		return new(Subscribes)
 	default: // reserved, or of an extension
 		return nil
 	}

@@ -10,6 +10,8 @@ type Publish struct {
 	Headers     map[string]string
 	Receivers   bool   // ask how many subscriptions it was handed to
 	MessageID   string // makes a repetition safe; "" is none
+	TTL         uint64 // milliseconds from its acceptance after which nobody is sent it any more ([PUB-13]); 0: it does not end
+	Exclude     string // the origin whose sessions are not sent it ([PUB-14]); "" is none
 }
 
 // Type is TypePublish.
@@ -17,7 +19,7 @@ func (*Publish) Type() Type { return TypePublish }
 
 // Append implements Packet.
 func (p *Publish) Append(b []byte) []byte {
-	opts := count(p.Retain, p.ContentType != "", len(p.Headers) > 0, p.Receivers, p.MessageID != "")
+	opts := count(p.Retain, p.ContentType != "", len(p.Headers) > 0, p.Receivers, p.MessageID != "", p.TTL > 0, p.Exclude != "")
 	e := begin(b, TypePublish, 3, opts)
 	e.uintOrNil(p.ID)
 	e.str(p.Topic)
@@ -28,6 +30,8 @@ func (p *Publish) Append(b []byte) []byte {
 	e.headers("headers", p.Headers)
 	e.flag("receivers", p.Receivers)
 	e.text("mid", p.MessageID)
+	e.number("ttl", p.TTL)
+	e.text("exclude", p.Exclude)
 	return e.end()
 }
 
@@ -61,6 +65,10 @@ func (p *Publish) decodeOptions(d *decoder) {
 			p.Receivers = d.bool("receivers")
 		case "mid":
 			p.MessageID = d.strMax("mid", MaxMessageID, CodeBadArgs)
+		case "ttl":
+			p.TTL = d.upTo("ttl", MaxTTL)
+		case "exclude":
+			p.Exclude = d.strMax("exclude", MaxOrigin, CodeBadArgs)
 		default:
 			d.skip()
 		}

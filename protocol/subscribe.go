@@ -12,6 +12,7 @@ type Subscribe struct {
 	Last    uint64 // begin with so many of the newest messages, instead of the retained ones ([SUB-9]); 0: with none
 	Latest  bool   // when behind, only the newest message of each topic ([SUB-10])
 	MaxRate uint64 // at most so many messages a second ([SUB-11]); 0: all of them
+	Join    bool   // makes the user a member of the topic, which Filter is ([PRE-1])
 }
 
 // Conflated reports whether messages may be left out for newer ones of their topics; such a subscription never becomes live.
@@ -25,11 +26,21 @@ func (*Subscribe) Type() Type { return TypeSubscribe }
 
 // Append implements Packet.
 func (p *Subscribe) Append(b []byte) []byte {
-	opts := count(p.Position != nil, p.NoRetained, p.Last > 0, p.Latest, p.MaxRate > 0)
+	opts := p.options()
 	e := begin(b, TypeSubscribe, 2, opts)
 	e.uint(p.ID)
 	e.str(p.Filter)
 	e.options(opts)
+	p.appendOptions(&e)
+	return e.end()
+}
+
+// options is how many differ from their default.
+func (p *Subscribe) options() int {
+	return count(p.Position != nil, p.NoRetained, p.Last > 0, p.Latest, p.MaxRate > 0, p.Join)
+}
+
+func (p *Subscribe) appendOptions(e *encoder) {
 	if p.Position != nil {
 		e.key("position")
 		e.bin(p.Position)
@@ -41,7 +52,7 @@ func (p *Subscribe) Append(b []byte) []byte {
 	e.number("last", p.Last)
 	e.flag("latest", p.Latest)
 	e.number("max_rate", p.MaxRate)
-	return e.end()
+	e.flag("join", p.Join)
 }
 
 // Decode reads r into p.
@@ -50,6 +61,11 @@ func (p *Subscribe) Decode(r Raw) error {
 	d := r.open(TypeSubscribe)
 	p.ID = d.id("id")
 	p.Filter = d.str("filter")
+	p.decodeOptions(&d)
+	return d.finish()
+}
+
+func (p *Subscribe) decodeOptions(d *decoder) {
 	for o := d.options(); o.next(); {
 		switch string(o.key) {
 		case "position":
@@ -62,6 +78,8 @@ func (p *Subscribe) Decode(r Raw) error {
 			p.Latest = d.bool("latest")
 		case "max_rate":
 			p.MaxRate = d.upTo("max_rate", MaxRate)
+		case "join":
+			p.Join = d.bool("join")
 		default:
 			d.skip()
 		}
@@ -69,7 +87,6 @@ func (p *Subscribe) Decode(r Raw) error {
 	if p.Last > 0 && p.Position != nil {
 		d.fail(CodeBadArgs, "last", "last and position", "one of them")
 	}
-	return d.finish()
 }
 
 // Subscribed is the answer to Subscribe: everything after Position that matches will come, or a Gap ([SUB-4]).

@@ -27,10 +27,11 @@ const (
 	TypeRefreshed    Type = 18
 	TypeHistory      Type = 19
 	TypeHistories    Type = 20
-	TypePresence     Type = 21 // reserved
-	TypePresences    Type = 22 // reserved
+	TypePresence     Type = 21
+	TypePresences    Type = 22
 	TypeError        Type = 23
 	TypeDisconnect   Type = 24
+	TypeSubscribes   Type = 25
 
 	maxType = 127
 )
@@ -67,10 +68,11 @@ var types = [...]struct {
 	TypeRefreshed:    {"Refreshed", fromServer},
 	TypeHistory:      {"History", fromClient},
 	TypeHistories:    {"Histories", fromServer},
-	TypePresence:     {"Presence", 0},
-	TypePresences:    {"Presences", 0},
+	TypePresence:     {"Presence", fromClient},
+	TypePresences:    {"Presences", fromServer},
 	TypeError:        {"Error", fromServer},
 	TypeDisconnect:   {"Disconnect", fromServer},
+	TypeSubscribes:   {"Subscribes", fromClient},
 }
 
 // String is the packet's name in the spec, or "Type(n)" for one it does not name.
