@@ -3,7 +3,8 @@
 //
 // Who appends gives a Message and gets its Entry; each entry has the next sequence number. Readers have a place of their own and read
 // without a lock: a reader that follows the end takes Place.Next, one that is behind gathers what its Matcher wants into a Stretch with
-// Ring.Read, which says when the place is no longer held. Whole chunks in which no topic is wanted are passed over by their sketch.
+// Ring.Read, which says when the place is no longer held. Whole chunks in which no topic is wanted are passed over by
+// their sketch; in the others the entries of a topic are found by its hash.
 //
 // With a store the log is also a window on what that has committed: every entry knows the store's offset up to which the log is complete
 // there (its watermark), so a reader of the store finds with Ring.Join where to go on in memory. Retained is the newest retained message of

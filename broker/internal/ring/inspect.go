@@ -13,7 +13,7 @@ func (r *Ring) Charged() (charged, forms, held int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.chunks {
-		held += chunkOverhead + int64(cap(c.entries))*entrySlot + c.sketch.Bytes()
+		held += c.overhead()
 		for i := range c.n.Load() {
 			e := &c.entries[i]
 			held += entryOverhead - entrySlot + int64(len(e.Topic))
@@ -48,8 +48,8 @@ func (r *Ring) Lines() []string {
 			lines = append(lines, line)
 		}
 		missing := slices.ContainsFunc(topics, func(topic string) bool { return !c.sketch.Has(sketch.PrefixOf(topic)) })
-		if missing || !slices.Equal(topics, c.topics) {
-			lines = append(lines, fmt.Sprintf("chunk %d knows %q, holds %q; not all of them by its sketch: %t", c.first, c.topics, topics, missing))
+		if known := c.known(); missing || !slices.Equal(topics, known) {
+			lines = append(lines, fmt.Sprintf("chunk %d knows %q, holds %q; not all of them by its sketch: %t", c.first, known, topics, missing))
 		}
 	}
 	r.retained.tree.Scan(func(v Value) bool {
@@ -57,4 +57,24 @@ func (r *Ring) Lines() []string {
 		return true
 	})
 	return lines
+}
+
+// known are the topics that c finds entries of, in the order of their first ones, each as often as not all of its entries are found.
+func (c *chunk) known() (topics []string) {
+	n := c.n.Load()
+	for i := range n {
+		topic := c.entries[i].Topic
+		s := c.topics.slot(hashTopic(topic), topic, c.entries)
+		if s.first == uint16(i+1) {
+			topics = append(topics, topic)
+		}
+		found := false
+		for place := s.first; place != 0 && !found; place = c.topics.next[place-1] {
+			found = place == uint16(i+1)
+		}
+		if !found {
+			topics = append(topics, topic)
+		}
+	}
+	return topics
 }

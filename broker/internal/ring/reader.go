@@ -25,11 +25,16 @@ type Wanted struct {
 	since   uint64
 	prefix  sketch.Prefix
 	literal bool
+	hash    uint64 // of a literal one
 }
 
 // NewWanted wants the entries from since on that filter matches.
 func NewWanted(filter string, since uint64) Wanted {
-	return Wanted{filter: filter, since: since, prefix: sketch.PrefixOf(filter), literal: protocol.IsLiteral(filter)}
+	w := Wanted{filter: filter, since: since, prefix: sketch.PrefixOf(filter), literal: protocol.IsLiteral(filter)}
+	if w.literal {
+		w.hash = hashTopic(filter)
+	}
+	return w
 }
 
 func (w *Wanted) matches(topic string) bool {
@@ -80,19 +85,6 @@ func (m *Matcher) Remembers() (bytes int) {
 	return bytes
 }
 
-// wantsAny reports whether a complete chunk may have an entry that is wanted.
-func (m *Matcher) wantsAny(c *chunk) bool {
-	if !slices.ContainsFunc(m.Wanted, func(w Wanted) bool { return c.sketch.Has(w.prefix) }) {
-		return false
-	}
-	for _, t := range c.topics {
-		if m.since(t) != Never {
-			return true
-		}
-	}
-	return false
-}
-
 // Stretch is what a reader gathered from a part of the log.
 type Stretch struct {
 	Packets []*Packet
@@ -117,45 +109,66 @@ func (r *Ring) Read(st *Stretch, m *Matcher, last uint64, maxBytes int) bool {
 		return false
 	}
 	for looked := 0; st.Next <= last && st.Bytes < maxBytes && looked < ScanEntries; looked++ {
-		if r.skip(&at, st, m, last) {
+		if following := at.complete(last); following != nil {
+			looked += st.takeChunk(&at, following, m, maxBytes)
 			continue
 		}
 		e := at.Next()
 		if e == nil {
 			break
 		}
-		st.take(e, m)
+		st.enter(e.Chunk)
+		if e.Seq >= m.since(e.Topic) {
+			st.take(e)
+		}
+		st.Next, st.Mark = e.Seq+1, e.Watermark
 	}
 	return true
 }
 
-// skip passes a whole chunk in which no topic is wanted (log.md A6).
-func (r *Ring) skip(at *Place, st *Stretch, m *Matcher, last uint64) bool {
-	following := at.c.next.Load()
-	if following != nil && at.i == at.c.n.Load() {
-		*at = Place{following, 0}
-		following = at.c.next.Load()
+// complete moves a place from the end of a chunk to the next one. It returns what follows the place's chunk if that has all its entries,
+// none of them behind last, and nil otherwise.
+func (p *Place) complete(last uint64) *chunk {
+	following := p.c.next.Load() // before n: once it is set, n is final
+	if following != nil && p.i == p.c.n.Load() {
+		*p = Place{following, 0}
+		following = p.c.next.Load()
 	}
-	if at.i != 0 {
-		return false
+	if following == nil || following.first > last {
+		return nil
 	}
-	if following == nil || following.first > last || m.wantsAny(at.c) {
-		return false
+	return following
+}
+
+// takeChunk gathers what m wants of the complete chunk at, or a part of it if that is enough, and moves at behind it. It returns how many
+// entries it has looked at.
+func (st *Stretch) takeChunk(at *Place, following *chunk, m *Matcher, maxBytes int) (looked int) {
+	c := at.c
+	st.enter(c.first)
+	set := m.in(c, at.i)
+	for i := range set.all {
+		e := &c.entries[i]
+		st.take(e)
+		looked++
+		if st.Bytes >= maxBytes {
+			st.Next, st.Mark, at.i = e.Seq+1, e.Watermark, uint32(i+1)
+			return looked
+		}
 	}
-	st.Chunk, st.InChunk, st.Stored = at.c.first, 0, 0
 	st.Next, st.Mark = following.first, following.before
 	*at = Place{following, 0}
-	return true
+	return looked
 }
 
-func (st *Stretch) take(e *Entry, m *Matcher) {
-	if e.Chunk != st.Chunk {
-		st.Chunk, st.InChunk, st.Stored = e.Chunk, 0, 0
+// enter begins to count what is in a chunk, if it is another one than before.
+func (st *Stretch) enter(chunk uint64) {
+	if chunk != st.Chunk {
+		st.Chunk, st.InChunk, st.Stored = chunk, 0, 0
 	}
-	st.Next, st.Mark = e.Seq+1, e.Watermark
-	if e.Seq < m.since(e.Topic) {
-		return
-	}
+}
+
+// take gathers e, which is wanted.
+func (st *Stretch) take(e *Entry) {
 	if e.Seq >= st.Joined {
 		st.InChunk++
 		if e.Stored {
@@ -180,16 +193,21 @@ func (r *Ring) NewestOfEach(m *Matcher, first, last uint64) (newest []*Entry, he
 		return nil, false
 	}
 	latest := map[string]*Entry{}
-	st := Stretch{Next: first}
-	for st.Next <= last {
-		if r.skip(&at, &st, m, last) {
+	for next := first; next <= last; {
+		if following := at.complete(last); following != nil {
+			set := m.in(at.c, at.i)
+			for i := range set.all {
+				e := &at.c.entries[i]
+				latest[e.Topic] = e
+			}
+			next, at = following.first, Place{following, 0}
 			continue
 		}
 		e := at.Next()
 		if e == nil {
 			break
 		}
-		st.Next = e.Seq + 1
+		next = e.Seq + 1
 		if e.Seq >= m.since(e.Topic) {
 			latest[e.Topic] = e
 		}

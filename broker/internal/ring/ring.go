@@ -45,13 +45,13 @@ const (
 )
 
 // chunk is a run of consecutive entries. The appender fills it and then publishes n; readers load n and read what is below
-// it without a lock. topics is complete, and may be read, once next is set.
+// it without a lock. topics and sketch are complete, and may be read, once next is set.
 type chunk struct {
 	first   uint64 // seq of entries[0]
 	before  uint64 // the watermark right before it
 	n       atomic.Uint32
 	next    atomic.Pointer[chunk]
-	topics  []string
+	topics  topics
 	sketch  sketch.Sketch // of topics
 	entries []Entry       // of constant length
 
@@ -87,7 +87,6 @@ type Ring struct {
 	base      feedStart
 	lastAt    int64      // of the newest entry
 	live      []liveBody // bodies of fleeting entries that are still held, oldest first
-	topicSet  map[string]struct{}
 	closed    bool
 	sealed    bool // nothing is appended any more
 
@@ -112,8 +111,7 @@ type liveBody struct {
 // New makes a log that holds about limit bytes, and keeps kept in step.
 func New(limit int64, kept *Retained) *Ring {
 	r := &Ring{
-		limit: limit, chunkLimit: max(limit/16, 4<<10), retained: kept, topicSet: make(map[string]struct{}, chunkEntries),
-		began: time.Now(), lastAt: math.MinInt64, nudge: func() {},
+		limit: limit, chunkLimit: max(limit/16, 4<<10), retained: kept, began: time.Now(), lastAt: math.MinInt64, nudge: func() {},
 	}
 	r.slots = int(min(max(r.chunkLimit/256, 8), chunkEntries)) // so that the slots of a small ring take a small part of it
 	r.slowest = func() uint64 { return r.appended }
@@ -145,15 +143,19 @@ func (r *Ring) EverAppended() uint64 {
 func (r *Ring) Last() uint64 { return r.head.Load() }
 
 func (r *Ring) addChunkLocked(first uint64) *chunk {
-	c := &chunk{first: first, before: r.watermark, entries: make([]Entry, r.slots), sketch: sketch.New(r.slots), end: r.appended}
-	c.held = chunkOverhead + int64(r.slots)*entrySlot + c.sketch.Bytes()
+	c := &chunk{first: first, before: r.watermark, entries: make([]Entry, r.slots), topics: newTopics(r.slots), sketch: sketch.New(r.slots), end: r.appended}
+	c.held = c.overhead()
 	if n := len(r.chunks); n > 0 {
 		r.chunks[n-1].next.Store(c)
 	}
 	r.chunks = append(r.chunks, c)
 	r.bytes += c.held
-	clear(r.topicSet)
 	return c
+}
+
+// overhead is what c takes with nothing in it.
+func (c *chunk) overhead() int64 {
+	return chunkOverhead + int64(len(c.entries))*entrySlot + c.topics.size() + c.sketch.Bytes()
 }
 
 // appendLocked gives m its place at the end of the log and returns it, or nil when the ring is sealed. It waits while a shard is too
@@ -209,9 +211,7 @@ func (r *Ring) slotLocked() (c *chunk, n uint32) {
 
 // enterLocked charges e to its chunk, which knows its topic from here on.
 func (r *Ring) enterLocked(c *chunk, e *Entry) {
-	if _, known := r.topicSet[e.Topic]; !known {
-		r.topicSet[e.Topic] = struct{}{}
-		c.topics = append(c.topics, e.Topic)
+	if c.topics.add(int(e.Seq-c.first), c.entries) {
 		c.sketch.Add(e.Topic)
 	}
 	cost := e.cost + e.BodyCost

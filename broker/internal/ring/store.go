@@ -120,10 +120,15 @@ func (r *Ring) Newest(m *Matcher, n int) (first uint64, found int) {
 	first = r.head.Load() + 1
 	r.mu.Unlock()
 	for _, c := range slices.Backward(chunks) {
-		if c.next.Load() != nil && !m.wantsAny(c) {
-			continue
+		var wanted marks
+		complete := c.next.Load() != nil
+		if complete {
+			wanted = m.in(c, 0)
 		}
 		for k := int(c.n.Load()) - 1; k >= 0; k-- {
+			if complete && !wanted.has(k) {
+				continue
+			}
 			e := &c.entries[k]
 			if e.Seq >= first || e.Fleeting || e.Seq < m.since(e.Topic) {
 				continue
