@@ -17,6 +17,7 @@ const (
 	ActionSubscribe
 	ActionHistory
 	ActionPresence
+	ActionExclude // publish so that the sessions of an origin are not sent it ([PUB-14])
 )
 
 // Grant allows actions on the topics that Filter matches.
@@ -68,6 +69,12 @@ func (id *Identity) CanSubscribe(filter string) bool {
 // another session.
 func (id *Identity) CanReadHistory(filter string) bool {
 	return !strings.HasPrefix(filter, "$inbox.") && id.allows(ActionHistory, filter, protocol.Covers)
+}
+
+// CanExclude reports whether the identity may exclude an origin other than its session's own from what it publishes to topic, which is
+// valid (log.md R7).
+func (id *Identity) CanExclude(topic string) bool {
+	return id.allows(ActionExclude, topic, protocol.Match)
 }
 
 func (id *Identity) allows(a Action, name string, covers func(grant, name string) bool) bool {

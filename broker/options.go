@@ -172,7 +172,7 @@ func setDefault[T comparable](field *T, value T) {
 // Everybody is the identity of a broker without authentication: it may publish, subscribe and read back everything but what
 // belongs to the broker itself, and no rate holds it back.
 func Everybody() *Identity {
-	all := ActionPublish | ActionSubscribe | ActionHistory | ActionPresence
+	all := ActionPublish | ActionSubscribe | ActionHistory | ActionPresence | ActionExclude
 	return &Identity{
 		Grants: []Grant{{all, ">"}, {all, "$user.>"}, {ActionSubscribe, "$sys.>"}},
 		Limits: SessionLimits{

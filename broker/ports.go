@@ -78,6 +78,8 @@ type Record struct {
 	Time        int64 // Unix milliseconds at which the broker accepted it
 	User        string
 
+	// Exclude is the origin whose sessions are not sent it ([PUB-14]); "" is none. Opaque to the store.
+	Exclude string
 	// Expires is when the record ends, in Unix milliseconds; 0 is never. PowerTTL.
 	Expires int64
 	// Key names the publish, 16 to 32 bytes, and Digest stands for its content, 8 to 32. In Append only. PowerKeys.

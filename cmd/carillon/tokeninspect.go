@@ -125,6 +125,7 @@ func actions(a broker.Action) string {
 		{broker.ActionSubscribe, "subscribe"},
 		{broker.ActionHistory, "history"},
 		{broker.ActionPresence, "presence"},
+		{broker.ActionExclude, "exclude"},
 	} {
 		if a&n.action != 0 {
 			names = append(names, n.name)

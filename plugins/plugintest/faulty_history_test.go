@@ -104,6 +104,11 @@ var powerFaults = map[string]func(s *storebolt.Store) kit.Store{
 			p.Records[i].Time = 0
 		}
 	}),
+	"a history forgets the excluded origin": answerFault(func(p *broker.HistoryPage) {
+		for i := range p.Records {
+			p.Records[i].Exclude = ""
+		}
+	}),
 	"a history does not tell what is trimmed": answerFault(func(p *broker.HistoryPage) { p.TrimmedThrough, p.Floor = 0, 0 }),
 	"a history tells what others have lost":   answerFault(func(p *broker.HistoryPage) { p.TrimmedThrough = p.Head }),
 	"a page has looked further than it has": answerFault(func(p *broker.HistoryPage) {

@@ -131,6 +131,9 @@ var storeFaults = map[string]func(s *storebolt.Store) kit.Store{
 	"a feed forgets headers": func(s *storebolt.Store) kit.Store {
 		return &faulty{Store: s, onFeed: eachRecord(func(r *broker.Record) { r.Headers = nil })}
 	},
+	"the excluded origin is forgotten": func(s *storebolt.Store) kit.Store {
+		return &faulty{Store: s, onFeed: eachRecord(func(r *broker.Record) { r.Exclude = "" })}
+	},
 	"a feed elides what is another's": func(s *storebolt.Store) kit.Store {
 		return &faulty{Store: s, onFeed: eachRecord(func(r *broker.Record) {
 			*r = broker.Record{Offset: r.Offset, Origin: r.Origin, Ref: r.Ref, Elided: true}

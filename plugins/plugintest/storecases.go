@@ -23,8 +23,9 @@ func testEmpty(t *testing.T, s *store) {
 
 func testRoundTrip(t *testing.T, s *store) {
 	simple, full := s.record("simple", "1"), s.retained("orders.ü.42", "\x00\xff\x80 payload")
-	full.ContentType, full.User = "application/json", "jürgen"
+	full.ContentType, full.User, full.Exclude = "application/json", "jürgen", "tab-ü"
 	full.Headers = map[string]string{"traceparent": "00-1-2-03", "empty": "", "ü": "ö"}
+	simple.Exclude = "tab-1"
 	batch := []broker.Record{simple, full, s.record("large", strings.Repeat("x", 64<<10)), s.record("no.payload", "")}
 	want := committed(t, batch, s.append(t, batch...))
 	got, end := s.feed(t, broker.FollowFrom{})

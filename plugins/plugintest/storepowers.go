@@ -18,7 +18,7 @@ import (
 func testExpiry(t *testing.T, s *store) {
 	soon, late := s.retained("soon", "1"), s.retained("late", "2")
 	soon.Expires = time.Now().Add(500 * time.Millisecond).UnixMilli()
-	late.Expires = time.Now().Add(time.Hour).UnixMilli()
+	late.Expires, late.Exclude = time.Now().Add(time.Hour).UnixMilli(), "tab-1"
 	replaced := s.retained("replaced", "3")
 	replaced.Expires = soon.Expires
 	batch := []broker.Record{soon, late, replaced, s.retained("replaced", "4")}
@@ -52,7 +52,7 @@ func testHistoryExpiry(t *testing.T, s *store) {
 	s.setRules(t, broker.RetentionRule{Match: ">", Count: 100})
 	short, long := s.record("a", "1"), s.record("a", "2")
 	short.Expires = time.Now().Add(200 * time.Millisecond).UnixMilli()
-	long.Expires = time.Now().Add(time.Hour).UnixMilli()
+	long.Expires, long.Exclude = time.Now().Add(time.Hour).UnixMilli(), "tab-1"
 	batch := []broker.Record{short, long, s.record("a", "3")}
 	want := committed(t, batch, s.append(t, batch...))
 	wait(t, 300*time.Millisecond)

@@ -92,6 +92,7 @@ func TestAGoodTokenIsAnIdentity(t *testing.T) {
 		"carillon": map[string]any{
 			"publish": []string{"orders.*", "rooms.{tenant}.in"}, "subscribe": []string{"orders.>", "people.{sub}"}, "history": []string{"orders.>"},
 			"presence":   []string{"rooms.*"},
+			"exclude":    []string{"orders.*", "rooms.{tenant}.in"},
 			"limits":     map[string]any{"publish_rate": 5, "publish_bytes": 6, "subscriptions": "unlimited", "subscribe_rate": 7, "sessions": 8},
 			"attributes": map[string]string{"name": "John"},
 		},
@@ -106,6 +107,8 @@ func TestAGoodTokenIsAnIdentity(t *testing.T) {
 	want := &broker.Identity{
 		User: "john", TokenID: "token-1", Expires: time.Unix(now+600, 0),
 		Grants: []broker.Grant{
+			{Actions: broker.ActionExclude, Filter: "orders.*"},
+			{Actions: broker.ActionExclude, Filter: "rooms.a%2Eb.in"},
 			{Actions: broker.ActionHistory, Filter: "orders.>"},
 			{Actions: broker.ActionPresence, Filter: "rooms.*"},
 			{Actions: broker.ActionPublish, Filter: "orders.*"},

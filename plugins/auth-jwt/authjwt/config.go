@@ -54,6 +54,7 @@ type Grants struct {
 	Subscribe []string `json:"subscribe"`
 	History   []string `json:"history"`
 	Presence  []string `json:"presence"`
+	Exclude   []string `json:"exclude"`
 }
 
 const (
@@ -93,7 +94,8 @@ const ConfigSchema = `{
         "publish": {"type": "array", "items": {"type": "string"}},
         "subscribe": {"type": "array", "items": {"type": "string"}},
         "history": {"type": "array", "items": {"type": "string"}},
-        "presence": {"type": "array", "items": {"type": "string"}}
+        "presence": {"type": "array", "items": {"type": "string"}},
+        "exclude": {"type": "array", "items": {"type": "string"}}
       }
     },
     "max_lifetime": {"type": "string", "default": "24h", "description": "Longest life of a token, such as 12h."},

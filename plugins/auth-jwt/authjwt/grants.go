@@ -15,7 +15,7 @@ import (
 
 // claimCarillon is the claim that holds a token's rights:
 //
-//	{"publish": [F…], "subscribe": [F…], "history": [F…], "presence": [F…], "limits": {…}, "attributes": {…}}
+//	{"publish": [F…], "subscribe": [F…], "history": [F…], "presence": [F…], "exclude": [F…], "limits": {…}, "attributes": {…}}
 const claimCarillon = "carillon"
 
 // Bounds of the plugin contract (spec/plugin/auth/v1/auth.proto).
@@ -45,6 +45,7 @@ func (g Grants) templates() ([]template, error) {
 		{"subscribe", broker.ActionSubscribe, g.Subscribe},
 		{"history", broker.ActionHistory, g.History},
 		{"presence", broker.ActionPresence, g.Presence},
+		{"exclude", broker.ActionExclude, g.Exclude},
 	} {
 		for _, f := range of.filters {
 			t := template{action: of.action, filter: f}
@@ -133,7 +134,7 @@ const rightsHint = `Write it like {"publish": ["orders.*"], "subscribe": ["order
 func (c claims) fillMember(id *broker.Identity, name string, v any) error {
 	actions := map[string]broker.Action{
 		"publish": broker.ActionPublish, "subscribe": broker.ActionSubscribe,
-		"history": broker.ActionHistory, "presence": broker.ActionPresence,
+		"history": broker.ActionHistory, "presence": broker.ActionPresence, "exclude": broker.ActionExclude,
 	}
 	switch action, isAction := actions[name]; {
 	case isAction:
@@ -143,7 +144,7 @@ func (c claims) fillMember(id *broker.Identity, name string, v any) error {
 	case name == "attributes":
 		return fillAttributes(id, v)
 	}
-	return badClaims("the claim %q has a member %s; this broker knows publish, subscribe, history, presence, limits and attributes",
+	return badClaims("the claim %q has a member %s; this broker knows publish, subscribe, history, presence, exclude, limits and attributes",
 		claimCarillon, quote(name)).WithHint(rightsHint)
 }
 

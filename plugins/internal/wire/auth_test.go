@@ -50,6 +50,7 @@ func TestCredentialsAndIdentityCrossUnchanged(t *testing.T) {
 		Grants: []broker.Grant{
 			{Filter: "orders.>", Actions: broker.ActionPublish | broker.ActionSubscribe},
 			{Filter: "a.*", Actions: broker.ActionHistory | broker.ActionPresence},
+			{Filter: "b.*", Actions: broker.ActionExclude},
 		},
 		Limits:     broker.SessionLimits{PublishRate: broker.Unlimited, PublishBytes: 1, Subscriptions: 2, SubscribeRate: 3, SessionsOfUser: 4},
 		Attributes: map[string]string{"plan": "gold"},

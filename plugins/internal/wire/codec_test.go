@@ -157,7 +157,7 @@ func sameBytes(t *testing.T, ours message, want, empty proto.Message) {
 
 func TestTheCodecKnowsEveryField(t *testing.T) {
 	for want, m := range map[string]proto.Message{
-		"offset origin ref elided topic retain payload content_type headers time_ms user expires_ms key digest": &storev1pb.Record{},
+		"offset origin ref elided topic retain payload content_type headers time_ms user expires_ms key digest exclude": &storev1pb.Record{},
 		"batch records":                    &storev1pb.AppendRequest{},
 		"batch results":                    &storev1pb.AppendResponse{},
 		"offset duplicate refusal repeats": &storev1pb.AppendResult{},

@@ -28,6 +28,7 @@ var actions = []struct {
 	{broker.ActionSubscribe, authv1pb.Grant_ACTION_SUBSCRIBE},
 	{broker.ActionHistory, authv1pb.Grant_ACTION_HISTORY},
 	{broker.ActionPresence, authv1pb.Grant_ACTION_PRESENCE},
+	{broker.ActionExclude, authv1pb.Grant_ACTION_EXCLUDE},
 }
 
 func identityToWire(id *broker.Identity) *authv1pb.Identity {

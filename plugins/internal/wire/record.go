@@ -16,7 +16,7 @@ func recordToWire(r *broker.Record) *storev1pb.Record {
 	}
 	p.Topic, p.Retain, p.Payload, p.ContentType = r.Topic, r.Retain, r.Payload, r.ContentType
 	p.Headers, p.TimeMs, p.User = r.Headers, r.Time, r.User
-	p.ExpiresMs, p.Key, p.Digest = r.Expires, r.Key, r.Digest
+	p.ExpiresMs, p.Key, p.Digest, p.Exclude = r.Expires, r.Key, r.Digest, r.Exclude
 	return p
 }
 
@@ -32,7 +32,7 @@ func recordFromWire(p *storev1pb.Record) (broker.Record, error) {
 	}
 	r.Topic, r.Retain, r.Payload, r.ContentType = p.GetTopic(), p.GetRetain(), p.GetPayload(), p.GetContentType()
 	r.Headers, r.Time, r.User = p.GetHeaders(), p.GetTimeMs(), p.GetUser()
-	r.Expires, r.Key, r.Digest = p.GetExpiresMs(), p.GetKey(), p.GetDigest()
+	r.Expires, r.Key, r.Digest, r.Exclude = p.GetExpiresMs(), p.GetKey(), p.GetDigest(), p.GetExclude()
 	return r, checkRecord(&r)
 }
 
@@ -52,7 +52,7 @@ func checkKey(r *broker.Record) error {
 
 // recordSize is about what r takes in a message, never less.
 func recordSize(r *broker.Record) int {
-	n := 112 + len(r.Topic) + len(r.Payload) + len(r.ContentType) + len(r.User) + len(r.Key) + len(r.Digest)
+	n := 114 + len(r.Topic) + len(r.Payload) + len(r.ContentType) + len(r.User) + len(r.Key) + len(r.Digest) + len(r.Exclude)
 	for k, v := range r.Headers {
 		n += 16 + len(k) + len(v)
 	}
@@ -67,12 +67,12 @@ func refuseRecord(r *broker.Record) *protocol.Error {
 	if err := checkKey(r); err != nil {
 		return protocol.Errorf(protocol.CodeBadArgs, "%v", err)
 	}
-	valid := utf8.ValidString(r.Topic) && utf8.ValidString(r.ContentType) && utf8.ValidString(r.User)
+	valid := utf8.ValidString(r.Topic) && utf8.ValidString(r.ContentType) && utf8.ValidString(r.User) && utf8.ValidString(r.Exclude)
 	for k, v := range r.Headers {
 		valid = valid && utf8.ValidString(k) && utf8.ValidString(v)
 	}
 	if !valid {
-		return protocol.Errorf(protocol.CodeBadArgs, "topic, content type, headers and user must be UTF-8")
+		return protocol.Errorf(protocol.CodeBadArgs, "topic, content type, headers, user and excluded origin must be UTF-8")
 	}
 	return nil
 }

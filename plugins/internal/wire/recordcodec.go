@@ -26,6 +26,7 @@ const (
 	recordExpires
 	recordKey
 	recordDigest
+	recordExclude
 )
 
 // The fields of an entry of a map.
@@ -43,6 +44,7 @@ func sizeRecord(r *broker.Record) int {
 	n += sizeBytes(recordTopic, r.Topic) + sizeBool(recordRetain, r.Retain) + sizeBytes(recordPayload, r.Payload)
 	n += sizeBytes(recordContentType, r.ContentType) + sizeUint(recordTime, uint64(r.Time)) + sizeBytes(recordUser, r.User)
 	n += sizeUint(recordExpires, uint64(r.Expires)) + sizeBytes(recordKey, r.Key) + sizeBytes(recordDigest, r.Digest)
+	n += sizeBytes(recordExclude, r.Exclude)
 	for k, v := range r.Headers {
 		n += sizeLength(recordHeaders, sizeEntry(k, v))
 	}
@@ -71,7 +73,8 @@ func appendRecord(b []byte, r *broker.Record) []byte {
 	b = appendBytes(b, recordUser, r.User)
 	b = appendUint(b, recordExpires, uint64(r.Expires))
 	b = appendBytes(b, recordKey, r.Key)
-	return appendBytes(b, recordDigest, r.Digest)
+	b = appendBytes(b, recordDigest, r.Digest)
+	return appendBytes(b, recordExclude, r.Exclude)
 }
 
 var errNotUTF8 = errors.New("a string is not UTF-8")
@@ -140,6 +143,8 @@ func takeBytes(r *broker.Record, f *fields) {
 		r.Key = f.bytes()
 	case recordDigest:
 		r.Digest = f.bytes()
+	case recordExclude:
+		r.Exclude = f.text()
 	default:
 		f.skip()
 	}

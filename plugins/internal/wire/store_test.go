@@ -77,6 +77,7 @@ func record(ref uint64) broker.Record {
 	return broker.Record{
 		Origin: run1, Ref: ref, Topic: "orders.42", Retain: true, Payload: []byte{0, 0xff, byte(ref)}, ContentType: "application/json",
 		Headers: map[string]string{"traceparent": "00-1"}, Time: 1_700_000_000_000, User: "u",
+		Exclude: "tab-1",
 	}
 }
 

@@ -25,11 +25,11 @@ import (
 //	42  flag stamped: when it was committed by the store's clock, 8 bytes, Unix milliseconds
 //	    flag history: it belongs to its topic's history; offset of the topic's record before, 8 bytes, 0 for none
 //	    flag expires: when it expires, 8 bytes, Unix milliseconds
-//	    text: topic, user, content type, then the headers' keys and values in increasing order of keys; each string is
-//	    a uvarint length and that many bytes
+//	    text: topic, user, content type, with the flag exclude the excluded origin, then the headers' keys and values in
+//	    increasing order of keys; each string is a uvarint length and that many bytes
 //	    payload: the rest
 //
-// Records of format 1 of the file have no flag but retain.
+// Records of format 1 of the file have no flag but retain; those written before origins could be excluded have no flag exclude.
 const (
 	recordVersion = 1
 	recordFixed   = 42
@@ -38,7 +38,8 @@ const (
 	flagStamped = 2
 	flagHistory = 4
 	flagExpires = 8
-	flagsKnown  = 15
+	flagExclude = 16
+	flagsKnown  = 31
 
 	// recordOverhead is what a record is charged beside its topic and value: keys, page elements, half-filled pages.
 	recordOverhead = 64
@@ -73,6 +74,9 @@ func appendRecord(b []byte, r *broker.Record, p place) []byte {
 	if r.Expires != 0 {
 		flags |= flagExpires
 	}
+	if r.Exclude != "" {
+		flags |= flagExclude
+	}
 	b = append(b, recordVersion, 0, 0, 0, 0, flags)
 	b = binary.BigEndian.AppendUint64(b, p.offset)
 	b = append(b, r.Origin[:]...)
@@ -104,6 +108,9 @@ func appendText(b []byte, r *broker.Record) []byte {
 	b = appendString(b, r.Topic)
 	b = appendString(b, r.User)
 	b = appendString(b, r.ContentType)
+	if r.Exclude != "" {
+		b = appendString(b, r.Exclude)
+	}
 	if len(r.Headers) == 0 {
 		return b
 	}
@@ -126,7 +133,7 @@ func appendString(b []byte, s string) []byte {
 
 // recordSize is at least the length of r's encoding.
 func recordSize(r *broker.Record) int {
-	n := recordFixed + 24 + 3*binary.MaxVarintLen32 + len(r.Topic) + len(r.User) + len(r.ContentType) + len(r.Payload)
+	n := recordFixed + 24 + 4*binary.MaxVarintLen32 + len(r.Topic) + len(r.User) + len(r.ContentType) + len(r.Exclude) + len(r.Payload)
 	for k, v := range r.Headers {
 		n += 2*binary.MaxVarintLen32 + len(k) + len(v)
 	}
@@ -224,6 +231,10 @@ func decodeRecord(v []byte) (broker.Record, error) {
 		Time:  int64(binary.BigEndian.Uint64(v[30:])),
 		Topic: t.next(), User: t.next(), ContentType: t.next(),
 		Payload: slices.Clone(p.rest[p.text:]),
+	}
+	if p.flags&flagExclude != 0 {
+		r.Exclude = t.next()
+		t.bad = t.bad || r.Exclude == ""
 	}
 	for t.more() {
 		if r.Headers == nil {

@@ -21,6 +21,9 @@ func anyRecord(t *rapid.T) broker.Record {
 	if rapid.Bool().Draw(t, "has an end") {
 		r.Expires = rapid.Int64().Draw(t, "expires")
 	}
+	if rapid.Bool().Draw(t, "excludes an origin") {
+		r.Exclude = rapid.StringN(1, 20, -1).Draw(t, "exclude")
+	}
 	copy(r.Origin[:], rapid.SliceOfN(rapid.Byte(), 8, 8).Draw(t, "origin"))
 	return r
 }
@@ -57,7 +60,7 @@ func TestRecordsAreReadAsTheyWereWritten(t *testing.T) {
 
 func TestEveryFlippedBitOfARecordIsFound(t *testing.T) {
 	r := retained("orders.42", `{"total":5}`)
-	r.Headers, r.Expires = map[string]string{"traceparent": "00-1-2-03"}, 1_800_000_000_000
+	r.Headers, r.Expires, r.Exclude = map[string]string{"traceparent": "00-1-2-03"}, 1_800_000_000_000, "tab-1"
 	v := appendRecord(nil, &r, place{offset: 9, stamp: 1_700_000_000_000, history: true, prev: 8})
 	for bit := range 8 * len(v) {
 		broken := bytes.Clone(v)
@@ -78,6 +81,8 @@ func FuzzDecodeRecord(f *testing.F) {
 	r.Headers = map[string]string{"a": "b"}
 	f.Add(appendRecord(nil, &r, place{offset: 9}))
 	f.Add(appendRecord(nil, &r, place{offset: 9, stamp: 5, history: true, prev: 3}))
+	r.Exclude, r.Expires = "tab-1", 7
+	f.Add(appendRecord(nil, &r, place{offset: 9, stamp: 5}))
 	f.Fuzz(func(t *testing.T, v []byte) {
 		if len(v) >= recordFixed { // the checksum would keep the fuzzer out
 			v[0] = recordVersion

@@ -32,6 +32,9 @@ const (
 	Grant_ACTION_SUBSCRIBE   Grant_Action = 2
 	Grant_ACTION_HISTORY     Grant_Action = 3
 	Grant_ACTION_PRESENCE    Grant_Action = 4
+	// Publish so that the sessions of an origin of the client's choice are not sent the message. Its own session's it may
+	// always exclude.
+	Grant_ACTION_EXCLUDE Grant_Action = 5
 )
 
 // Enum value maps for Grant_Action.
@@ -42,6 +45,7 @@ var (
 		2: "ACTION_SUBSCRIBE",
 		3: "ACTION_HISTORY",
 		4: "ACTION_PRESENCE",
+		5: "ACTION_EXCLUDE",
 	}
 	Grant_Action_value = map[string]int32{
 		"ACTION_UNSPECIFIED": 0,
@@ -49,6 +53,7 @@ var (
 		"ACTION_SUBSCRIBE":   2,
 		"ACTION_HISTORY":     3,
 		"ACTION_PRESENCE":    4,
+		"ACTION_EXCLUDE":     5,
 	}
 )
 
@@ -571,16 +576,17 @@ const file_plugin_auth_v1_auth_proto_rawDesc = "" +
 	"attributes\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd5\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xea\x01\n" +
 	"\x05Grant\x12?\n" +
 	"\aactions\x18\x01 \x03(\x0e2%.carillon.plugin.auth.v1.Grant.ActionR\aactions\x12\x16\n" +
-	"\x06filter\x18\x02 \x01(\tR\x06filter\"s\n" +
+	"\x06filter\x18\x02 \x01(\tR\x06filter\"\x87\x01\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eACTION_PUBLISH\x10\x01\x12\x14\n" +
 	"\x10ACTION_SUBSCRIBE\x10\x02\x12\x12\n" +
 	"\x0eACTION_HISTORY\x10\x03\x12\x13\n" +
-	"\x0fACTION_PRESENCE\x10\x04\"\xc7\x01\n" +
+	"\x0fACTION_PRESENCE\x10\x04\x12\x12\n" +
+	"\x0eACTION_EXCLUDE\x10\x05\"\xc7\x01\n" +
 	"\x06Limits\x12!\n" +
 	"\fpublish_rate\x18\x01 \x01(\x03R\vpublishRate\x12#\n" +
 	"\rpublish_bytes\x18\x02 \x01(\x03R\fpublishBytes\x12$\n" +

@@ -54,8 +54,11 @@ type Record struct {
 	// duplicate and repeats and the first one's offset, with another one it is refused as duplicate_id. The 2 minutes hold
 	// across restarts and kills, and are counted anew from a start. A store that cannot hold more keys refuses records with
 	// a key as quota.
-	Key           []byte `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`
-	Digest        []byte `protobuf:"bytes,14,opt,name=digest,proto3" json:"digest,omitempty"`
+	Key    []byte `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`
+	Digest []byte `protobuf:"bytes,14,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The origin whose sessions are not sent the message, at most 64 bytes; empty is none. Opaque to the store, which gives
+	// it back with the record.
+	Exclude       string `protobuf:"bytes,15,opt,name=exclude,proto3" json:"exclude,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -186,6 +189,13 @@ func (x *Record) GetDigest() []byte {
 		return x.Digest
 	}
 	return nil
+}
+
+func (x *Record) GetExclude() string {
+	if x != nil {
+		return x.Exclude
+	}
+	return ""
 }
 
 type LoadRetainedRequest struct {
@@ -1465,7 +1475,7 @@ var File_plugin_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_plugin_store_v1_store_proto_rawDesc = "" +
 	"\n" +
-	"\x1bplugin/store/v1/store.proto\x12\x18carillon.plugin.store.v1\x1a\x1dplugin/common/v1/common.proto\"\xc8\x03\n" +
+	"\x1bplugin/store/v1/store.proto\x12\x18carillon.plugin.store.v1\x1a\x1dplugin/common/v1/common.proto\"\xe2\x03\n" +
 	"\x06Record\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\fR\x06origin\x12\x10\n" +
@@ -1482,7 +1492,8 @@ const file_plugin_store_v1_store_proto_rawDesc = "" +
 	"\n" +
 	"expires_ms\x18\f \x01(\x03R\texpiresMs\x12\x10\n" +
 	"\x03key\x18\r \x01(\fR\x03key\x12\x16\n" +
-	"\x06digest\x18\x0e \x01(\fR\x06digest\x1a:\n" +
+	"\x06digest\x18\x0e \x01(\fR\x06digest\x12\x18\n" +
+	"\aexclude\x18\x0f \x01(\tR\aexclude\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x15\n" +
