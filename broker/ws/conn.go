@@ -33,8 +33,11 @@ type conn struct {
 	controls *rate.Limiter
 }
 
+// connectBytes is the largest message before Connected ([CON-7]).
+const connectBytes = 16 << 10
+
 func newConn(nc net.Conn, h *Handler) *conn {
-	c := &conn{h: h, nc: nc, in: frames{limit: h.opt.PacketBytes}, ended: make(chan struct{})}
+	c := &conn{h: h, nc: nc, in: frames{limit: min(h.opt.PacketBytes, connectBytes)}, ended: make(chan struct{})}
 	c.out.Open(nc, outlet.Options{SendBuffer: h.opt.SendBuffer})
 	return c
 }
@@ -57,12 +60,12 @@ func (c *conn) Progress() time.Time { return c.out.Progress() }
 // Received implements broker.Conn.
 func (c *conn) Received() time.Time { return c.out.Received() }
 
-// Close implements broker.Conn: the Disconnect packet, then a close frame of the same code, then the client has CloseTime to take
+// Close implements broker.Conn: the Disconnect packet, then a close frame of the same code and name ([DIS-2]), then the client has CloseTime to take
 // them and answer.
 func (c *conn) Close(d protocol.Disconnect) {
 	packet := d.Append(nil)
 	frame := append(appendHeader(nil, opBinary, len(packet)), packet...)
-	frame = appendClose(frame, uint16(d.Code), closeReason(d))
+	frame = appendClose(frame, uint16(d.Code), d.Name)
 	if !c.out.Last(frame) {
 		return
 	}

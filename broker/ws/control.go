@@ -10,8 +10,14 @@ import (
 
 var errLeft = errors.New("the client has closed the connection")
 
-// message implements sink.
-func (c *conn) message(payload []byte, more bool) error { return c.session.Receive(payload, more) }
+// message implements sink. The first message holds Connect, or ends the session: behind it the session's own limit counts.
+func (c *conn) message(payload []byte, more bool) error {
+	if err := c.session.Receive(payload, more); err != nil {
+		return err
+	}
+	c.in.limit = c.h.opt.PacketBytes
+	return nil
+}
 
 // control implements sink: it answers pings and the close. It never waits.
 func (c *conn) control(op byte, payload []byte) error {

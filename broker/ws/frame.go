@@ -5,7 +5,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker"
-	"github.com/carillon-mq/carillon/protocol"
 )
 
 // Opcodes, and the bits beside them in a frame's first byte (RFC 6455, 5.2).
@@ -174,12 +173,4 @@ func appendClose(dst []byte, code uint16, reason string) []byte {
 	}
 	dst = appendHeader(dst, opClose, 2+len(reason))
 	return append(binary.BigEndian.AppendUint16(dst, code), reason...)
-}
-
-// closeReason is what a close frame says of d.
-func closeReason(d protocol.Disconnect) string {
-	if d.Detail == "" {
-		return d.Name
-	}
-	return d.Name + ": " + d.Detail
 }
