@@ -1,0 +1,175 @@
+package conformance
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Own is a carillon that was started to be tested, with tokens, stored topics and everything else that scripts need.
+type Own struct {
+	Server
+
+	executable string
+	dir        string
+	log        io.Writer
+	process    *exec.Cmd
+	secret     []byte
+}
+
+const (
+	ownAudience = "conformance"
+	ownStored   = "stored"
+	ownStart    = 30 * time.Second // until it is ready
+)
+
+// ownConfig is its configuration. It lets in clients without a token, who may do next to nothing, and one user has many sessions.
+const ownConfig = `
+listen: %[1]s
+admin: {listen: none}
+data_dir: %[2]s
+log: {level: error}
+auth:
+  plugin: auth-jwt
+  anonymous: allow
+  anonymous_publish: ["conformance.>"]
+  anonymous_subscribe: ["conformance.>"]
+  cookie: conformance
+  config:
+    issuer: conformance
+    audience: conformance
+    keys: [{kid: main, alg: HS256, secret: %[3]s}]
+topics: [{match: "stored.>", class: stored}, {match: "conformance.*.live.>", class: live}]
+limits: {sessions_per_user: 10000, sessions_per_address: 10000, ping_every: 2s}
+`
+
+// StartOwn starts the executable, which is a carillon, on a port of its own with its data in a folder that goes with it. What it says goes to log.
+// Stop ends it.
+func StartOwn(ctx context.Context, executable string, log io.Writer) (*Own, error) {
+	dir, err := os.MkdirTemp("", "carillon-conformance-")
+	if err != nil {
+		return nil, err
+	}
+	o := &Own{executable: executable, dir: dir, log: log, secret: []byte(rand.Text() + rand.Text())}
+	address, err := freePort()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	config := fmt.Sprintf(ownConfig, address, filepath.Join(dir, "data"), o.secret)
+	if err := os.WriteFile(o.config(), []byte(config), 0o600); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	all := []string{"conformance.>", ownStored + ".>"}
+	o.Token = o.sign(TokenRequest{User: "conformance", Publish: all, Subscribe: all, History: all, TTL: time.Hour})
+	o.Server = Server{
+		URL: "ws://" + address + "/ws", Token: o.Token, Anonymous: true, Stored: ownStored, Restart: o.restart,
+		Tokens: func(_ context.Context, r TokenRequest) (string, error) { return o.sign(r), nil },
+	}
+	if err := o.start(ctx); err != nil {
+		o.Stop()
+		return nil, err
+	}
+	return o, nil
+}
+
+func (o *Own) config() string { return filepath.Join(o.dir, "carillon.yaml") }
+
+// start runs the executable until it says that it is ready.
+func (o *Own) start(ctx context.Context) error {
+	o.process = exec.Command(o.executable, "serve", "-c", o.config())
+	out, err := o.process.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := o.process.Start(); err != nil {
+		o.process = nil
+		return err
+	}
+	ready := make(chan bool, 1)
+	go func() { // ends with the process, which Stop waits for
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if strings.HasPrefix(lines.Text(), "carillon: ready") {
+				ready <- true
+				continue
+			}
+			fmt.Fprintln(o.log, lines.Text())
+		}
+		close(ready)
+	}()
+	timeout := time.NewTimer(ownStart)
+	defer timeout.Stop()
+	select {
+	case ok := <-ready:
+		if !ok {
+			return errors.New("the broker did not start")
+		}
+		return nil
+	case <-timeout.C:
+		return fmt.Errorf("the broker was not ready in %s", ownStart)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (o *Own) restart(ctx context.Context) error {
+	o.kill()
+	return o.start(ctx)
+}
+
+func (o *Own) kill() {
+	if o.process != nil {
+		_ = o.process.Process.Kill() // it may have ended by itself
+		_ = o.process.Wait()         // its end is all that matters
+		o.process = nil
+	}
+}
+
+// Stop ends the broker and removes its data.
+func (o *Own) Stop() {
+	o.kill()
+	os.RemoveAll(o.dir)
+}
+
+// sign makes a JWT of the kind HS256.
+func (o *Own) sign(r TokenRequest) string {
+	text := base64.RawURLEncoding
+	now := time.Now()
+	claims, _ := json.Marshal(map[string]any{ // strings and numbers only
+		"iss": ownAudience, "aud": ownAudience, "sub": r.User, "jti": rand.Text(), "exp": now.Add(cmp.Or(r.TTL, time.Hour)).Unix(),
+		"carillon": map[string]any{"publish": nonNil(r.Publish), "subscribe": nonNil(r.Subscribe), "history": nonNil(r.History)},
+	})
+	signed := text.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT","kid":"main"}`)) + "." + text.EncodeToString(claims)
+	mac := hmac.New(sha256.New, o.secret)
+	mac.Write([]byte(signed))
+	return signed + "." + text.EncodeToString(mac.Sum(nil))
+}
+
+func nonNil(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
