@@ -31,6 +31,7 @@ type Broker struct {
 	draining  atomic.Bool
 
 	messageIDs *messageIDs
+	members    *members
 
 	runMu sync.Mutex
 	epoch protocol.RunID
@@ -39,7 +40,7 @@ type Broker struct {
 	restored *carried // the log of the last run, if that goes on
 
 	stop     chan struct{}
-	loops    sync.WaitGroup // shards
+	loops    sync.WaitGroup // shards, members
 	feeds    sync.WaitGroup // committer
 	drainers sync.WaitGroup
 	started  sync.Once
@@ -71,6 +72,7 @@ func New(opt Options) (*Broker, error) {
 	b.retained = ring.NewRetained(opt.Limits.Retained, opt.Limits.RetainedBytes)
 	b.ring = ring.New(opt.RingBytes, b.retained)
 	b.registry = newRegistry(b)
+	b.members = newMembers(b)
 	b.walks = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	for range opt.Shards {
 		b.shards = append(b.shards, newShard(b))
@@ -92,6 +94,7 @@ func (b *Broker) Start() {
 		for _, sh := range b.shards {
 			b.loops.Go(func() { sh.run(b.stop) })
 		}
+		b.loops.Go(func() { b.members.run(b.stop) })
 		if b.committer != nil {
 			b.feeds.Go(func() { b.committer.run(b.ctx) })
 			b.feeds.Go(func() { b.committer.sendLoop(b.ctx) })

@@ -90,6 +90,17 @@ func (b *Broker) Leftovers() (items, nodes, interest, watched int) {
 	return items, nodes, interest, watched
 }
 
+// Members counts what is held of who is there: topics, their members, and filters that are told of them.
+func (b *Broker) Members() (topics, members, readers int) {
+	topics, members = b.members.table.Size()
+	in := &b.members.readers
+	readers = int(in.wild.Load() + in.begun.Load())
+	for i := range in.whole {
+		readers += int(in.whole[i].Load() + in.begins[i].Load())
+	}
+	return topics, members, readers
+}
+
 // LogReader reads the log from its beginning on for filter, and from there again when it has come to the end. It returns how many
 // entries it has passed.
 func (b *Broker) LogReader(filter string) (read func() int) {

@@ -83,14 +83,15 @@ func (s *Session) pingEvery() time.Duration {
 	return s.b.opt.PingEvery
 }
 
-// leave takes a closed session out, with all its subscriptions.
-func (sh *shard) leave(s *Session) {
+// leave takes a session out that has ended by err, with all its subscriptions.
+func (sh *shard) leave(s *Session, err error) {
 	sh.wheel.remove(s)
 	sh.sessions.Add(-1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	lost := lostBy(err, s.cause)
 	for _, sub := range s.subs {
-		sh.forget(sub)
+		sh.forget(sub, lost)
 	}
 	s.subs = nil
 	if s.lagging {

@@ -50,19 +50,29 @@ const Unlimited = -1
 
 // CanPublish reports whether the identity may publish to topic, which is valid.
 func (id *Identity) CanPublish(topic string) bool {
-	if strings.HasPrefix(topic, "$sys.") {
+	if strings.HasPrefix(topic, "$sys.") || strings.HasPrefix(topic, presencePrefix) {
 		return false
 	}
 	return id.allows(ActionPublish, topic, protocol.Match)
 }
 
 // CanSubscribe reports whether the identity may subscribe to filter, which is valid: a grant has to cover it whole.
-// A user may always read its own `$user.<id>.>` (log.md N1). No grant opens the inbox of another session.
+// A user may always read its own `$user.<id>.>` (log.md N1). No grant opens the inbox of another session. Who is there is told to who may
+// know it, with or without a grant for the topics of the changes ([PRE-3]).
 func (id *Identity) CanSubscribe(filter string) bool {
+	if of, is := strings.CutPrefix(filter, presencePrefix); is {
+		return id.CanKnowPresence(of)
+	}
 	if id.User != "" && protocol.Covers("$user."+protocol.EscapeLevel(id.User)+".>", filter) {
 		return true
 	}
 	return !strings.HasPrefix(filter, "$inbox.") && id.allows(ActionSubscribe, filter, protocol.Covers)
+}
+
+// CanKnowPresence reports whether the identity may know who is there in the topics that filter matches, which is valid, and be there
+// itself. Topics that begin with `$` have no members: below `$presence.` a wildcard would match them like any other.
+func (id *Identity) CanKnowPresence(filter string) bool {
+	return !strings.HasPrefix(filter, "$") && id.allows(ActionPresence, filter, protocol.Covers)
 }
 
 // CanReadHistory reports whether the identity may go back in time on filter without a bound (log.md R6). No grant opens the inbox of

@@ -138,13 +138,15 @@ func (s *Session) dispatch(raw protocol.Raw) error {
 		return s.handleRefresh(raw)
 	case protocol.TypeHistory:
 		return s.handleHistory(raw)
+	case protocol.TypePresence:
+		return s.handlePresence(raw)
 	case protocol.TypePing:
 		return s.handlePing(raw)
 	case protocol.TypePong:
 		return nil // any byte received is a sign of life
 	case protocol.TypeConnected, protocol.TypeSubscribed, protocol.TypeUnsubscribed, protocol.TypePublished,
 		protocol.TypeMessage, protocol.TypeReplay, protocol.TypeRetainedEnd, protocol.TypeResumed, protocol.TypeGap,
-		protocol.TypeHistories, protocol.TypeRefreshed, protocol.TypeError, protocol.TypeDisconnect:
+		protocol.TypeHistories, protocol.TypePresences, protocol.TypeRefreshed, protocol.TypeError, protocol.TypeDisconnect:
 		return protocol.Errorf(protocol.CodeBadPacket, "found %s, which only a broker sends", raw.Type)
 	default:
 		return s.handleUnknown(raw)
@@ -279,13 +281,14 @@ func (s *Session) Revoke(why *protocol.Error) {
 	s.conn.Abort()
 }
 
-// Closed takes the session out of the broker. The transport calls it once, when nothing will be received any more.
-func (s *Session) Closed(error) {
+// Closed takes the session out of the broker. The transport calls it once, when nothing will be received any more, with ErrLeft when the
+// client has said that it leaves.
+func (s *Session) Closed(err error) {
 	if s.shut(nil) {
 		s.conn.Abort()
 	}
 	s.b.registry.remove(s)
-	s.shard.post(func() { s.shard.leave(s) })
+	s.shard.post(func() { s.shard.leave(s, err) })
 }
 
 // shut marks the session closed, drops what waits, and reports whether it was open.

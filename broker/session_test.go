@@ -36,7 +36,7 @@ func TestASessionEndsWithTheCodeOfItsFault(t *testing.T) {
 		"an id of 0":               {append(bytes(connect), 0x93, 0x03, 0x00, 0xa1, 'a'), []string{"connected", "error 0 bad_args"}},
 		"an unknown type":          {append(bytes(connect), 0x92, 0x7f, 0x09), []string{"connected", "error 9 unknown_type"}},
 		"an unknown type, no id":   {append(bytes(connect), 0x91, 0x7f), []string{"connected"}},
-		"a reserved type":          {append(bytes(connect), 0x92, 0x15, 0x04), []string{"connected", "error 4 unknown_type"}},
+		"a reserved type":          {append(bytes(connect), 0x92, 0x0e, 0x04), []string{"connected", "error 4 unknown_type"}},
 		"pong":                     {bytes(connect, &protocol.Pong{}), []string{"connected"}},
 		"unsubscribe of nothing":   {bytes(connect, &protocol.Unsubscribe{ID: 3, Subscription: 1}), []string{"connected", "error 3 not_found"}},
 		"a good one": {

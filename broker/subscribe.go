@@ -22,10 +22,11 @@ type subscription struct {
 	item       trie.Item[*subscription] // the shard's
 
 	// Guarded by session.mu; the cursor is moved by the drainer alone.
-	live  bool
-	since uint64 // live from this seq on
-	mark  uint64 // watermark right before it
-	start *starting
+	live   bool
+	member bool   // its user is a member of the topic, as far as it is concerned
+	since  uint64 // live from this seq on
+	mark   uint64 // watermark right before it
+	start  *starting
 }
 
 // subscriptions are those of a session, by ascending id: most have one or a few.
@@ -68,7 +69,7 @@ func (s *Session) handleSubscribe(raw protocol.Raw) error {
 		s.answer(p.ID, err)
 		return nil
 	}
-	sub := &subscription{id: p.ID, filter: p.Filter, noRetained: !p.WantsRetained(), conflated: newConflation(&p), session: s}
+	sub := &subscription{id: p.ID, filter: p.Filter, noRetained: !p.WantsRetained(), conflated: newConflation(&p), member: p.Join, session: s}
 	sub.item.Value = sub
 	if err := s.addSubscription(sub); err != nil {
 		s.answer(p.ID, err)
@@ -88,6 +89,11 @@ func (s *Session) admit(p *protocol.Subscribe) *protocol.Error {
 	}
 	if !s.mayHave(s.identity, p.Filter) {
 		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q", s.identity.name(), p.Filter)
+	}
+	if p.Join {
+		if err := s.checkJoin(p); err != nil {
+			return err
+		}
 	}
 	return s.b.filterReady(p.Filter, !p.WantsRetained())
 }
@@ -141,6 +147,7 @@ func (s *Session) addSubscription(sub *subscription) *protocol.Error {
 		return protocol.Errorf(protocol.CodeSubscriptionLimit, "the broker holds its limit of subscriptions")
 	}
 	s.subs.put(sub)
+	s.b.members.added(sub)
 	return nil
 }
 
@@ -233,6 +240,11 @@ func (s *Session) handleUnsubscribe(raw protocol.Raw) error {
 	if err := s.begin(p.ID); err != nil {
 		return s.answerOr(raw, err)
 	}
+	s.mu.Lock()
+	if sub := s.subs.get(p.Subscription); sub != nil {
+		s.b.members.leave(sub, false) // before the packets behind this one are read
+	}
+	s.mu.Unlock()
 	s.shard.post(func() { s.shard.unsubscribe(s, p.ID, p.Subscription) })
 	return nil
 }
@@ -264,11 +276,11 @@ func (sh *shard) end(s *Session, sub *subscription) {
 		l.blurred = sh.next
 		l.snapshots = slices.DeleteFunc(l.snapshots, func(r replayedSnapshot) bool { return r.subscription == sub.id })
 	}
-	sh.forget(sub)
+	sh.forget(sub, false)
 }
 
-// forget takes sub out of the trie and the count. The session's mu is held.
-func (sh *shard) forget(sub *subscription) {
+// forget takes sub out of the trie and the count; lost says that its session may come back for it. The session's mu is held.
+func (sh *shard) forget(sub *subscription, lost bool) {
 	if sub.live || sub.conflated != nil && sub.conflated.joined {
 		sub.live = false
 		if c := sub.conflated; c != nil {
@@ -280,6 +292,7 @@ func (sh *shard) forget(sub *subscription) {
 	}
 	sub.start = nil
 	sh.b.registry.dropSubscription()
+	sh.b.members.removed(sub, lost)
 }
 
 // answerOr answers a request that cannot be decoded when its fault is in the values, and closes the session when it is in the

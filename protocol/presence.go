@@ -45,11 +45,7 @@ func (p *Presences) Append(b []byte) []byte {
 	e.uint(p.Count)
 	e.options(opts)
 	if opts > 0 {
-		e.key("users")
-		e.head(0x90, 15, 0xdc, len(p.Users))
-		for _, u := range p.Users {
-			e.str(u)
-		}
+		e.strs("users", p.Users)
 	}
 	return e.end()
 }

@@ -20,6 +20,7 @@ type Client struct {
 	watch   sync.WaitGroup
 	once    sync.Once
 	leave   chan struct{}
+	ending  error // how the client leaves
 }
 
 // Open begins a session without a Connect. The client leaves when the test ends; whatever the core did wrong with its Conn fails
@@ -63,12 +64,22 @@ func (c *Client) hangUp() {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	c.closed = true
-	c.Session.Closed(nil)
+	c.Session.Closed(c.ending)
 }
 
 // Leave ends the connection from the client's side, without a word.
-func (c *Client) Leave() {
-	c.once.Do(func() { close(c.leave) })
+func (c *Client) Leave() { c.leaveBy(nil) }
+
+// Quit ends it with the word that the client leaves, as a close frame of 1000 is.
+func (c *Client) Quit() { c.leaveBy(broker.ErrLeft) }
+
+func (c *Client) leaveBy(err error) {
+	c.once.Do(func() {
+		c.reading.Lock()
+		c.ending = err
+		c.reading.Unlock()
+		close(c.leave)
+	})
 	c.watch.Wait()
 }
 

@@ -2,6 +2,7 @@ package brokertest
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -10,7 +11,7 @@ import (
 //
 //	connected · subscribed 1 @7 · message 8 orders.42 "x" · replay 1 log 2 · replay 1 retained 1 · end 1 · end 1 reset
 //	resumed 1 @9 · gap 1 trimmed 3..7 =4 · gap 0 epoch 3..7 · published 2 @9 · published 2 @9 committed 4 receivers 1
-//	replay 5 history 2 · histories 5 @0/9 more trimmed · unsubscribed 3 · error 4 forbidden · ping @9 · pong · disconnect stalled
+//	presences 3 =2 ada,bob · replay 5 history 2 · histories 5 @0/9 more trimmed · unsubscribed 3 · error 4 forbidden · ping @9 · pong · disconnect stalled
 //
 // A payload is cut at 24 bytes. A position is its seq, and, if it has an offset, `seq/offset`; so is the place of a message.
 func Describe(packets ...protocol.Packet) []string {
@@ -60,6 +61,8 @@ func describe(packet protocol.Packet) string {
 		return fmt.Sprintf("refreshed %d", p.ID)
 	case *protocol.Histories:
 		return fmt.Sprintf("histories %d @%s", p.ID, place(p.Position.Seq, p.Position.Offset)) + when(p.More, " more") + when(p.Gap != "", " "+string(p.Gap))
+	case *protocol.Presences:
+		return fmt.Sprintf("presences %d =%d %s", p.ID, p.Count, strings.Join(p.Users, ","))
 	case *protocol.Pong:
 		return "pong"
 	case *protocol.Disconnect:
