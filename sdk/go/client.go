@@ -84,6 +84,9 @@ func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	for _, o := range opts {
 		o(&c.opt)
 	}
+	if !validOrigin(c.opt.origin) {
+		return nil, protocol.Errorf(protocol.CodeBadArgs, "found an origin of %d bytes, wanted 1 to %d of UTF-8", len(c.opt.origin), protocol.MaxOrigin)
+	}
 	c.slots = make(chan struct{}, c.opt.pendingLimit)
 	c.tokens = tokens{source: c.opt.token, static: c.opt.staticToken}
 
@@ -125,6 +128,10 @@ func (c *Client) Limits() map[string]int64 {
 	}
 	return maps.Clone(c.cn.limits)
 }
+
+// Origin names the client over all its connections (WithOrigin). To hand it to a service lets that keep from the client what it publishes on
+// its behalf (Exclude). It is nobody else's business.
+func (c *Client) Origin() string { return c.opt.origin }
 
 // Done is closed when the client has ended: after Close, or by a refusal, which Status tells.
 func (c *Client) Done() <-chan struct{} { return c.done }

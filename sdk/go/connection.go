@@ -36,6 +36,8 @@ type connection struct {
 	maxMessage  int           // bytes
 	maxInflight int
 	limits      map[string]int64 // as announced, never nil
+	compress    string           // how payloads may be compressed; "": they are not
+	maxPayload  int              // bytes of a payload that was compressed
 	with        peer
 
 	wake  chan struct{} // there may be something to write
@@ -43,6 +45,7 @@ type connection struct {
 	watch *time.Timer   // fires after silence
 	retry *time.Timer   // fires when something that was refused for now is to be asked for again
 	in    []byte        // the message being read
+	plain []byte        // its payload, if that was compressed
 
 	// Guarded by Client.mu.
 	cause    error // why the connection was given up, if not for what reading it returned
@@ -73,7 +76,7 @@ func (s *Subscription) packet(id uint64) protocol.Packet { return s.subscribe(id
 
 func (p *Publishing) packet(id uint64) protocol.Packet {
 	p.out.ID = id
-	return &p.out
+	return &p.out.Publish
 }
 
 // unsubscribing is the request to end the subscription of that id.
@@ -99,13 +102,13 @@ func (c *Client) connect(ctx context.Context) (cn *connection, hello *protocol.C
 	if err := cn.upgrade(ctx, c.url, &c.opt); err != nil {
 		return nil, nil, nil, err
 	}
-	name := c.opt.name[:min(len(c.opt.name), protocol.MaxClientBytes)]
-	hello, rest, err = cn.greet(ctx, &protocol.Connect{Version: protocol.Version, Token: token, Client: name})
+	hello, rest, err = cn.greet(ctx, c.hello(token))
 	if err != nil {
 		cn.ws.CloseNow()
 		return nil, nil, nil, err
 	}
 	c.tokens.accepted(hello.Expires)
+	cn.compress = hello.Compress
 	cn.announce(hello.Limits)
 	cn.with = peer{run: hello.Position.Epoch, user: hello.User}
 	if hello.Ping > 0 {
@@ -117,13 +120,28 @@ func (c *Client) connect(ctx context.Context) (cn *connection, hello *protocol.C
 	return cn, hello, rest, nil
 }
 
+// hello is the client's first packet.
+func (c *Client) hello(token string) *protocol.Connect {
+	p := &protocol.Connect{
+		Version: protocol.Version, Token: token, Client: c.opt.name[:min(len(c.opt.name), protocol.MaxClientBytes)],
+		Origin: c.opt.origin, Compress: protocol.CompressDeflate,
+	}
+	if c.opt.plain {
+		p.Compress = ""
+	}
+	return p
+}
+
 // announce takes the limits that the broker has named.
 func (cn *connection) announce(limits map[string]int64) {
 	cn.limits = make(map[string]int64, len(limits))
 	maps.Copy(cn.limits, limits)
-	cn.maxMessage, cn.maxInflight = defaultMessage, defaultInflight
+	cn.maxMessage, cn.maxInflight, cn.maxPayload = defaultMessage, defaultInflight, readLimit
 	if n := limits["packet"]; n > 0 {
 		cn.maxMessage = int(min(n, readLimit))
+	}
+	if n := limits["payload"]; n > 0 {
+		cn.maxPayload = int(min(n, readLimit))
 	}
 	if n := limits["inflight"]; n > 0 {
 		cn.maxInflight = int(min(n, 1<<20))

@@ -31,9 +31,11 @@ func dialInBackground(ctx context.Context, b *fakeBroker, opts ...Option) chan e
 
 func TestDialWaitsUntilTheBrokerHasAccepted(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *fakeBroker) {
-		done := dialInBackground(t.Context(), b, WithToken("secret"), WithClientName("test/1"))
+		done := dialInBackground(t.Context(), b, WithToken("secret"), WithClientName("test/1"), WithOrigin("tab"))
 		fc := b.accept()
-		want := &protocol.Connect{Version: protocol.Version, Token: "secret", Client: "test/1"}
+		want := &protocol.Connect{
+			Version: protocol.Version, Token: "secret", Client: "test/1", Origin: "tab", Compress: protocol.CompressDeflate,
+		}
 		if diff := cmp.Diff(want, fc.hello); diff != "" {
 			t.Errorf("Connect (-want +got):\n%s", diff)
 		}

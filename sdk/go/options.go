@@ -2,8 +2,9 @@ package carillon
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net/http"
 	"time"
 )
@@ -26,6 +27,8 @@ type options struct {
 	retryDial    bool
 	status       func(Status)
 	name         string
+	origin       string
+	plain        bool // payloads are not to be compressed
 	rand         func() float64
 }
 
@@ -40,7 +43,8 @@ func defaultOptions() options {
 		bufferBytes:  4 << 20,
 		dialTimeout:  10 * time.Second,
 		name:         "carillon-go",
-		rand:         rand.Float64,
+		origin:       rand.Text(),
+		rand:         mathrand.Float64,
 	}
 }
 
@@ -116,6 +120,18 @@ func WithDialRetry() Option {
 // WithClientName tells the broker what kind of client this is; it is shown to its operators.
 func WithClientName(name string) Option {
 	return func(o *options) { o.name = name }
+}
+
+// WithOrigin names the client over all its connections, 1 to 64 bytes of UTF-8, in place of a random text of 128 bits: for several clients
+// that count as one for ExcludeSelf and Exclude ([CON-11]). Whoever knows it, and may exclude, can keep messages from the client.
+func WithOrigin(origin string) Option {
+	return func(o *options) { o.origin = origin }
+}
+
+// WithoutCompression asks the broker not to compress payloads. Without it the client takes them compressed where the broker does that: less
+// to transfer, for some work and about 45 KB while one is read.
+func WithoutCompression() Option {
+	return func(o *options) { o.plain = true }
 }
 
 // WithStatus calls f with every change of the status, in order, by one goroutine. f must not wait for Close.

@@ -18,9 +18,13 @@ func (c *Client) handle(ctx context.Context, cn *connection, b []byte) error {
 			return fmt.Errorf("read: %w", plainError(err))
 		}
 		b = rest
-		c.mu.Lock()
-		err = c.dispatchLocked(ctx, cn, raw)
-		c.mu.Unlock()
+		if raw.Type == protocol.TypeMessage {
+			err = c.message(ctx, cn, raw)
+		} else {
+			c.mu.Lock()
+			err = c.dispatchLocked(ctx, cn, raw)
+			c.mu.Unlock()
+		}
 		if err != nil {
 			return err
 		}
@@ -28,16 +32,24 @@ func (c *Client) handle(ctx context.Context, cn *connection, b []byte) error {
 	return nil
 }
 
-// dispatchLocked takes one packet. Types that a later version may add are ignored.
-func (c *Client) dispatchLocked(ctx context.Context, cn *connection, raw protocol.Raw) error {
-	if raw.Type == protocol.TypeMessage {
-		var m protocol.Message
-		if err := m.Decode(raw); err != nil {
-			return fmt.Errorf("read: %w", plainError(err))
-		}
-		c.messageLocked(ctx, cn, &m)
-		return nil
+// message takes a Message. What can be long, a payload that is compressed, is done before the lock is taken.
+func (c *Client) message(ctx context.Context, cn *connection, raw protocol.Raw) error {
+	var m protocol.Message
+	err := m.Decode(raw)
+	if err == nil && m.Encoding != "" {
+		err = cn.inflate(&m)
 	}
+	if err != nil {
+		return fmt.Errorf("read: %w", plainError(err))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.messageLocked(ctx, cn, &m)
+	return nil
+}
+
+// dispatchLocked takes one packet that is no Message. Types that a later version may add are ignored.
+func (c *Client) dispatchLocked(ctx context.Context, cn *connection, raw protocol.Raw) error {
 	if !raw.Type.FromServer() {
 		return nil
 	}

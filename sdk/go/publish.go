@@ -36,16 +36,23 @@ const (
 )
 
 // PublishOption is an option of Client.Publish.
-type PublishOption func(*protocol.Publish)
+type PublishOption func(*outgoing)
+
+// outgoing is a publish whose options are being applied.
+type outgoing struct {
+	protocol.Publish
+	origin string // the client's own
+	err    error  // the first option that makes no sense
+}
 
 // Retain makes the message the topic's retained value.
 func Retain() PublishOption {
-	return func(p *protocol.Publish) { p.Retain = true }
+	return func(p *outgoing) { p.Retain = true }
 }
 
 // Header adds a header.
 func Header(name, value string) PublishOption {
-	return func(p *protocol.Publish) {
+	return func(p *outgoing) {
 		if p.Headers == nil {
 			p.Headers = make(map[string]string)
 		}
@@ -55,19 +62,60 @@ func Header(name, value string) PublishOption {
 
 // ContentType replaces the content type that goes with the value's Go type.
 func ContentType(t string) PublishOption {
-	return func(p *protocol.Publish) { p.ContentType = t }
+	return func(p *outgoing) { p.ContentType = t }
 }
 
 // ID sets the message id, by which the broker recognizes for 2 minutes a publish that is repeated: one with the same id and content is
 // not applied again (Ack.Duplicate). Without ID every publish has a random one. An empty id is none: then the broker keeps nothing
 // for it, and the client never repeats it.
 func ID(id string) PublishOption {
-	return func(p *protocol.Publish) { p.MessageID = id }
+	return func(p *outgoing) { p.MessageID = id }
 }
 
 // WantReceivers asks for Ack.Receivers.
 func WantReceivers() PublishOption {
-	return func(p *protocol.Publish) { p.Receivers = true }
+	return func(p *outgoing) { p.Receivers = true }
+}
+
+// TTL is for how long from its acceptance the message is worth something, 1 ms to about 31 years, in whole milliseconds. When that is over
+// nobody is sent it any more, which is no gap, and a retained value is removed ([PUB-13]). A broker whose store cannot see to that answers
+// CodeUnsupported.
+func TTL(d time.Duration) PublishOption {
+	return func(p *outgoing) {
+		ms := (d + time.Millisecond - 1) / time.Millisecond
+		if d <= 0 || ms > protocol.MaxTTL {
+			p.refuse("found TTL(%v), wanted 1 ms to %d ms", d, int64(protocol.MaxTTL))
+			return
+		}
+		p.TTL = uint64(ms)
+	}
+}
+
+// ExcludeSelf keeps the message from the client that publishes it, on all its connections: for those that show their own changes before
+// anybody else's ([PUB-14]). A retained value and a history have it for everybody.
+func ExcludeSelf() PublishOption {
+	return func(p *outgoing) { p.Exclude = p.origin }
+}
+
+// Exclude keeps the message from the clients of an origin (Client.Origin): for a service that publishes what a client has asked it to.
+// For another origin than the client's own that needs a right on the topic.
+func Exclude(origin string) PublishOption {
+	return func(p *outgoing) {
+		if !validOrigin(origin) {
+			p.refuse("found an origin of %d bytes, wanted 1 to %d of UTF-8", len(origin), protocol.MaxOrigin)
+		}
+		p.Exclude = origin
+	}
+}
+
+func validOrigin(origin string) bool {
+	return origin != "" && len(origin) <= protocol.MaxOrigin && utf8.ValidString(origin)
+}
+
+func (p *outgoing) refuse(format string, args ...any) {
+	if p.err == nil {
+		p.err = protocol.Errorf(protocol.CodeBadArgs, format, args...)
+	}
 }
 
 // Publish publishes value to topic and waits for the acknowledgement. A []byte is sent as it is, a string as text, Raw as it says,
@@ -99,7 +147,7 @@ func (c *Client) Clear(ctx context.Context, topic string, opts ...PublishOption)
 // Publishing is a publish that is under way.
 type Publishing struct {
 	c    *Client
-	out  protocol.Publish
+	out  outgoing
 	sent sending // guarded by c.mu
 	done chan struct{}
 	ack  Ack // with err set before done is closed
@@ -157,25 +205,35 @@ func (p *Publishing) Wait(ctx context.Context) (Ack, error) {
 }
 
 func (c *Client) publish(ctx context.Context, topic string, value any, async bool, opts []PublishOption) (*Publishing, error) {
-	p := &Publishing{c: c, out: protocol.Publish{Topic: topic, MessageID: c.newMessageID()}, done: make(chan struct{})}
-	payload, contentType, err := encode(value)
+	p := &Publishing{c: c, done: make(chan struct{})}
+	err := c.compose(&p.out, topic, value, async, opts)
+	if err == nil {
+		err = c.enqueue(ctx, p)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("publish %q: encode %T: %w", topic, value, err)
-	}
-	if async {
-		payload = bytes.Clone(payload)
-	}
-	p.out.Payload, p.out.ContentType = payload, contentType
-	for _, o := range opts {
-		o(&p.out)
-	}
-	if err := validate(&p.out); err != nil {
-		return nil, fmt.Errorf("publish %q: %w", topic, err)
-	}
-	if err := c.enqueue(ctx, p); err != nil {
 		return nil, fmt.Errorf("publish %q: %w", topic, err)
 	}
 	return p, nil
+}
+
+// compose makes the packet of a publish. Unless copied is set its payload may alias the value.
+func (c *Client) compose(p *outgoing, topic string, value any, copied bool, opts []PublishOption) error {
+	payload, contentType, err := encode(value)
+	if err != nil {
+		return fmt.Errorf("encode %T: %w", value, err)
+	}
+	if copied {
+		payload = bytes.Clone(payload)
+	}
+	p.Topic, p.Payload, p.ContentType, p.MessageID = topic, payload, contentType, c.newMessageID()
+	p.origin = c.opt.origin
+	for _, o := range opts {
+		o(p)
+	}
+	if p.err != nil {
+		return p.err
+	}
+	return validate(&p.Publish)
 }
 
 // newMessageID returns an id that no other publish has: a random text of the client's and a number.

@@ -116,7 +116,7 @@ func TestRefusedPublishReturnsTheRefusal(t *testing.T) {
 }
 
 func TestWhatTheBrokerWouldHangUpOnIsNotSent(t *testing.T) {
-	many := func(o *protocol.Publish) {
+	many := func(o *outgoing) {
 		o.Headers = maps.Collect(func(yield func(string, string) bool) {
 			for i := range 17 {
 				yield(fmt.Sprint(i), "")
