@@ -21,8 +21,8 @@
 // How it works inside: the run goroutine (client.go) makes a connection, reads it, and comes back after the backoff. What it
 // reads goes through Client.handle (packets.go), a table with one case a packet, which moves the subscriptions' wire side
 // (stream.go) and fills their inboxes (inbox.go), from which the application iterates (subscription.go). What is to be written
-// is taken by the connection's writer (connection.go): requests for subscriptions and histories (history.go) first, then the publish
-// queue (publish.go), as many packets as fit into one WebSocket message.
+// is taken by the connection's writer (connection.go, fill.go): requests for subscriptions (together: subscribes.go) and histories
+// (history.go) first, then the publish queue (publish.go), as many packets as fit into one WebSocket message.
 //
 // Positions: the session has one, moved by every live message; a subscription has its own until it is live and the session has
 // reached it, a conflated one (Latest, MaxRate) for good. Everything about the wire is guarded by Client.mu; an inbox has its own

@@ -29,6 +29,7 @@ type fakeBroker struct {
 	transport *http.Transport
 	conns     chan *fakeConn
 	refuse    atomic.Pointer[func(w http.ResponseWriter) bool] // answers upgrades that it reports true for
+	whole     atomic.Bool                                      // hands a Subscribes, and the Ping behind it, to the test as it came
 }
 
 // inBubble runs a test with its own clock.
@@ -61,7 +62,7 @@ func (b *fakeBroker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ws.SetReadLimit(-1)
-	fc := &fakeConn{t: b.t, ws: ws, in: make(chan received, 100_000), over: make(chan struct{})}
+	fc := &fakeConn{t: b.t, ws: ws, in: make(chan received, 100_000), over: make(chan struct{}), whole: b.whole.Load()}
 	b.conns <- fc
 	fc.read()
 }
@@ -134,6 +135,7 @@ type fakeConn struct {
 	hello *protocol.Connect
 	in    chan received
 	over  chan struct{} // closed when the client's end is gone
+	whole bool
 	err   error
 }
 
@@ -162,9 +164,24 @@ func (fc *fakeConn) read() {
 				fc.t.Errorf("the client sent: %v", err)
 				return
 			}
-			fc.in <- received{p, n}
+			fc.take(p, n)
 			b = rest
 		}
+	}
+}
+
+// take hands a packet to the test: of a Subscribes what it stands for, unless the test wants it whole.
+func (fc *fakeConn) take(p protocol.Packet, message int) {
+	many, ok := p.(*protocol.Subscribes)
+	switch {
+	case fc.whole:
+		fc.in <- received{p, message}
+	case ok:
+		for i := range many.Subscriptions {
+			fc.in <- received{&many.Subscriptions[i], message}
+		}
+	case p.Type() != protocol.TypePing:
+		fc.in <- received{p, message}
 	}
 }
 

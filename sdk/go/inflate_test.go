@@ -27,8 +27,8 @@ func deflate(t testing.TB, payload string) []byte {
 	return b.Bytes()
 }
 
-func compressed(seq uint64, topic string, payload []byte) *protocol.Message {
-	return &protocol.Message{Seq: seq, Topic: topic, Payload: payload, ContentType: typeText, Time: 1000, Encoding: protocol.CompressDeflate}
+func compressed(seq uint64, payload []byte) *protocol.Message {
+	return &protocol.Message{Seq: seq, Topic: "a", Payload: payload, ContentType: typeText, Time: 1000, Encoding: protocol.CompressDeflate}
 }
 
 // compressing is the greeting of a broker that compresses, and takes payloads of at most so many bytes.
@@ -50,8 +50,8 @@ func TestCompressedPayloadsAreInflated(t *testing.T) {
 		}
 		r, long := read(t, c.Subscribe("a", NoRetained())), strings.Repeat("x", 1000)
 		id := fc.live("a", at(5, 0))
-		fc.send(compressed(6, "a", deflate(t, long)), msg(7, 0, "a", "plain"), compressed(8, "a", deflate(t, "short")), compressed(9, "a", deflate(t, "")),
-			&protocol.Replay{Subscription: id, Count: 1}, compressed(10, "a", deflate(t, "replayed")))
+		fc.send(compressed(6, deflate(t, long)), msg(7, 0, "a", "plain"), compressed(8, deflate(t, "short")), compressed(9, deflate(t, "")),
+			&protocol.Replay{Subscription: id, Count: 1}, compressed(10, deflate(t, "replayed")))
 		r.next("message a="+long, "message a=plain", "message a=short", "message a=", "message a=replayed")
 
 		page := make(chan *HistoryPage, 1)
@@ -63,7 +63,7 @@ func TestCompressedPayloadsAreInflated(t *testing.T) {
 			page <- p
 		}()
 		ask := expect[*protocol.History](fc)
-		kept := compressed(0, "a", deflate(t, "kept"))
+		kept := compressed(0, deflate(t, "kept"))
 		kept.Offset = 3
 		fc.send(&protocol.Replay{Subscription: ask.ID, Count: 1, Kind: protocol.ReplayHistory}, kept, &protocol.Histories{ID: ask.ID, Position: at(0, 3)})
 		if p := <-page; p == nil || len(p.Messages) != 1 || string(p.Messages[0].Payload) != "kept" {
@@ -84,21 +84,21 @@ func TestWithoutCompressionNothingIsAskedFor(t *testing.T) {
 // [MSG-5]: what is not one stream to its end, is longer than allowed, or was not agreed breaks the connection; the message is not lost.
 func TestBrokenCompressionBreaksTheConnection(t *testing.T) {
 	whole := deflate(t, "hello, hello, hello")
-	other := compressed(6, "a", whole)
+	other := compressed(6, whole)
 	other.Encoding = "br"
 	tests := []struct {
 		name  string
 		hello *protocol.Connected
 		m     *protocol.Message
 	}{
-		{"garbage", compressing(0), compressed(6, "a", []byte{0xff, 0xff, 0xff})},
-		{"empty", compressing(0), compressed(6, "a", nil)},
-		{"cut", compressing(0), compressed(6, "a", whole[:len(whole)-1])},
-		{"something behind it", compressing(0), compressed(6, "a", append(bytes.Clone(whole), 0))},
-		{"longer than the limit", compressing(18), compressed(6, "a", whole)},
-		{"longer than 16 MiB without a limit", compressing(0), compressed(6, "a", deflate(t, strings.Repeat("x", readLimit+1)))},
+		{"garbage", compressing(0), compressed(6, []byte{0xff, 0xff, 0xff})},
+		{"empty", compressing(0), compressed(6, nil)},
+		{"cut", compressing(0), compressed(6, whole[:len(whole)-1])},
+		{"something behind it", compressing(0), compressed(6, append(bytes.Clone(whole), 0))},
+		{"longer than the limit", compressing(18), compressed(6, whole)},
+		{"longer than 16 MiB without a limit", compressing(0), compressed(6, deflate(t, strings.Repeat("x", readLimit+1)))},
 		{"of another encoding", compressing(0), other},
-		{"not agreed", connected(at(5, 0)), compressed(6, "a", whole)},
+		{"not agreed", connected(at(5, 0)), compressed(6, whole)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -85,6 +85,8 @@ func (c *Client) dispatchLocked(ctx context.Context, cn *connection, raw protoco
 		}
 		cn.control = (&protocol.Pong{}).Append(cn.control)
 		signal(cn.wake)
+	case *protocol.Pong:
+		c.pongLocked(cn)
 	case *protocol.ErrorPacket:
 		c.refusedLocked(cn, p)
 	case *protocol.Disconnect:
@@ -97,6 +99,7 @@ func (c *Client) dispatchLocked(ctx context.Context, cn *connection, raw protoco
 func (c *Client) answeredLocked(cn *connection, id uint64) request {
 	r := cn.inflight[id]
 	delete(cn.inflight, id)
+	cn.trial.answered(r)
 	if len(cn.requests)+len(c.queue) > 0 {
 		signal(cn.wake)
 	}
@@ -281,6 +284,9 @@ func (c *Client) forceLocked(s *Subscription, e Event) { s.in.offer(e, true) }
 
 // refusedLocked takes an Error: the answer to a request, or the end of a subscription.
 func (c *Client) refusedLocked(cn *connection, p *protocol.ErrorPacket) {
+	if c.notTogetherLocked(cn, p) {
+		return
+	}
 	switch r := c.answeredLocked(cn, p.ID).(type) {
 	case *Publishing:
 		err := error(p.Err())

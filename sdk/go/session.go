@@ -76,6 +76,7 @@ func (c *Client) askAgain(cn *connection) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cn == cn {
+		c.doubtLocked(cn)
 		c.askLocked(cn)
 	}
 }
@@ -139,74 +140,6 @@ func (c *Client) detach(cn *connection, err error) error {
 	return err
 }
 
-// fill appends to b as many packets as go into one message: answers to pings, then requests, then publishes.
-func (c *Client) fill(cn *connection, b []byte) []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cn != cn {
-		return b // it has ended: what waits is for the next one
-	}
-	b = append(b, cn.control...)
-	cn.control = cn.control[:0]
-	b, sent := fill(c, cn, b, cn.requests)
-	cn.requests = slices.Delete(cn.requests, 0, sent)
-	if len(cn.requests) > 0 {
-		return b
-	}
-	b, sent = fill(c, cn, b, c.queue)
-	c.queue = slices.Delete(c.queue, 0, sent)
-	return b
-}
-
-// fill appends packets of queue as long as they fit and reports how many of the queue are dealt with.
-func fill[R request](c *Client, cn *connection, b []byte, queue []R) (_ []byte, sent int) {
-	now := time.Now()
-	for _, r := range queue {
-		if len(cn.inflight) >= cn.maxInflight {
-			break
-		}
-		if p, ok := any(r).(*Publishing); ok && !p.sent.repeatable(cn.with, now) {
-			c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, ErrUnknownOutcome))
-			sent++
-			continue
-		}
-		id := c.nextID + 1
-		next := r.packet(id).Append(b)
-		if len(next) > cn.maxMessage && len(b) > 0 {
-			break
-		}
-		sent++
-		if len(next) > cn.maxMessage && c.tooLargeLocked(cn, r, len(next)) {
-			continue
-		}
-		b = next
-		c.nextID = id
-		cn.inflight[id] = r
-		switch r := any(r).(type) {
-		case *Subscription:
-			r.id = id
-			cn.byID[id] = r
-		case *Publishing:
-			r.sent.note(cn.with, c.pos, now)
-		}
-	}
-	return b, sent
-}
-
-// tooLargeLocked refuses a publish, or a token, of n bytes that would make the broker close the connection.
-func (c *Client) tooLargeLocked(cn *connection, r request, n int) bool {
-	err := protocol.Errorf(protocol.CodeTooLarge, "found a packet of %d bytes, wanted at most %d", n, cn.maxMessage)
-	switch r := r.(type) {
-	case *Publishing:
-		c.settleLocked(r, Ack{}, fmt.Errorf("publish %q: %w", r.out.Topic, err))
-	case *refreshing:
-		r.answer <- err
-	default:
-		return false
-	}
-	return true
-}
-
 func (c *Client) wakeLocked() {
 	if c.cn != nil {
 		signal(c.cn.wake)
@@ -216,8 +149,11 @@ func (c *Client) wakeLocked() {
 // askLocked queues a Subscribe for every subscription that is idle and may be asked for now, and what was put off till now.
 func (c *Client) askLocked(cn *connection) {
 	soonest := time.Duration(-1)
+	if !cn.trial.doubtAt.IsZero() {
+		soonest = max(time.Until(cn.trial.doubtAt), 0)
+	}
 	if wait := time.Until(cn.laterAt); wait > 0 {
-		soonest = wait
+		soonest = sooner(soonest, wait)
 	} else if len(cn.later) > 0 {
 		cn.requests = append(cn.requests, cn.later...)
 		cn.later = nil
@@ -228,9 +164,7 @@ func (c *Client) askLocked(cn *connection) {
 			continue
 		}
 		if wait := time.Until(s.notBefore); wait > 0 {
-			if soonest < 0 || wait < soonest {
-				soonest = wait
-			}
+			soonest = sooner(soonest, wait)
 			continue
 		}
 		s.phase = phaseAsked
@@ -240,6 +174,14 @@ func (c *Client) askLocked(cn *connection) {
 	if soonest >= 0 {
 		cn.retry.Reset(soonest)
 	}
+}
+
+// sooner is the smaller of two waits, of which the first may be negative: none.
+func sooner(wait, other time.Duration) time.Duration {
+	if wait < 0 {
+		return other
+	}
+	return min(wait, other)
 }
 
 // addSubscription takes s in and asks for it.
