@@ -187,11 +187,20 @@ func (s *Session) rest() bool {
 	return true
 }
 
+// FormKind names an encoding of messages that doors share: see Form.
+type FormKind = ring.FormKind
+
+// The kinds of forms.
+const (
+	FormEvent = ring.FormEvent // what SSE and long-poll are made of
+	FormJSON  = ring.FormJSON  // a Message packet in JSON ([JSN-5])
+)
+
 // Form is p, a Message packet, in another encoding: encode makes it of the message and the position right behind it, the zero
 // Position if it has none. It is made once, however many sessions get it, and shared by all of them, for as long as the log holds the
-// message; so every caller has to give the same encode, which must not call the broker. Nobody may change the result.
-func (b *Broker) Form(p *Packet, encode func(*protocol.Message, protocol.Position) []byte) []byte {
-	return b.ring.Form(p, func(p *Packet) []byte {
+// message; so there is one encode for a kind, which must not call the broker. Nobody may change the result.
+func (b *Broker) Form(p *Packet, kind FormKind, encode func(*protocol.Message, protocol.Position) []byte) []byte {
+	return b.ring.Form(p, kind, func(p *Packet) []byte {
 		var m protocol.Message
 		raw, _, err := protocol.Next(p.Bytes())
 		if err == nil {

@@ -3,13 +3,10 @@ package httpapi
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"maps"
-	"mime"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker/internal/msgjson"
 	"github.com/carillon-mq/carillon/protocol"
@@ -78,74 +75,16 @@ func appendObject(b []byte, m *protocol.Message) []byte {
 // appendPayload appends the payload as `data` if it has a form in JSON that says the same, else as `data_base64`; and the content type,
 // unless the form says it: `data` is msgpack or JSON without one, `data_base64` is msgpack.
 func appendPayload(b []byte, m *protocol.Message) []byte {
-	kind := kindOf(m.ContentType)
+	kind := msgjson.KindOf(m.ContentType)
 	start := len(b)
 	b = append(b, `,"data":`...)
-	var ok bool
-	switch {
-	case len(m.Payload) == 0:
-	case kind == kindMsgpack:
-		b, ok = msgjson.Append(b, m.Payload)
-	case kind == kindJSON || kind == kindLikeJSON:
-		b, ok = appendCompact(b, m.Payload)
-	case kind == kindText && utf8.Valid(m.Payload):
-		b, ok = msgjson.AppendString(b, m.Payload), true
-	}
+	b, ok := msgjson.AppendPayload(b, kind, m.Payload)
 	if !ok {
 		b = append(b[:start], `,"data_base64":"`...)
 		b = append(base64.StdEncoding.AppendEncode(b, m.Payload), '"')
 	}
-	if kind == kindMsgpack || kind == kindJSON && ok {
+	if kind == msgjson.Msgpack || kind == msgjson.JSON && ok {
 		return b
 	}
 	return msgjson.AppendString(append(b, `,"content_type":`...), strings.ToValidUTF8(m.ContentType, "\uFFFD"))
-}
-
-// appendCompact appends JSON without what may stand between its tokens. It says no to what is not JSON in UTF-8.
-func appendCompact(b, payload []byte) (out []byte, ok bool) {
-	if !utf8.Valid(payload) {
-		return b, false
-	}
-	compact := bytes.NewBuffer(b)
-	if json.Compact(compact, payload) != nil {
-		return b, false
-	}
-	return compact.Bytes(), true
-}
-
-type payloadKind uint8
-
-const (
-	kindOther payloadKind = iota
-	kindMsgpack
-	kindJSON
-	kindLikeJSON // of a type of its own, in JSON
-	kindText
-)
-
-// kindOf is what a content type says of the bytes.
-func kindOf(contentType string) payloadKind {
-	switch contentType { // the common ones, at no cost
-	case "", typeMsgpck:
-		return kindMsgpack
-	case typeJSON:
-		return kindJSON
-	case typeBinary:
-		return kindOther
-	}
-	t, params, err := mime.ParseMediaType(contentType)
-	charset := strings.ToLower(params["charset"])
-	switch {
-	case err != nil:
-		return kindOther
-	case t == typeMsgpck || t == "application/x-msgpack" || t == "application/vnd.msgpack":
-		return kindMsgpack
-	case t == typeJSON:
-		return kindJSON
-	case strings.HasSuffix(t, "+json"):
-		return kindLikeJSON
-	case strings.HasPrefix(t, "text/") && (charset == "" || charset == "utf-8" || charset == "us-ascii"):
-		return kindText
-	}
-	return kindOther
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/brokertest"
+	"github.com/carillon-mq/carillon/broker/internal/msgjson"
 	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -172,7 +173,7 @@ func FuzzEvent(f *testing.F) {
 			if back, err := base64.StdEncoding.DecodeString(*got.Base64); err != nil || !bytes.Equal(back, payload) {
 				t.Fatalf("found %s for %x", object, payload)
 			}
-			if got.Type != contentType && kindOf(contentType) != kindMsgpack {
+			if got.Type != contentType && msgjson.KindOf(contentType) != msgjson.Msgpack {
 				t.Fatalf("found type %q, wanted %q", got.Type, contentType)
 			}
 		}

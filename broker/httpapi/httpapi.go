@@ -30,7 +30,7 @@ type Broker interface {
 	Position() protocol.Position
 	CheckFollow(id *broker.Identity, r *broker.FollowRequest) error
 	Open(conn broker.Conn, info broker.ConnInfo) (*broker.Session, error)
-	Form(p *broker.Packet, encode func(*protocol.Message, protocol.Position) []byte) []byte
+	Form(p *broker.Packet, kind broker.FormKind, encode func(*protocol.Message, protocol.Position) []byte) []byte
 	Refused(r broker.Refusal)
 }
 

@@ -109,7 +109,7 @@ func (p *poll) takeLocked(packet *broker.Packet) {
 }
 
 func (p *poll) messageLocked(packet *broker.Packet) {
-	object, cursor := eventObject(p.b.Form(packet, encodeEvent))
+	object, cursor := eventObject(p.b.Form(packet, broker.FormEvent, encodeEvent))
 	if p.buf == nil {
 		p.buf = outlet.Buffer()
 		p.out = (*p.buf)[:0]

@@ -125,7 +125,7 @@ func (s *stream) begin(b []byte) []byte {
 // append appends what p is in a stream.
 func (s *stream) append(b []byte, p *broker.Packet) []byte {
 	if p.Type() == protocol.TypeMessage {
-		event := s.h.b.Form(p, encodeEvent)
+		event := s.h.b.Form(p, broker.FormEvent, encodeEvent)
 		if s.left == 0 {
 			return s.appendPlaced(append(b, event...), p)
 		}

@@ -125,7 +125,7 @@ func (h *Handler) getTopic(r *request) {
 	at.Seq, at.Offset = m.Seq, m.Offset
 	etag := `"` + at.Cursor() + `"`
 	header := r.w.Header()
-	if kindOf(m.ContentType) == kindMsgpack {
+	if msgjson.KindOf(m.ContentType) == msgjson.Msgpack {
 		header.Add("Vary", "Accept")
 		if accepts(r.Header, typeJSON) && showJSON(&m) {
 			etag = `"` + at.Cursor() + `.json"` // another representation

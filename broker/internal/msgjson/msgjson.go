@@ -1,5 +1,5 @@
-// Package msgjson writes msgpack values as JSON, for clients that read text. It takes bytes that nobody has looked at: nothing is
-// allocated but the result, which is at most six times as long, and no declared length is believed.
+// Package msgjson writes msgpack values, and payloads of other types, as JSON, for clients that read text. It takes bytes that nobody has
+// looked at: nothing is allocated but the result, which is at most six times as long, and no declared length is believed.
 package msgjson
 
 import (
@@ -17,8 +17,11 @@ const maxDepth = 32
 // form that says the same in JSON: binary data, extension types, a map key that is no string, NaN, an infinite number, text that is not
 // UTF-8, or too deep a nesting. A timestamp, which is an extension type of msgpack's own, is text of RFC 3339 in UTC. There are no line
 // breaks in the result. Keys that are given twice are written twice.
-func Append(dst, b []byte) (out []byte, ok bool) {
-	w := writer{in: b, out: dst}
+func Append(dst, b []byte) (out []byte, ok bool) { return AppendWith(dst, b, nil) }
+
+// AppendWith is Append of a value whose binary data is written by bin, which appends it to dst.
+func AppendWith(dst, b []byte, bin func(dst, data []byte) []byte) (out []byte, ok bool) {
+	w := writer{in: b, out: dst, bin: bin}
 	if !w.value(0) || len(w.in) > 0 {
 		return dst, false
 	}
@@ -27,6 +30,7 @@ func Append(dst, b []byte) (out []byte, ok bool) {
 
 type writer struct {
 	in, out []byte
+	bin     func(dst, data []byte) []byte // nil: binary data has no form
 }
 
 // take takes n bytes.
@@ -83,6 +87,8 @@ func (w *writer) headed(c byte, depth int) bool {
 	case 0xc2, 0xc3:
 		w.out = strconv.AppendBool(w.out, c == 0xc3)
 		return true
+	case 0xc4, 0xc5, 0xc6:
+		return w.binary(c)
 	case 0xca:
 		v, ok := w.number(4)
 		return ok && w.float(float64(math.Float32frombits(uint32(v))))
@@ -111,7 +117,18 @@ func (w *writer) headed(c byte, depth int) bool {
 		n, ok := w.number(2 << (c - 0xde))
 		return ok && w.object(n, depth)
 	}
-	return false // bin, ext, and the byte that is never used
+	return false // ext, and the byte that is never used
+}
+
+// binary writes the binary data behind the head c.
+func (w *writer) binary(c byte) bool {
+	n, ok := w.number(1 << (c - 0xc4))
+	b, there := w.take(n)
+	if !ok || !there || w.bin == nil {
+		return false
+	}
+	w.out = w.bin(w.out, b)
+	return true
 }
 
 func (w *writer) array(n uint64, depth int) bool {
@@ -237,13 +254,13 @@ func (w *writer) float(f float64) bool {
 
 const hexDigits = "0123456789abcdef"
 
-// AppendString appends s, which is valid UTF-8, as a JSON string.
+// AppendString appends s, which is valid UTF-8, as a JSON string, the shortest there is.
 func AppendString[T []byte | string](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	from := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c != 0x7f {
+		if c >= 0x20 && c != '"' && c != '\\' {
 			continue
 		}
 		dst = append(dst, s[from:i]...)
@@ -251,6 +268,10 @@ func AppendString[T []byte | string](dst []byte, s T) []byte {
 		switch c {
 		case '"', '\\':
 			dst = append(dst, '\\', c)
+		case '\b':
+			dst = append(dst, '\\', 'b')
+		case '\f':
+			dst = append(dst, '\\', 'f')
 		case '\n':
 			dst = append(dst, '\\', 'n')
 		case '\r':

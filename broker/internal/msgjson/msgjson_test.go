@@ -37,7 +37,7 @@ func TestWhatIsWritten(t *testing.T) {
 		{"infinity", "cb 7ff0000000000000", ""},
 		{"text", "a3 616263", `"abc"`},
 		{"text cut off inside a character", "a8 220a0d09015c7fe2", ""},
-		{"text with what JSON escapes", "aa 220a0d09015c7fe282ac", `"\"\n\r\t\u0001\\\u007f€"`},
+		{"text with what JSON escapes", "ac 220a0d0908015c0c7fe282ac", `"\"\n\r\t\b\u0001\\\f` + "\x7f€\""},
 		{"text that is not UTF-8", "a2 c328", ""},
 		{"array", "93 01 a1 61 c0", `[1,"a",null]`},
 		{"array in a wide head", "dd 00000001 01", "[1]"},

@@ -5,10 +5,22 @@ import (
 	"unsafe"
 )
 
-// form is a message in another encoding than msgpack.
+// FormKind says into which encoding a message is made. A kind has one encoding.
+type FormKind uint8
+
+// The kinds.
+const (
+	FormEvent      FormKind = iota // an event of a stream, for the doors of HTTP
+	FormJSON                       // a packet in JSON
+	FormCompressed                 // a packet with its payload compressed
+)
+
+// form is a message in another encoding than that of its publish. A packet has a list of them, one of a kind; a form never changes.
 type form struct {
 	body []byte
 	cost int64 // charged to the ring
+	next *form
+	kind FormKind
 }
 
 const formOverhead = int64(unsafe.Sizeof(form{}))
@@ -16,9 +28,27 @@ const formOverhead = int64(unsafe.Sizeof(form{}))
 // formShare is the part of the ring that forms may take: the oldest are given up first, and made again when they are needed.
 const formShare = 4
 
-// Form is p in another encoding, which encode makes. It is made once, for as long as p is in the log.
-func (r *Ring) Form(p *Packet, encode func(*Packet) []byte) []byte {
-	if f := p.form.Load(); f != nil {
+// form is p's of the given kind, nil if it has none.
+func (p *Packet) form(kind FormKind) *form {
+	for f := p.forms.Load(); f != nil; f = f.next {
+		if f.kind == kind {
+			return f
+		}
+	}
+	return nil
+}
+
+// formCost is what the ring is charged for p's forms.
+func (p *Packet) formCost() (cost int64) {
+	for f := p.forms.Load(); f != nil; f = f.next {
+		cost += f.cost
+	}
+	return cost
+}
+
+// Form is p in another encoding, which encode makes. It is made once, for as long as p is in the log. What encode returns is kept, nil too.
+func (r *Ring) Form(p *Packet, kind FormKind, encode func(*Packet) []byte) []byte {
+	if f := p.form(kind); f != nil {
 		return f.body
 	}
 	if p.seq == 0 {
@@ -27,16 +57,16 @@ func (r *Ring) Form(p *Packet, encode func(*Packet) []byte) []byte {
 	mu := &r.forming[p.seq%uint64(len(r.forming))] // the shards come to a message at the same time
 	mu.Lock()
 	defer mu.Unlock()
-	if f := p.form.Load(); f != nil {
+	if f := p.form(kind); f != nil {
 		return f.body
 	}
 	body := encode(p)
-	r.keepForm(p, body)
+	r.keepForm(p, kind, body)
 	return body
 }
 
-// keepForm keeps body as the form of p if p is still in the log.
-func (r *Ring) keepForm(p *Packet, body []byte) {
+// keepForm keeps body as a form of p if p is still in the log. No other form of p is being made.
+func (r *Ring) keepForm(p *Packet, kind FormKind, body []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if p.seq < r.chunks[0].first {
@@ -46,8 +76,8 @@ func (r *Ring) keepForm(p *Packet, body []byte) {
 	if c.entries[p.seq-c.first].body.Load() != p {
 		return // released
 	}
-	f := &form{body: body, cost: int64(cap(body)) + formOverhead}
-	p.form.Store(f)
+	f := &form{body: body, cost: int64(cap(body)) + formOverhead, kind: kind, next: p.forms.Load()}
+	p.forms.Store(f)
 	r.chargeFormLocked(c, f.cost)
 	for i := 0; r.formed > r.limit/formShare; i++ {
 		r.dropFormsLocked(r.chunks[i])
@@ -72,7 +102,8 @@ func (r *Ring) dropFormLocked(c *chunk, p *Packet) {
 	if p == nil {
 		return
 	}
-	if f := p.form.Swap(nil); f != nil {
-		r.chargeFormLocked(c, -f.cost)
+	if cost := p.formCost(); cost > 0 {
+		p.forms.Store(nil)
+		r.chargeFormLocked(c, -cost)
 	}
 }

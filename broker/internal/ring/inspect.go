@@ -19,9 +19,7 @@ func (r *Ring) Charged() (charged, forms, held int64) {
 			held += entryOverhead - entrySlot + int64(len(e.Topic))
 			if p := e.body.Load(); p != nil {
 				held += e.BodyCost
-				if f := p.form.Load(); f != nil {
-					held += f.cost
-				}
+				held += p.formCost()
 			}
 		}
 	}

@@ -9,10 +9,10 @@ import (
 // Packet is one encoded packet. A Message packet is encoded once and shared by every session that gets it, so nobody may
 // change it.
 type Packet struct {
-	data []byte
-	seq  uint64 // of the entry that it is the body of; 0: of none
-	mark uint64 // the store's watermark there
-	form atomic.Pointer[form]
+	data  []byte
+	seq   uint64 // of the entry that it is the body of; 0: of none
+	mark  uint64 // the store's watermark there
+	forms atomic.Pointer[form]
 }
 
 // Bytes is the packet in msgpack. It must not be changed.
