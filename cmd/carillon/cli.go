@@ -27,18 +27,19 @@ const (
 
 // cli is the command line.
 type cli struct {
-	Dev     devCmd     `cmd:"" help:"Run a broker to try things with, on 127.0.0.1:8080, without tokens; data in a temporary folder."`
-	Serve   serveCmd   `cmd:"" help:"Run the broker."`
-	Pub     pubCmd     `cmd:"" help:"Publish a message, a file, or standard input line by line."`
-	Sub     subCmd     `cmd:"" help:"Subscribe and print messages."`
-	History historyCmd `cmd:"" help:"Print the messages that the broker's store keeps of a topic."`
-	Bench   benchCmd   `cmd:"" help:"Measure a broker."`
-	Token   tokenCmd   `cmd:"" help:"Make and inspect tokens."`
-	Plugin  pluginCmd  `cmd:"" help:"See the plugins of a running broker."`
-	Store   storeCmd   `cmd:"" help:"Look at, copy, compact and check the bundled store's file."`
-	Config  configCmd  `cmd:"" help:"Check, show and start configurations."`
-	Health  healthCmd  `cmd:"" help:"Ask a running broker whether it is ready."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Dev         devCmd         `cmd:"" help:"Run a broker to try things with, on 127.0.0.1:8080, without tokens; data in a temporary folder."`
+	Serve       serveCmd       `cmd:"" help:"Run the broker."`
+	Pub         pubCmd         `cmd:"" help:"Publish a message, a file, or standard input line by line."`
+	Sub         subCmd         `cmd:"" help:"Subscribe and print messages."`
+	History     historyCmd     `cmd:"" help:"Print the messages that the broker's store keeps of a topic."`
+	Bench       benchCmd       `cmd:"" help:"Measure a broker."`
+	Conformance conformanceCmd `cmd:"" help:"Show that a server keeps the rules of the protocol."`
+	Token       tokenCmd       `cmd:"" help:"Make and inspect tokens."`
+	Plugin      pluginCmd      `cmd:"" help:"See the plugins of a running broker."`
+	Store       storeCmd       `cmd:"" help:"Look at, copy, compact and check the bundled store's file."`
+	Config      configCmd      `cmd:"" help:"Check, show and start configurations."`
+	Health      healthCmd      `cmd:"" help:"Ask a running broker whether it is ready."`
+	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
 // streams are where a verb reads and writes: data on out, everything else on err.
