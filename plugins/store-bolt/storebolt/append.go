@@ -46,36 +46,69 @@ func (s *Store) commit(group []request) {
 		answer(group, nil, err)
 		return
 	}
-	now, began := s.clock.now(), time.Now()
+	now := s.clock.now()
 	s.expireHistory(now)
 	if !s.hasWork(group, now) {
 		answer(group, make([][]broker.AppendResult, len(group)), nil)
 		return
 	}
 	results := make([][]broker.AppendResult, len(group))
-	c, err := s.try(group, results, now, s.room.full())
-	if errors.Is(err, bolterrors.ErrMaxSizeReached) && !c.full { // once more, for what makes nothing grow
-		c, err = s.try(group, results, now, true)
-	}
-	switch {
-	case errors.Is(err, bolterrors.ErrMaxSizeReached):
-		refuseAdded(results, s.room.refusal())
-		refuseRules(group, s.room.refusal())
-	case err != nil:
+	if err := s.commitAll(group, results, now); err != nil {
 		s.fail(group, err)
 		return
-	case !c.changesNothing():
-		s.apply(c, time.Since(began))
-		s.publish(c.newest) // first: who has its answer finds its record in the feed
-		if s.nextExpiry <= now || s.index.hasWork() && !c.upkeep.isEmpty() {
-			s.queue.put(request{done: func([]broker.AppendResult, error) {}}) // there is more to be done
-		}
 	}
 	answer(group, results, nil)
 }
 
-// try commits group in one transaction; full: only what makes nothing grow. The commit is never nil when bbolt has refused it.
-func (s *Store) try(group []request, results [][]broker.AppendResult, now int64, full bool) (c *commit, err error) {
+// commitAll commits of group what there is room for.
+func (s *Store) commitAll(group []request, results [][]broker.AppendResult, now int64) error {
+	spared, err := s.keepSpare(group)
+	if err != nil {
+		return err
+	}
+	how := whole
+	if !spared || s.room.full() {
+		how = shrinking
+	}
+	for {
+		err := s.commitOnce(group, results, now, how)
+		switch {
+		case !errors.Is(err, bolterrors.ErrMaxSizeReached):
+			return err
+		case how == shrinking:
+			return s.squeeze(group, results, now)
+		}
+		how++
+	}
+}
+
+// commitOnce commits group in one transaction, and makes it the store's state.
+func (s *Store) commitOnce(group []request, results [][]broker.AppendResult, now int64, how manner) error {
+	began := time.Now()
+	c, err := s.try(group, results, now, how)
+	if err != nil || c.changesNothing() {
+		return err
+	}
+	s.apply(c, time.Since(began))
+	s.publish(c.newest) // first: who has its answer finds its record in the feed
+	if s.nextExpiry <= now || s.index.hasWork() && !c.upkeep.isEmpty() {
+		s.queue.put(request{done: func([]broker.AppendResult, error) {}}) // there is more to be done
+	}
+	return nil
+}
+
+// manner is how much a commit may do. When it does not fit, the next one is tried.
+type manner int
+
+const (
+	whole     manner = iota
+	lean             // segments are not put in order: that needs much room at once
+	shrinking        // nothing that makes anything grow is admitted
+	tight            // the same, in small steps
+)
+
+// try commits group in one transaction.
+func (s *Store) try(group []request, results [][]broker.AppendResult, now int64, how manner) (c *commit, err error) {
 	err = guard(func() error {
 		tx, err := s.db.Begin(true)
 		if err != nil {
@@ -83,7 +116,7 @@ func (s *Store) try(group []request, results [][]broker.AppendResult, now int64,
 		}
 		s.measure(tx)
 		s.ahead.of(tx.Size())
-		c = newCommit(s, tx, now, full)
+		c = newCommit(s, tx, now, how)
 		if err = c.dropKeys(); err == nil {
 			err = c.addAll(group, results)
 		}

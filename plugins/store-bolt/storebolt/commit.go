@@ -31,8 +31,8 @@ type commit struct {
 	added    []added           // the same, for the index
 	lastOf   map[string]uint64 // newest record of each topic with a history that this commit adds to
 	fresh    int               // topics among them that the index does not know
-	full     bool              // there is room only for what makes nothing grow
-	rules    *rules            // set by this commit
+	how      manner
+	rules    *rules // set by this commit
 	upkeep   upkeep
 
 	keyed      map[string]keyed
@@ -54,8 +54,8 @@ type change struct {
 }
 
 // newCommit begins a commit in tx.
-func newCommit(s *Store, tx *bolt.Tx, now int64, full bool) *commit {
-	return &commit{
+func newCommit(s *Store, tx *bolt.Tx, now int64, how manner) *commit {
+	c := &commit{
 		store:    s,
 		now:      now,
 		state:    s.state,
@@ -70,8 +70,10 @@ func newCommit(s *Store, tx *bolt.Tx, now int64, full bool) *commit {
 		arena:    s.arena[:0],
 		newest:   s.newest[:0],
 		added:    s.added[:0],
-		full:     full,
+		how:      how,
 	}
+	c.log.fresh = how == tight
+	return c
 }
 
 // add puts r into the log, and decides what becomes of it: an offset, a duplicate, or a refusal. An error is one of the
@@ -86,12 +88,17 @@ func (c *commit) add(r *broker.Record) (broker.AppendResult, error) {
 	if result, known, err := c.repeated(r); known || err != nil {
 		return result, err
 	}
-	if c.full && !c.clears(r) {
+	clears := c.clears(r)
+	if c.how >= shrinking && !clears {
 		return broker.AppendResult{Err: c.store.room.refusal()}, nil
 	}
 	p := place{offset: c.state.head + 1, stamp: c.now}
 	if refusal := c.history(r.Topic, &p); refusal != nil {
-		return broker.AppendResult{Err: refusal}, nil
+		if !clears {
+			return broker.AppendResult{Err: refusal}, nil
+		}
+		p.history = false // of the topic's history nothing is known: the floor tells of that
+		c.state.floor = max(c.state.floor, p.offset)
 	}
 	start := len(c.arena)
 	c.arena = appendRecord(c.arena, r, p)

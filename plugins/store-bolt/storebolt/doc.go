@@ -20,6 +20,7 @@
 //	expiry    time ‖ topic of each retained record that expires
 //	gone      topic -> its newest record, which the log does not hold anymore
 //	keys      first offset of the generation -> bucket: offset -> keys of a commit
+//	spare     zeros, in a file that has come to half of its limit: pages for what takes something away (spare.go)
 //
 // Numbers in keys are big endian. A segment ends after 4,096 records or 1 MiB. Offsets are 1, 2, 3, … without gaps, so a
 // record missing from the part of the log that Follow needs is noticed. A record's layout is described in record.go, that
@@ -41,5 +42,6 @@
 // the file for writing: bbolt itself reads a damaged file in a goroutine of its own, where a panic cannot be caught.
 //
 // Lock order: matcher.mu, then index.mu. queue.mu, Store.mu and index.mu are never held together, and none while calling out or
-// while a transaction is open, but for the short looks of the committer, who alone changes what they guard.
+// while a transaction is open, but for the short looks of the committer, who alone changes what they guard. Store.reading comes
+// before all of them and is held for a read transaction.
 package storebolt

@@ -12,7 +12,10 @@ import (
 // The bucket expiry has an empty value for every retained record that expires: when (8 bytes, Unix milliseconds) and topic.
 
 // clearsAtOnce is how many retained records one commit clears because they have expired.
-const clearsAtOnce = 1024
+const (
+	clearsAtOnce   = 1024
+	clearsWhenFull = 32
+)
 
 // never is the time of the next expiry when there is none.
 const never = int64(math.MaxInt64)
@@ -26,9 +29,17 @@ func (c *commit) clearExpired() error {
 	if c.store.nextExpiry > c.now {
 		return nil
 	}
+	most := clearsAtOnce
+	switch c.how {
+	case shrinking:
+		most = clearsWhenFull
+	case tight:
+		most = c.only(1)
+	case whole, lean:
+	}
 	var topics []string
 	cursor := c.expiry.Cursor()
-	for k, _ := cursor.First(); len(k) >= 8 && len(topics) < clearsAtOnce; k, _ = cursor.Next() {
+	for k, _ := cursor.First(); len(k) >= 8 && len(topics) < most; k, _ = cursor.Next() {
 		if int64(binary.BigEndian.Uint64(k)) > c.now {
 			break
 		}
@@ -46,6 +57,14 @@ func (c *commit) clearExpired() error {
 		}
 	}
 	return nil
+}
+
+// only returns n as long as the commit has nothing else to do.
+func (c *commit) only(n int) int {
+	if len(c.newest) > 0 || c.rules != nil {
+		return 0
+	}
+	return n
 }
 
 // putExpiry keeps the bucket expiry in step with a change of topic's retained record.

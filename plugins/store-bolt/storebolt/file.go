@@ -79,6 +79,7 @@ func openFile(cfg Config) (*bolt.DB, *os.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	db.AllocSize = int(min(cfg.MaxFileBytes/256, aheadMost)) // by so much bbolt stays below MaxSize; ahead sees to larger steps
 	return db, file, nil
 }
 

@@ -207,7 +207,7 @@ func (c *commit) putKeys() error {
 	}
 	binary.BigEndian.PutUint32(c.keyPage, crc32.Checksum(c.keyPage[4:], castagnoli))
 	n := len(t.generations)
-	if n == c.forgetKeys || c.now-t.generations[n-1].began >= keyGeneration || c.state.head-t.generations[n-1].first > 1<<31 {
+	if n == c.forgetKeys || c.how == tight || c.now-t.generations[n-1].began >= keyGeneration || c.state.head-t.generations[n-1].first > 1<<31 {
 		c.newKeys = &generation{first: c.firstKey, began: c.now, table: make(map[uint64]uint32)}
 		b, err := c.keys.CreateBucket(key64(c.firstKey))
 		if err != nil {

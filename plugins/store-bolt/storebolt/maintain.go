@@ -36,7 +36,7 @@ func (c *commit) maintain() error {
 	if c.rules != nil || c.store.backups.Load() > 0 {
 		return nil // the rules decide anew what is in a history; a backup wants to find what it has not copied yet
 	}
-	if !c.full {
+	if c.how == whole {
 		if err := c.freezeSome(x); err != nil {
 			return fmt.Errorf("freeze a segment: %w", err)
 		}
@@ -46,6 +46,9 @@ func (c *commit) maintain() error {
 	}
 	window := x.segments[x.feed].first
 	drops, compacts := dropsAtOnce, compactsAtOnce
+	if c.how == tight {
+		drops = c.only(1)
+	}
 	for _, s := range x.victims {
 		var err error
 		switch {
@@ -53,7 +56,7 @@ func (c *commit) maintain() error {
 		case s.live == 0 && drops > 0:
 			drops--
 			err = c.drop(s)
-		case s.live > 0 && compacts > 0 && !c.full:
+		case s.live > 0 && compacts > 0 && c.how == whole:
 			compacts--
 			err = c.compact(x, s)
 		}

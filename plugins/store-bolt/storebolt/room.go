@@ -7,7 +7,7 @@ import (
 )
 
 // room is how much of the file's limit is used. Near the limit only what takes something away is admitted, so that there are
-// pages left to write that with.
+// pages left to write that with; see spare for those that have to lie in a row.
 type room struct {
 	limit  int64
 	used   atomic.Int64 // as of the last commit

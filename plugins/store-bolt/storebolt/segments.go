@@ -193,6 +193,7 @@ type logAppender struct {
 	bytes   int64
 	base    int64
 	first   uint64 // key of the last segment; 0: there is none
+	fresh   bool   // begin a segment, and leave the last one's pages as they are
 	opened  []uint64
 	last    *bolt.Bucket // the last segment's; nil until it is needed
 }
@@ -217,11 +218,12 @@ func (a *logAppender) append(offset uint64, value []byte, stamp int64) error {
 
 // openSegment sees to it that last is the bucket for the record at offset, a new one if the present one is full.
 func (a *logAppender) openSegment(offset uint64, stamp int64) error {
-	full := a.records >= a.cfg.segmentRecords || a.bytes >= min(a.cfg.KeepBytes/16, segmentBytes) || stamp-a.base > segmentSpan
+	full := a.fresh || a.records >= a.cfg.segmentRecords || a.bytes >= min(a.cfg.KeepBytes/16, segmentBytes) || stamp-a.base > segmentSpan
 	if a.first == 0 || a.records > 0 && full {
 		if err := a.end(offset); err != nil {
 			return err
 		}
+		a.fresh = false
 		b, err := a.log.CreateBucket(key64(offset))
 		if err != nil {
 			return err
@@ -241,7 +243,7 @@ func (a *logAppender) openSegment(offset uint64, stamp int64) error {
 
 // end notes where the last segment ends, in its bucket's sequence, so that a record missing from its end is noticed.
 func (a *logAppender) end(next uint64) error {
-	if a.first == 0 {
+	if a.first == 0 || a.fresh { // the note lets the segment's first page be written anew
 		return nil
 	}
 	b := a.log.Bucket(key64(a.first))

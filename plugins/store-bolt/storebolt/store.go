@@ -36,10 +36,12 @@ type Store struct {
 	clock   clock
 	index   *index
 	room    room
+	reading sync.RWMutex // held by readers of the file; the committer takes it when it needs every page
 	backups atomic.Int32 // that are being made: old segments stay as they are
 
 	// The committer's own.
 	ahead      ahead
+	spare      spare
 	state      state
 	origins    map[protocol.RunID]origin
 	keys       *keyTable
@@ -167,6 +169,7 @@ func (s *Store) loadMemory(tx *bolt.Tx) error {
 	if s.keys, err = loadKeys(tx.Bucket(bucketKeys), s.clock.now()); err != nil {
 		return err
 	}
+	s.spare.load(tx)
 	c := commit{expiry: tx.Bucket(bucketExpiry)}
 	s.nextExpiry = c.firstExpiry()
 	return nil
@@ -207,5 +210,7 @@ func (s *Store) CheckHealth() error { return s.failure() }
 
 // view runs fn in a read transaction, which must be short: its pages can't be used again meanwhile.
 func (s *Store) view(fn func(tx *bolt.Tx) error) error {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
 	return guard(func() error { return s.db.View(fn) })
 }
