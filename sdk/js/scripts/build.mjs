@@ -1,12 +1,11 @@
 // Makes dist: the one file for browsers, which is part of the repository because Go embeds it, and the modules for npm, in both systems,
 // with types, which are not. With a folder as argument it makes the one file there and nothing else, for check-dist.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { build } from 'esbuild'
-import { minify } from 'terser'
+import { bundle } from './bundle.mjs'
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 const dist = resolve(process.argv[2] ?? 'dist')
@@ -21,25 +20,8 @@ if (process.argv.length < 3) {
   writeFileSync(join(dist, 'cjs', 'package.json'), '{ "type": "commonjs" }\n')
 }
 
-// members that begin with _ are internal everywhere: they get short names
-const bundle = await build({
-  entryPoints: ['src/browser.ts'],
-  bundle: true,
-  minify: true,
-  format: 'esm',
-  platform: 'browser',
-  target: 'es2022',
-  charset: 'utf8',
-  legalComments: 'none',
-  mangleProps: /^_[a-z]/,
-  write: false,
-})
-const { code } = await minify(bundle.outputFiles[0].text, {
-  module: true,
-  ecma: 2020,
-  compress: { passes: 3, ecma: 2020, unsafe_arrows: true, hoist_funs: true, reduce_funcs: false, lhs_constants: false },
-  format: { preamble: '/* Carillon client, Apache-2.0 */' },
-})
+const names = JSON.parse(readFileSync('scripts/names.json', 'utf8'))
+const { code } = await bundle(names)
 const file = join(dist, 'carillon.js')
-writeFileSync(`${file}.new`, code + '\n')
+writeFileSync(`${file}.new`, code)
 renameSync(`${file}.new`, file)

@@ -2,7 +2,7 @@ import type { ClientImpl } from './client.js'
 import { CarillonError, guess, lost } from './errors.js'
 import type { WebSocketLike } from './options.js'
 import { encode, readPackets, subprotocol, Type } from './packets.js'
-import { errorOf, Session } from './session.js'
+import { errorOf, newSession } from './session.js'
 
 /** How long a pong may take, in milliseconds. */
 const pongGrace = 10_000
@@ -48,7 +48,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
       if (left > 0) watch = setTimeout(() => listen(silence), left)
       else end(lost('nothing came for too long'), true)
     }
-    const session = new Session(c, write, ({ ping }) => {
+    const session = newSession(c, write, ({ _ping: ping }) => {
       greeted = true
       clearTimeout(watch)
       const silence = maxSilence ?? (ping && ping + pongGrace)
@@ -84,7 +84,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     ws.onerror = ({ message }: { message?: string } = {}) => void (said = message ?? '') // the close event follows
     ws.onclose = ({ code, reason }: { code: number; reason: string }) => {
       const known = code > 3999 && code < 5000
-      void handle(known ? errorOf({ code, name: reason || `code_${code}` }) : lost(`closed with ${code}${(said = reason || said) && `: ${said}`}`, undefined, greeted ? '' : guess))
+      void handle(known ? errorOf({ _code: code, _name: reason || `code_${code}` }) : lost(`closed with ${code}${(said = reason || said) && `: ${said}`}`, undefined, greeted ? '' : guess))
     }
   })
 }

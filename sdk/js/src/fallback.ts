@@ -1,7 +1,7 @@
 import type { ClientImpl, Serve } from './client.js'
 import { serveWebSocket } from './connection.js'
 import { refused } from './errors.js'
-import { HttpSession } from './httpsession.js'
+import { newHttpSession } from './httpsession.js'
 import type { Transport } from './options.js'
 
 /** How long one attempt by WebSocket may take where there is another way, in milliseconds. */
@@ -39,7 +39,7 @@ export function withFallback(only: Transport | undefined): Serve {
         if (found !== way) since = now()
         way = found
       }
-      const session = new HttpSession(c, token, way === 'poll' ? way : 'sse', !only, works)
+      const session = newHttpSession(c, token, way === 'poll' ? way : 'sse', !only, works)
       const end = (error: unknown) => {
         session._stop()
         reject(error)

@@ -37,8 +37,8 @@ export class Reading extends Pending<HistoryPage, HistoryOptions> {
     return encode([Type.History, id, this._filter], { after: this._after, limit: natural(limit), last: natural(last) })
   }
 
-  _answer({ position, more = false, gap }: Histories): void {
-    const messages = this._came.map((m) => deliverable(m, false, { ...position, offset: m.offset }))
+  _answer({ _position: position, more = false, gap }: Histories): void {
+    const messages = this._came.map((m) => deliverable(m, false, { ...position, _offset: m._offset }))
     this._settle({ messages, cursor: cursorOf(position), more, gap })
   }
 }

@@ -73,7 +73,7 @@ export async function request(c: ClientImpl, token: string, path: string, init: 
 
 /** refusalOf is a refusal by HTTP, which tells the code by name; number is one with which a client does the same. */
 export function refusalOf({ code = '', detail, hint, retry_after_ms }: Problem, number: number, after?: number): CarillonError {
-  return errorOf({ name: code, detail, hint, retry_after: retry_after_ms ?? after } as Partial<ErrorPacket>, code.endsWith('_expired') ? 4100 : number)
+  return errorOf({ _name: code, _detail: detail, hint, retry_after: retry_after_ms ?? after } as Partial<ErrorPacket>, code.endsWith('_expired') ? 4100 : number)
 }
 
 /** contentOf is what a message carries. */

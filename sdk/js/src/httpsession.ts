@@ -21,210 +21,203 @@ const wait = 25
 const answer = 10_000
 
 /** Why a request is given up that is to be made again. */
-const poked = {}
+const again = {}
+
+/** HttpSession serves the client over HTTP until it ends. */
+export interface HttpSession extends Link {
+  /** _run serves until something fails, or the session is stopped. */
+  _run(): Promise<void>
+  /** _stop ends the session. */
+  _stop(): void
+}
 
 /**
- * HttpSession serves the client over HTTP: one stream, or one poll after the other, for all subscriptions, opened again when these
+ * newHttpSession makes a session over HTTP: one stream, or one poll after the other, for all subscriptions, opened again when these
  * change, and a request for each publish.
  *
  * There is one position for all of them. A subscription without one is started by a poll of its own, which answers with the
  * retained values and the position these are of; then the stream is opened at the lowest position of all, and the others skip what they
  * have had.
  */
-export class HttpSession implements Link {
+export function newHttpSession(c: ClientImpl, token: string, way: Transport, mayPoll: boolean, works: (way: Transport) => void): HttpSession {
   /** Whom the stream, or the poll, under way is for. */
-  private _members: Sub[] = []
-  private _request = new AbortController()
-  private readonly _over = new AbortController()
-  private _posting?: boolean
+  let members: Sub[] = []
+  let sending = new AbortController()
+  const over = new AbortController()
+  let posting = false
   /** It can be opened again without losing what is under way. */
-  private _live?: boolean
-  private _changed?: boolean
-  private _poked: (() => void) | undefined
+  let live = false
+  let changed = false
+  /** Lets it go on when nobody is subscribed. */
+  let poked: (() => void) | undefined
 
-  constructor(
-    private readonly _c: ClientImpl,
-    private readonly _token: string,
-    private _way: Transport,
-    private readonly _mayPoll: boolean,
-    private readonly _works: (way: Transport) => void,
-  ) {}
-
-  /** _run serves until something fails, or the session is stopped. */
-  async _run(): Promise<void> {
-    const c = this._c
-    while (!this._over.signal.aborted) {
-      this._changed = this._live = false
-      this._request = new AbortController()
+  /** run serves until something fails, or the session is stopped. */
+  const run = async (): Promise<void> => {
+    while (!over.signal.aborted) {
+      changed = live = false
+      sending = new AbortController()
       const subs = c._subs.filter((s) => s._phase === Phase.Idle && !s._in._parked)
       try {
-        if (subs.length) await this._serve(subs)
+        if (subs.length) await serve(subs)
         else {
-          if (c._link !== this) await this._fetch('v1/publish', { method: 'OPTIONS' })
-          this._attach()
-          await new Promise<void>((resolve) => (this._poked = resolve))
+          if (c._link !== link) await send('v1/publish', { method: 'OPTIONS' })
+          attach()
+          await new Promise<void>((resolve) => (poked = resolve))
         }
       } catch (error) {
-        const { aborted, reason } = this._request.signal
-        if (refused(error) === 4400) await this._sift(subs, error as CarillonError)
+        const { aborted, reason } = sending.signal
+        if (refused(error) === 4400) await sift(subs, error as CarillonError)
         else if (!aborted) throw error
-        else if (reason !== poked) throw reason
+        else if (reason !== again) throw reason
       } finally {
-        this._leaveAll()
+        leaveAll()
       }
     }
   }
 
-  /** _stop ends the session. */
-  _stop(): void {
-    this._over.abort()
-    this._request.abort()
-    this._leaveAll()
-    if (this._c._link === this) this._c._detached()
+  /** stop ends the session. */
+  const stop = (): void => {
+    over.abort()
+    sending.abort()
+    leaveAll()
+    if (c._link === link) c._detached()
   }
 
-  _join(): void {
-    this._poke()
+  const leave = (s: Sub): void => {
+    s._idle(c._pos)
+    if (members.includes(s)) poke()
+    members = members.filter((other) => other !== s)
   }
 
-  _leave(s: Sub): void {
-    s._idle(this._c._pos)
-    if (this._members.includes(s)) this._poke()
-    this._members = this._members.filter((other) => other !== s)
+  const wake = (): void => {
+    if (posting) return
+    posting = true
+    void post()
   }
 
-  _wake(): void {
-    if (this._posting) return
-    this._posting = true
-    void this._post()
-  }
-
-  /** _poke opens the stream again, soon, with the subscriptions that there are then. It first lets come what was missed. */
-  private _poke(): void {
-    if (this._changed) return
-    this._changed = true
+  /** poke opens the stream again, soon, with the subscriptions that there are then. It first lets come what was missed. */
+  const poke = (): void => {
+    if (changed) return
+    changed = true
     queueMicrotask(() => {
-      this._poked?.()
-      if (this._live) this._request.abort(poked)
+      poked?.()
+      if (live) sending.abort(again)
     })
   }
 
-  /** _attach takes what is to be published, and says that the client is connected once it is known how. */
-  private _attach(known = true): void {
-    const c = this._c
-    if (known) this._works(this._way)
-    if (c._link === this && (!known || c.transport === this._way)) return
-    if (known) c._attached(this, c._pos, { transport: this._way })
-    else c._link = this
-    if (c._queue.length) this._wake()
+  /** attach takes what is to be published, and says that the client is connected once it is known how. */
+  const attach = (known = true): void => {
+    if (known) works(way)
+    if (c._link === link && (!known || c.transport === way)) return
+    if (known) c._attached(link, c._pos, { transport: way })
+    else c._link = link
+    if (c._queue.length) wake()
   }
 
-  private _leaveAll(): void {
-    for (const s of this._members.splice(0)) s._idle(this._c._pos, s._told)
+  const leaveAll = (): void => {
+    for (const s of members.splice(0)) s._idle(c._pos, s._told)
   }
 
-  private async _serve(subs: Sub[]): Promise<void> {
-    const c = this._c
+  const serve = async (subs: Sub[]): Promise<void> => {
     // only positions of one run of the broker compare
-    const epoch = subs.find((s) => s._own)?._own?.epoch
-    for (const s of subs) if (s._own && s._own.epoch !== epoch) s._restart()
+    const epoch = subs.find((s) => s._own)?._own?._epoch
+    for (const s of subs) if (s._own && s._own._epoch !== epoch) s._restart()
     const fresh = subs.filter((s) => !s._own)
-    if (fresh.length) await this._start(fresh)
-    const members = subs.filter((s) => s._phase !== Phase.Ended && !s._in._parked)
-    if (!members.length) return
+    if (fresh.length) await start(fresh)
+    const served = subs.filter((s) => s._phase !== Phase.Ended && !s._in._parked)
+    if (!served.length) return
     // the seq of what comes from the store is that of the place from which the store is read: it tells nothing
-    c._pos = members
+    c._pos = served
       .map((s) => s._own as Position)
-      .reduce((a, b) => ({ ...a, seq: Math.min(a.seq, b.seq), offset: Math.min(a.offset, b.offset) }))
-    this._members = members
+      .reduce((a, b) => ({ ...a, _seq: Math.min(a._seq, b._seq), _offset: Math.min(a._offset, b._offset) }))
+    members = served
     for (const s of members) {
       s._id = ++c._nextId
       s._phase = Phase.Live
     }
-    this._moved(c._pos)
-    if (this._way === 'sse') await this._stream()
-    else await this._poll()
+    moved(c._pos)
+    if (way === 'sse') await stream()
+    else await polling()
   }
 
-  /** _start begins subscriptions with the retained values, or the last messages, where the log is now. */
-  private async _start(fresh: Sub[]): Promise<void> {
-    const a = await this._ask({}, fresh)
+  /** start begins subscriptions with the retained values, or the last messages, where the log is now. */
+  const start = async (fresh: Sub[]): Promise<void> => {
+    const a = await asking({}, fresh)
     const at = parseCursor(a.cursor)
-    this._attach(this._way === 'poll')
-    const last = await Promise.all(fresh.map((s) => this._last(s, at)))
-    this._members = fresh.filter((s) => s._phase !== Phase.Ended)
-    for (const s of this._members) {
-      s._id = ++this._c._nextId
+    attach(way === 'poll')
+    const last = await Promise.all(fresh.map((s) => lastOf(s, at)))
+    members = fresh.filter((s) => s._phase !== Phase.Ended)
+    for (const s of members) {
+      s._id = ++c._nextId
       s._force(s._subscribed(at, at))
       for (const e of last[fresh.indexOf(s)] as Event[]) s._force(e)
     }
-    await this._answer(a)
-    for (const s of this._members) {
+    await take(a)
+    for (const s of members) {
       if (s._awaiting) s._force(s._retainedEnd(false, at))
       s._confirm()
       s._force(s._resumed(at))
     }
-    this._leaveAll()
+    leaveAll()
   }
 
-  /** _last is what a subscription asks for as last: up to a position, and of what the store keeps; a gap if it keeps none of it. */
-  private async _last(s: Sub, at: Position): Promise<Event[]> {
+  /** lastOf is what a subscription asks for as last: up to a position, and of what the store keeps; a gap if it keeps none of it. */
+  const lastOf = async (s: Sub, at: Position): Promise<Event[]> => {
     const { last } = s._options
     if (last === undefined) return []
     try {
-      const { messages } = await this._c.history(s.filter, { last, signal: this._over.signal })
-      return messages.filter((m) => parseCursor(m.cursor).offset <= at.offset)
+      const { messages } = await c.history(s.filter, { last, signal: over.signal })
+      return messages.filter((m) => parseCursor(m.cursor)._offset <= at._offset)
     } catch (error) {
       if (!(error instanceof CarillonError) || error.retryable) throw error
       if (error.code === 'unsupported') return [s._gap('not_stored', undefined, at)]
-      this._c._refuse(s, error)
+      c._refuse(s, error)
       return []
     }
   }
 
-  /** _poll asks for what comes, again and again. */
-  private async _poll(): Promise<void> {
-    this._live = true
-    while (!this._changed) {
-      const a = await this._ask({ after: cursorOf(this._c._pos), wait: this._members.every((s) => s._told) ? `${wait}s` : '1s' }, this._members, wait)
-      this._attach()
-      await this._answer(a)
-      if (JSON.stringify(a.messages).length < 1e5) await this._caughtUp()
+  /** polling asks for what comes, again and again. */
+  const polling = async (): Promise<void> => {
+    live = true
+    while (!changed) {
+      const a = await asking({ after: cursorOf(c._pos), wait: members.every((s) => s._told) ? `${wait}s` : '1s' }, members, wait)
+      attach()
+      await take(a)
+      if (JSON.stringify(a.messages).length < 1e5) await caughtUp()
     }
   }
 
-  private _ask(query: Record<string, string>, subs: Sub[], wait = 0): Promise<Answer> {
-    return inTime(this._c._clock, whole, this._subscribe({ mode: 'poll', ...query }, subs, wait).then((r) => r.json()))
+  const asking = (query: Record<string, string>, subs: Sub[], wait = 0): Promise<Answer> =>
+    inTime(c._clock, whole, subscribe({ mode: 'poll', ...query }, subs, wait).then((r) => r.json()))
+
+  /** take takes the answer to a poll: what came before the gap, the gap, and what is sent again after it. */
+  const take = async (a: Answer): Promise<void> => {
+    for (const m of a.messages) if (!m.retained) await message(m, m.id)
+    if (a.gap) await gap(a.gap)
+    for (const m of a.messages) if (m.retained) await message(m)
+    for (const filter of a.reset ?? []) snapshot(filter, true)
+    moved(parseCursor(a.cursor))
   }
 
-  /** _answer takes the answer to a poll: what came before the gap, the gap, and what is sent again after it. */
-  private async _answer(a: Answer): Promise<void> {
-    for (const m of a.messages) if (!m.retained) await this._message(m, m.id)
-    if (a.gap) await this._gap(a.gap)
-    for (const m of a.messages) if (m.retained) await this._message(m)
-    for (const filter of a.reset ?? []) this._retained(filter, true)
-    this._moved(parseCursor(a.cursor))
-  }
-
-  /** _stream reads server-sent events. When nothing of them comes through, the next ones are polled. */
-  private async _stream(): Promise<void> {
-    const { _clock: clock } = this._c
-    const request = this._request
+  /** stream reads server-sent events. When nothing of them comes through, the next ones are polled. */
+  const stream = async (): Promise<void> => {
+    const { _clock: clock } = c
+    const request = sending
     let came = false
     let timer = clock.setTimeout(() => request.abort(), patience)
     const heard = () => {
       clock.clearTimeout(timer)
       timer = clock.setTimeout(() => request.abort(lost('nothing came for too long')), silence)
-      if (!came) this._attach()
+      if (!came) attach()
       came = true
     }
     try {
-      const { body } = await this._subscribe({ after: cursorOf(this._c._pos) }, this._members)
+      const { body } = await subscribe({ after: cursorOf(c._pos) }, members)
       if (body) {
         for await (const e of readEvents(body, heard)) {
-          const slow = this._event(e['event'], e['data'] && JSON.parse(e['data']), e['id'])
+          const slow = event(e['event'], e['data'] && JSON.parse(e['data']), e['id'])
           if (slow) await slow
-          if (this._changed && this._live) return request.abort(poked)
+          if (changed && live) return request.abort(again)
         }
       }
       if (came) throw lost('the stream ended')
@@ -233,21 +226,21 @@ export class HttpSession implements Link {
     } finally {
       clock.clearTimeout(timer)
     }
-    if (this._changed || this._over.signal.aborted) return
-    if (!this._mayPoll) throw lost('nothing came for too long')
-    this._way = 'poll'
-    this._attach()
+    if (changed || over.signal.aborted) return
+    if (!mayPoll) throw lost('nothing came for too long')
+    way = 'poll'
+    attach()
   }
 
-  private _event(event: string | undefined, data: unknown, id?: string): Slow {
+  const event = (event: string | undefined, data: unknown, id?: string): Slow => {
     switch (event) {
       case 'message':
-        return this._message(data as Wire, id)
+        return message(data as Wire, id)
       case 'gap':
-        return this._gap(data as WireGap, id)
+        return gap(data as WireGap, id)
       case 'retained': {
         const { filter, reset } = data as { filter: string; reset: boolean }
-        this._retained(filter, reset)
+        snapshot(filter, reset)
         break
       }
       case 'end': {
@@ -255,78 +248,76 @@ export class HttpSession implements Link {
         throw refusalOf(p, p.reconnect ? 4000 : 4200)
       }
     }
-    if (id) this._moved(parseCursor(id))
-    return event === 'live' ? this._caughtUp() : undefined
+    if (id) moved(parseCursor(id))
+    return event === 'live' ? caughtUp() : undefined
   }
 
-  /** _caughtUp says that what comes next is live. */
-  private _caughtUp(): Slow {
-    this._live = true
-    const at = this._c._pos as Position
+  /** caughtUp says that what comes next is live. */
+  const caughtUp = (): Slow => {
+    live = true
+    const at = c._pos as Position
     return allOf(
-      this._members.map((s) => {
+      members.map((s) => {
         const e = s._resumed(at)
         s._shared = true
         s._confirm()
-        return e && s._accept(this, e, at)
+        return e && s._accept(link, e, at)
       }),
     )
   }
 
-  /** _moved takes the position up to which everything has come. */
-  private _moved(at: Position): void {
-    this._c._pos = at
-    for (const s of this._members) {
+  /** moved takes the position up to which everything has come. */
+  const moved = (at: Position): void => {
+    c._pos = at
+    for (const s of members) {
       const own = s._own as Position
-      s._shared ||= own.epoch !== at.epoch || at.seq > own.seq || (at.seq === own.seq && at.offset >= own.offset)
-      if (!s._shared) s._own = { ...own, offset: Math.max(own.offset, at.offset) }
+      s._shared ||= own._epoch !== at._epoch || at._seq > own._seq || (at._seq === own._seq && at._offset >= own._offset)
+      if (!s._shared) s._own = { ...own, _offset: Math.max(own._offset, at._offset) }
     }
   }
 
-  private _message(m: Wire, id?: string): Slow {
-    const c = this._c
+  const message = (m: Wire, id?: string): Slow => {
     const { retained = false } = m
     const content = contentOf(m)
     const size = m.data_base64?.length ?? JSON.stringify(m.data).length
     const at = id ? parseCursor(id) : undefined
-    const due = (own: Position | undefined) => !at || own?.epoch !== at.epoch || at.seq > own.seq || at.offset > own.offset
-    const targets = this._members.filter((s) => match(s.filter, m.topic) && (retained ? s._awaiting : s._shared || due(s._own))).map((s) => [s, s._position(c._pos)] as const)
-    if (at) this._moved(at)
+    const due = (own: Position | undefined) => !at || own?._epoch !== at._epoch || at._seq > own._seq || at._offset > own._offset
+    const targets = members.filter((s) => match(s.filter, m.topic) && (retained ? s._awaiting : s._shared || due(s._own))).map((s) => [s, s._position(c._pos)] as const)
+    if (at) moved(at)
     return allOf(
       targets.map(([s, before]) => {
         const e = deliverable(content, retained, s._resumeAt(s._position(c._pos)))
         const taken = () => s._took('', 0)
-        if (!retained) return s._accept(this, e, before, taken, size)
+        if (!retained) return s._accept(link, e, before, taken, size)
         s._force(e, size)
         return taken() as undefined
       }),
     )
   }
 
-  private _retained(filter: string, reset: boolean): void {
-    for (const s of this._members) if (s.filter === filter && s._awaiting) s._force(s._retainedEnd(reset, this._c._pos as Position))
+  const snapshot = (filter: string, reset: boolean): void => {
+    for (const s of members) if (s.filter === filter && s._awaiting) s._force(s._retainedEnd(reset, c._pos as Position))
   }
 
-  private _gap(g: WireGap, id?: string): Slow {
-    const before = this._c._pos
-    if (id) this._moved(parseCursor(id))
+  const gap = (g: WireGap, id?: string): Slow => {
+    const before = c._pos
+    if (id) moved(parseCursor(id))
     const from = g.from ? parseCursor(g.from) : before
     const to = parseCursor(g.to)
     return allOf(
-      this._members.map((s) =>
-        s._accept(this, s._gap(g.reason, from, to, g.count), before, () => s._gapped({ reason: g.reason, to })),
+      members.map((s) =>
+        s._accept(link, s._gap(g.reason, from, to, g.count), before, () => s._gapped({ _reason: g.reason, _to: to })),
       ),
     )
   }
 
-  /** _sift finds out which subscription the broker refuses: it admits all of a request, or none. */
-  private async _sift(subs: Sub[], why: CarillonError): Promise<void> {
-    const c = this._c
+  /** sift finds out which subscription the broker refuses: it admits all of a request, or none. */
+  const sift = async (subs: Sub[], why: CarillonError): Promise<void> => {
     let found = false
     for (const s of subs.length > 1 ? subs : []) {
-      this._request = new AbortController()
+      sending = new AbortController()
       try {
-        await this._ask({ retained: 'false' }, [s])
+        await asking({ retained: 'false' }, [s])
       } catch (error) {
         if (refused(error) !== 4400) throw error
         c._refuse(s, error as CarillonError)
@@ -336,23 +327,24 @@ export class HttpSession implements Link {
     if (!found) c._refuse(subs.at(-1) as Sub, why)
   }
 
-  private _subscribe(query: Record<string, string>, subs: Sub[], wait = 0): Promise<FetchAnswer> {
+  const subscribe = (query: Record<string, string>, subs: Sub[], wait = 0): Promise<FetchAnswer> => {
     const q = new URLSearchParams(query)
     for (const filter of new Set(subs.map((s) => s.filter))) q.append('filter', filter)
     if (!subs.some((s) => s._wantsRetained)) q.set('retained', 'false')
-    return this._fetch(`v1/subscribe?${q}`, {}, answer + wait * 1000)
+    return send(`v1/subscribe?${q}`, {}, answer + wait * 1000)
   }
 
-  private _fetch(path: string, init: FetchInit, ms = answer): Promise<FetchAnswer> {
-    const c = this._c
-    return inTime(c._clock, ms, request(c, this._token, path, { ...init, signal: this._request.signal }))
+  const send = (path: string, init: FetchInit, ms = answer): Promise<FetchAnswer> =>
+    inTime(c._clock, ms, request(c, token, path, { ...init, signal: sending.signal }))
+
+  /** post makes the requests in the queue, one after the other, so that the order is kept. */
+  const post = async (): Promise<void> => {
+    const { signal } = over
+    c._weed('')
+    for (let p; !signal.aborted && (p = c._queue.shift()); ) await ask(c, token, p, signal)
+    posting = false
   }
 
-  /** _post makes the requests in the queue, one after the other, so that the order is kept. */
-  private async _post(): Promise<void> {
-    const { signal } = this._over
-    this._c._weed('')
-    for (let p; !signal.aborted && (p = this._c._queue.shift()); ) await ask(this._c, this._token, p, signal)
-    this._posting = false
-  }
+  const link: HttpSession = { _join: poke, _leave: leave, _wake: wake, _run: run, _stop: stop }
+  return link
 }

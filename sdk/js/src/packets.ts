@@ -33,9 +33,9 @@ export const enum Type {
 
 export interface Connected {
   readonly is: Type.Connected
-  readonly session: string
-  readonly position: Position
-  readonly ping: number
+  readonly _session: string
+  readonly _position: Position
+  readonly _ping: number
   readonly user?: string
   readonly expires?: number
   readonly limits?: Readonly<Record<string, number>>
@@ -43,15 +43,15 @@ export interface Connected {
 
 export interface Refreshed {
   readonly is: Type.Refreshed
-  readonly id: number
+  readonly _id: number
   readonly expires?: number
   readonly limits?: Readonly<Record<string, number>>
 }
 
 export interface MessagePacket {
   readonly is: Type.Message
-  readonly seq: number
-  readonly offset: number
+  readonly _seq: number
+  readonly _offset: number
   readonly topic: string
   readonly payload: Uint8Array
   readonly ts: number
@@ -62,46 +62,46 @@ export interface MessagePacket {
 
 export interface GapPacket {
   readonly is: Type.Gap
-  readonly subscription: number
-  readonly reason: string
-  readonly from: Position | null
-  readonly to: Position
+  readonly _subscription: number
+  readonly _reason: string
+  readonly _from: Position | null
+  readonly _to: Position
   readonly count?: number
 }
 
 export interface Published {
   readonly is: Type.Published
-  readonly id: number
-  readonly seq: number
-  readonly offset: number
-  readonly durability: number
+  readonly _id: number
+  readonly _seq: number
+  readonly _offset: number
+  readonly _durability: number
   readonly receivers?: number
   readonly duplicate?: boolean
 }
 
 export interface Histories {
   readonly is: Type.Histories
-  readonly id: number
-  readonly position: Position
+  readonly _id: number
+  readonly _position: Position
   readonly more?: boolean
   readonly gap?: string
 }
 
 export interface ErrorPacket {
   readonly is: Type.Error
-  readonly id: number | null
-  readonly code: number
-  readonly name: string
-  readonly detail: string
+  readonly _id: number | null
+  readonly _code: number
+  readonly _name: string
+  readonly _detail: string
   readonly hint?: string
   readonly retry_after?: number
 }
 
 export interface Disconnect {
   readonly is: Type.Disconnect
-  readonly code: number
-  readonly name: string
-  readonly detail: string
+  readonly _code: number
+  readonly _name: string
+  readonly _detail: string
   readonly reconnect: boolean
   readonly after?: number
   readonly hint?: string
@@ -117,37 +117,35 @@ export type Packet =
   | Histories
   | ErrorPacket
   | Disconnect
-  | { readonly is: Type.Subscribed; readonly id: number; readonly position: Position }
-  | { readonly is: Type.Unsubscribed; readonly id: number }
-  | { readonly is: Type.Replay; readonly subscription: number; readonly count: number; readonly kind: number }
-  | { readonly is: Type.RetainedEnd; readonly subscription: number; readonly reset?: boolean }
-  | { readonly is: Type.Resumed; readonly subscription: number; readonly position: Position }
-  | { readonly is: Type.Ping; readonly position: Position | null }
+  | { readonly is: Type.Subscribed; readonly _id: number; readonly _position: Position }
+  | { readonly is: Type.Unsubscribed; readonly _id: number }
+  | { readonly is: Type.Replay; readonly _subscription: number; readonly _count: number; readonly _kind: number }
+  | { readonly is: Type.RetainedEnd; readonly _subscription: number; readonly reset?: boolean }
+  | { readonly is: Type.Resumed; readonly _subscription: number; readonly _position: Position }
+  | { readonly is: Type.Ping; readonly _position: Position | null }
   | { readonly is: Type.Pong }
 
-/**
- * What the fields of a packet are, then its options, each by a letter for its kind and its name. Kinds: i integer, d id from 1, c code,
- * s str, p position, b payload, f bool, l map of integers, h map of str; in upper case it may be nil.
- */
-const shapes = Object.fromEntries(
-  Object.entries({
-    [Type.Connected]: 'ssession pposition iping/suser iexpires sserver llimits',
-    [Type.Subscribed]: 'did pposition/',
-    [Type.Unsubscribed]: 'did/',
-    [Type.Published]: 'did iseq ioffset idurability/ireceivers fduplicate',
-    [Type.Message]: 'iseq ioffset stopic bpayload its/stype hheaders fretain',
-    [Type.Replay]: 'dsubscription icount ikind/',
-    [Type.RetainedEnd]: 'dsubscription/freset',
-    [Type.Resumed]: 'dsubscription pposition/',
-    [Type.Gap]: 'isubscription sreason Pfrom pto/icount',
-    [Type.Ping]: 'Pposition/',
-    [Type.Pong]: '/',
-    [Type.Refreshed]: 'did/iexpires llimits',
-    [Type.Histories]: 'did pposition/fmore sgap',
-    [Type.Error]: 'Did ccode sname sdetail/shint iretry_after',
-    [Type.Disconnect]: 'ccode sname sdetail/freconnect iafter shint',
-  }).map(([type, shape]) => [type, shape.split('/').map((part) => part.match(/\w+/g) ?? [])]),
-)
+/** By a letter each: i integer, d id from 1, c code, s str, p position, b payload, f bool, l map of integers, h map of str; in upper case it may be nil. */
+type Kinds = Readonly<Record<string, string>>
+
+/** What the fields of a packet are, in their order, and its options. */
+const shapes: Readonly<Record<number, readonly [fields: Kinds, options?: Kinds]>> = {
+  [Type.Connected]: [{ _session: 's', _position: 'p', _ping: 'i' }, { user: 's', expires: 'i', limits: 'l' }],
+  [Type.Subscribed]: [{ _id: 'd', _position: 'p' }],
+  [Type.Unsubscribed]: [{ _id: 'd' }],
+  [Type.Published]: [{ _id: 'd', _seq: 'i', _offset: 'i', _durability: 'i' }, { receivers: 'i', duplicate: 'f' }],
+  [Type.Message]: [{ _seq: 'i', _offset: 'i', topic: 's', payload: 'b', ts: 'i' }, { type: 's', headers: 'h', retain: 'f' }],
+  [Type.Replay]: [{ _subscription: 'd', _count: 'i', _kind: 'i' }],
+  [Type.RetainedEnd]: [{ _subscription: 'd' }, { reset: 'f' }],
+  [Type.Resumed]: [{ _subscription: 'd', _position: 'p' }],
+  [Type.Gap]: [{ _subscription: 'i', _reason: 's', _from: 'P', _to: 'p' }, { count: 'i' }],
+  [Type.Ping]: [{ _position: 'P' }],
+  [Type.Pong]: [{}],
+  [Type.Refreshed]: [{ _id: 'd' }, { expires: 'i', limits: 'l' }],
+  [Type.Histories]: [{ _id: 'd', _position: 'p' }, { more: 'f', gap: 's' }],
+  [Type.Error]: [{ _id: 'D', _code: 'c', _name: 's', _detail: 's' }, { hint: 's', retry_after: 'i' }],
+  [Type.Disconnect]: [{ _code: 'c', _name: 's', _detail: 's' }, { reconnect: 'f', after: 'i', hint: 's' }],
+}
 
 /** readPackets reads the packets of one WebSocket message, one at a time, each when it is asked for ([TRA-3], [TRA-4]). null is one of a type that is not known. */
 export function* readPackets(b: Uint8Array): Generator<Packet | null> {
@@ -159,27 +157,27 @@ export function* readPackets(b: Uint8Array): Generator<Packet | null> {
 /** decode reads the values of one packet. */
 function decode(values: unknown): Packet | null {
   if (!Array.isArray(values)) return fail('packet')
-  const is = read('itype', values.shift()) as number
+  const is = read('i', values.shift()) as number
   if (is < 1 || is > 127) fail('type')
-  const [fields, options] = shapes[is] ?? []
-  if (!options) return null
+  const shape = shapes[is]
+  if (!shape) return null
+  const [fields, options = {}] = shape
   const packet: Record<string, unknown> = { is }
-  for (const f of fields as string[]) packet[f.slice(1)] = read(f, values.shift())
+  for (const [name, kind] of Object.entries(fields)) packet[name] = read(kind, values.shift())
   const given = pairs(values[0], 32)
-  for (const f of options) {
-    const name = f.slice(1)
-    const v = read((f[0] as string).toUpperCase() + name, given.get(name))
+  for (const [name, kind] of Object.entries(options)) {
+    const v = read(kind.toUpperCase(), given.get(name))
     if (v !== null) packet[name] = v
   }
-  if (is === Type.Disconnect) packet['reconnect'] ??= retryable(packet['code'] as number)
-  return packet as unknown as Packet
+  const p = packet as unknown as Disconnect
+  if (is === Type.Disconnect) packet['reconnect'] ??= retryable(p._code)
+  return p
 }
 
-/** read takes a value for a field, of which the letter and the name are given; nil only if the letter is in upper case. */
-function read(field: string, v: unknown): unknown {
-  const kind = field[0] as string
+/** read takes a value of that kind; nil only if the letter is in upper case. */
+function read(kind: string, v: unknown): unknown {
   const lower = kind.toLowerCase()
-  if (v === undefined || v === null) return lower === kind ? fail(field) : null
+  if (v === undefined || v === null) return lower === kind ? fail(kind) : null
   const type = typeof v
   const bin = v instanceof Uint8Array
   if (lower === 's' && type === 'string') return v
@@ -188,11 +186,11 @@ function read(field: string, v: unknown): unknown {
   if (lower === 'b' && (bin || type === 'string')) return bin ? v : utf8.encode(v as string)
   if (/[hl]/.test(lower)) {
     const map: Record<string, unknown> = { __proto__: null }
-    for (const [k, item] of pairs(v, 64)) map[k] = read((lower === 'l' ? 'i' : 's') + k, item)
+    for (const [k, item] of pairs(v, 64)) map[k] = read(lower === 'l' ? 'i' : 's', item)
     return map
   }
-  if (!/[cdi]/.test(lower) || !Number.isSafeInteger(v) || (v as number) < 0) fail(field)
-  if ((lower === 'd' && !v) || (lower === 'c' && (v as number) > 65535)) throw new CarillonError('bad_args', `${field}: ${v}`)
+  if (!/[cdi]/.test(lower) || !Number.isSafeInteger(v) || (v as number) < 0) fail(kind)
+  if ((lower === 'd' && !v) || (lower === 'c' && (v as number) > 65535)) throw new CarillonError('bad_args', `${kind}: ${v}`)
   return v
 }
 

@@ -3,11 +3,11 @@ import { CarillonError } from './errors.js'
 /** Position is a point in the log and in the store ([POS-2]). Applications see it as a cursor, which is opaque to them. */
 export interface Position {
   /** The run of the broker that seq counts in: 8 bytes, as characters. */
-  readonly epoch: string
-  readonly seq: number
+  readonly _epoch: string
+  readonly _seq: number
   /** What offset counts in: 8 bytes, as characters, all 0 for none. */
-  readonly term: string
-  readonly offset: number
+  readonly _term: string
+  readonly _offset: number
 }
 
 /** none is the epoch, or the term, of a position that has none. */
@@ -20,7 +20,7 @@ export function parsePosition(token: Uint8Array): Position {
   const text = String.fromCharCode(...token)
   const m = /^\x01(.{8})([\x80-\xff]*.)(.{8})(.+)$/s.exec(text) ?? []
   const [, epoch = '', seq = '', term = '', offset = ''] = m
-  const p = { epoch, seq: number(seq), term, offset: number(offset) }
+  const p = { _epoch: epoch, _seq: number(seq), _term: term, _offset: number(offset) }
   // one token for one position: a number that is longer than it has to be, too large or none is written differently
   return write(p) === text ? p : refuse()
 }
@@ -33,8 +33,8 @@ function number(leb: string): number {
   return [...leb].reduceRight((n, c) => n * 128 + (c.charCodeAt(0) & 127), 0)
 }
 
-function write({ epoch, seq, term, offset }: Position): string {
-  return form + epoch + leb(seq) + term + leb(offset)
+function write(p: Position): string {
+  return form + p._epoch + leb(p._seq) + p._term + leb(p._offset)
 }
 
 function leb(n: number): string {

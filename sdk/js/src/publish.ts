@@ -57,15 +57,15 @@ export class Publishing extends Pending<Ack, PublishOptions> {
   }
 
   _answer(p: Published): void {
-    const { seq, offset, receivers, duplicate = false } = p
-    const before = duplicate ? { seq: 0, offset: 0 } : this._base
+    const { _seq: seq, _offset: offset, receivers, duplicate = false } = p
+    const before = duplicate ? { _seq: 0, _offset: 0 } : this._base
     this._settle({
       seq,
       offset,
       receivers,
-      durability: p.durability ? 'committed' : 'appended',
+      durability: p._durability ? 'committed' : 'appended',
       duplicate,
-      cursor: cursorOf({ ...this._base, seq: seq || before.seq, offset: offset || before.offset }),
+      cursor: cursorOf({ ...this._base, _seq: seq || before._seq, _offset: offset || before._offset }),
     })
   }
 }

@@ -73,7 +73,7 @@ export class Stream {
     this._refusals = 0
     this._phase = Phase.Starting
     if (this._own) {
-      if (this._own.epoch === session.epoch) this._mark(this._own)
+      if (this._own._epoch === session._epoch) this._mark(this._own)
       return undefined
     }
     if (!this._wantsRetained && this._options.last === undefined && !this._conflated) this._phase = Phase.Live
@@ -106,12 +106,12 @@ export class Stream {
   }
 
   /** _gapped moves the subscription over what is missing. After most gaps the retained messages are sent again ([GAP-4]). */
-  _gapped(p: Pick<GapPacket, 'reason' | 'to'> & { subscription?: number }): void {
-    if (p.subscription) {
-      this._own = p.to
+  _gapped(p: Pick<GapPacket, '_reason' | '_to'> & { _subscription?: number }): void {
+    if (p._subscription) {
+      this._own = p._to
       this._shared = false
     }
-    if (p.reason !== 'live' && this._wantsRetained) this._awaiting = true
+    if (p._reason !== 'live' && this._wantsRetained) this._awaiting = true
   }
 
   _gap(reason: string, from: Position | null | undefined, to: Position, count?: number): Gap {
@@ -125,7 +125,7 @@ export class Stream {
 
   /** _resumeAt is the position from which the application can go on: none while a snapshot is awaited. */
   _resumeAt(p: Position | undefined): Position | undefined {
-    return this._awaiting || !p || (p.epoch === none && p.term === none) ? undefined : p
+    return this._awaiting || !p || (p._epoch === none && p._term === none) ? undefined : p
   }
 
   _cursor(session: Position): string {
@@ -139,40 +139,40 @@ export class Stream {
   _after(m: MessagePacket, session: Position): Position {
     const own = this._own as Position
     return {
-      epoch: own.epoch,
-      seq: m.seq && own.epoch === session.epoch ? m.seq : own.seq,
-      term: m.offset ? session.term : own.term,
-      offset: m.offset || own.offset,
+      _epoch: own._epoch,
+      _seq: m._seq && own._epoch === session._epoch ? m._seq : own._seq,
+      _term: m._offset ? session._term : own._term,
+      _offset: m._offset || own._offset,
     }
   }
 
   /** _repeated says whether m has been delivered before, by its seq. */
   _repeated(m: MessagePacket, session: Position): boolean {
-    return m.seq > 0 && this._markEpoch === session.epoch && m.seq <= this._markSeq
+    return m._seq > 0 && this._markEpoch === session._epoch && m._seq <= this._markSeq
   }
 
   /** _had says whether the own position of a live subscription is at or behind m, which the store has and which comes for all of them ([MSG-2]). */
-  _had({ seq, offset }: MessagePacket, session: Position): boolean {
+  _had({ _seq, _offset }: MessagePacket, session: Position): boolean {
     const own = this._own as Position
-    return !seq && offset > 0 && !this._shared && own.term === session.term && offset <= own.offset
+    return !_seq && _offset > 0 && !this._shared && own._term === session._term && _offset <= own._offset
   }
 
   /** _goOver moves that position over m ([POS-7]). */
   _goOver(m: MessagePacket, session: Position): void {
     const own = this._own as Position
-    if (!m.seq && own.term === session.term && own.offset < m.offset) this._own = { ...own, offset: m.offset }
+    if (!m._seq && own._term === session._term && own._offset < m._offset) this._own = { ...own, _offset: m._offset }
   }
 
   /** _took notes that the application has been given something: of the session's epoch, with that seq. */
-  _took(epoch: string, seq: number): void {
+  _took(_epoch: string, _seq: number): void {
     this._delivered = true
-    if (seq) this._mark({ epoch, seq })
+    if (_seq) this._mark({ _epoch, _seq })
   }
 
-  private _mark({ epoch, seq }: { epoch: string; seq: number }): void {
-    if (this._markEpoch !== epoch || this._markSeq < seq) {
-      this._markEpoch = epoch
-      this._markSeq = seq
+  private _mark({ _epoch, _seq }: Pick<Position, '_epoch' | '_seq'>): void {
+    if (this._markEpoch !== _epoch || this._markSeq < _seq) {
+      this._markEpoch = _epoch
+      this._markSeq = _seq
     }
   }
 

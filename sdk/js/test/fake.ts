@@ -56,7 +56,7 @@ export const term1 = '\x11\x12\x13\x14\x15\x16\x17\x18'
 
 /** at is a position: of the first run of the broker, and of one store. */
 export function at(seq: number, offset = 0, epoch = epoch1): Position {
-  return { epoch, seq, term: term1, offset }
+  return { _epoch: epoch, _seq: seq, _term: term1, _offset: offset }
 }
 
 export function token(seq: number, offset = 0, epoch = epoch1): Uint8Array {

@@ -9,7 +9,7 @@ import { cursor, event, FakeHttp, id, said } from './fakehttp.js'
 
 const code = (want: string) => (error: unknown) => error instanceof CarillonError && error.code === want
 /** stored is a place in the store. */
-const stored = (offset: number) => ({ epoch: none, seq: 0, term: term1, offset })
+const stored = (offset: number) => ({ _epoch: none, _seq: 0, _term: term1, _offset: offset })
 const short = ({ messages, ...rest }: HistoryPage) => ({ messages: messages.map((m) => [m.topic, m.data, m.retained, m.cursor]), ...rest })
 
 test('a page of the history is asked for and answered, and is no part of any subscription', async () => {

@@ -23,10 +23,10 @@ const hex = (s: string) => Buffer.from(s, 'latin1').toString('hex')
 function place(text: unknown): Uint8Array | null {
   if (typeof text !== 'string') return null
   const [epoch = '', seq, term = '', offset] = text.split(' ')
-  return tokenOf({ epoch: run(epoch), seq: Number(seq), term: run(term), offset: Number(offset) })
+  return tokenOf({ _epoch: run(epoch), _seq: Number(seq), _term: run(term), _offset: Number(offset) })
 }
 
-const written = (p: Position | undefined) => (p ? `${hex(p.epoch)} ${p.seq} ${hex(p.term)} ${p.offset}` : null)
+const written = (p: Position | undefined) => (p ? `${hex(p._epoch)} ${p._seq} ${hex(p._term)} ${p._offset}` : null)
 
 function packet(name: string, f: Fields): unknown[] {
   switch (name) {

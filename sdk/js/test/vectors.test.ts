@@ -63,7 +63,7 @@ each('escape', (v) => {
 })
 
 const run = (s: string) => Buffer.from(s, 'latin1').toString('hex')
-const written = (p: Position) => `${run(p.epoch)} ${p.seq} ${run(p.term)} ${p.offset}`
+const written = (p: Position) => `${run(p._epoch)} ${p._seq} ${run(p._term)} ${p._offset}`
 
 each('position', (v) => {
   if (v.hex !== undefined) {
@@ -97,10 +97,11 @@ function described(packet: object): unknown {
   const { is, ...rest } = packet as { is: number } & Record<string, unknown>
   const name = Object.keys(types).find((n) => types[n] === is) as string
   const out: Record<string, unknown> = {}
-  for (const [k, v] of Object.entries(rest)) {
+  for (const [name, v] of Object.entries(rest)) {
+    const k = name.replace(/^_/, '')
     if (v === false && k !== 'reconnect') continue // false is absent, but for this one
     if (v instanceof Uint8Array) out[k] = hex(v)
-    else if (v && typeof v === 'object' && 'epoch' in v) out[k] = written(v as Position)
+    else if (v && typeof v === 'object' && '_epoch' in v) out[k] = written(v as Position)
     else if (v && typeof v === 'object') out[k] = { ...v }
     else out[k] = v
   }
