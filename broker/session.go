@@ -102,7 +102,13 @@ func (s *Session) Receive(msg []byte, more bool) error {
 	return err
 }
 
+// ConnectBytes is the most that a session takes before it is connected ([CON-7]).
+const ConnectBytes = 16 << 10
+
 func (s *Session) receive(msg []byte) error {
+	if !s.connected && len(msg) > ConnectBytes {
+		return protocol.Errorf(protocol.CodeMessageTooLarge, "found a message of %d bytes before Connected, wanted at most %d", len(msg), ConnectBytes)
+	}
 	if len(msg) == 0 {
 		return protocol.Errorf(protocol.CodeBadPacket, "found an empty message, wanted at least one packet")
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// CON-1, CON-2, ENC-11, ENC-12, TRA-2, TRA-4: what ends a session, and what is done of a message before it does.
+// CON-1, CON-2, CON-7, ENC-11, ENC-12, TRA-2, TRA-4: what ends a session, and what is done of a message before it does.
 func TestASessionEndsWithTheCodeOfItsFault(t *testing.T) {
 	bytes := func(packets ...protocol.Packet) []byte {
 		var b []byte
@@ -37,8 +37,12 @@ func TestASessionEndsWithTheCodeOfItsFault(t *testing.T) {
 		"an unknown type":          {append(bytes(connect), 0x92, 0x7f, 0x09), []string{"connected", "error 9 unknown_type"}},
 		"an unknown type, no id":   {append(bytes(connect), 0x91, 0x7f), []string{"connected"}},
 		"a reserved type":          {append(bytes(connect), 0x92, 0x0e, 0x04), []string{"connected", "error 4 unknown_type"}},
-		"pong":                     {bytes(connect, &protocol.Pong{}), []string{"connected"}},
-		"unsubscribe of nothing":   {bytes(connect, &protocol.Unsubscribe{ID: 3, Subscription: 1}), []string{"connected", "error 3 not_found"}},
+		"too much before it is connected": {
+			bytes(connect, &protocol.Publish{ID: 1, Topic: "a", Payload: make([]byte, broker.ConnectBytes)}),
+			[]string{"disconnect message_too_large"},
+		},
+		"pong":                   {bytes(connect, &protocol.Pong{}), []string{"connected"}},
+		"unsubscribe of nothing": {bytes(connect, &protocol.Unsubscribe{ID: 3, Subscription: 1}), []string{"connected", "error 3 not_found"}},
 		"a good one": {
 			bytes(connect, &protocol.Subscribe{ID: 1, Filter: "a", NoRetained: true}, &protocol.Publish{Topic: "a"}, &protocol.Unsubscribe{ID: 2, Subscription: 1}),
 			[]string{"connected", "subscribed 1 @0", `message 1 a ""`, "unsubscribed 2"},

@@ -33,11 +33,8 @@ type conn struct {
 	controls *rate.Limiter
 }
 
-// connectBytes is the largest message before Connected ([CON-7]).
-const connectBytes = 16 << 10
-
 func newConn(nc net.Conn, h *Handler) *conn {
-	c := &conn{h: h, nc: nc, in: frames{limit: min(h.opt.PacketBytes, connectBytes)}, ended: make(chan struct{})}
+	c := &conn{h: h, nc: nc, in: frames{limit: min(h.opt.PacketBytes, broker.ConnectBytes), most: broker.ConnectBytes}, ended: make(chan struct{})}
 	c.out.Open(nc, outlet.Options{SendBuffer: h.opt.SendBuffer})
 	return c
 }

@@ -34,6 +34,7 @@ type frameError struct {
 func (e *frameError) Error() string { return e.reason }
 
 const (
+	closeNormal   = 1000
 	closeProtocol = 1002
 	closeNotUTF8  = 1007
 )

@@ -152,6 +152,9 @@ func TestHostileFramesEndTheConnectionInTime(t *testing.T) {
 			t.Parallel()
 			r := dialRaw(t, url)
 			r.write(connectFrame())
+			if _, _, err := r.read(); err != nil { // Connected: before that less is taken
+				t.Fatal(err)
+			}
 			go r.write(tt.bytes)
 			_, codes := r.end()
 			if tt.code == 0 {
@@ -170,6 +173,56 @@ func tooLarge() []byte {
 		b = append(b, rawws.Frame(0x00, make([]byte, 1000))...)
 	}
 	return b
+}
+
+// [CON-7]: a message that is refused before Connected is not waited for.
+func TestALongMessageBeforeConnectedIsRefusedByItsHead(t *testing.T) {
+	_, url := serve(t, broker.Options{}, ws.Options{CloseTime: 200 * time.Millisecond})
+	r := dialRaw(t, url)
+	r.write(rawws.Frame(0x82, make([]byte, 17<<10))[:8])
+	if code, codes := r.end(); code != int(protocol.CodeMessageTooLarge) || len(codes) != 1 || codes[0] != protocol.CodeMessageTooLarge {
+		t.Errorf("found close code %d and %v", code, codes)
+	}
+}
+
+// [PRE-2], [DIS-3]: who closes with 1000 has left, and who is gone otherwise may come back.
+func TestOnlyACloseWith1000Leaves(t *testing.T) {
+	here := &broker.Identity{User: "ada", Grants: []broker.Grant{{Actions: broker.ActionPresence | broker.ActionSubscribe, Filter: "room"}}}
+	for name, test := range map[string]struct {
+		last   []byte
+		leaves bool
+	}{
+		"1000":         {rawws.Frame(rawws.Close, []byte{0x03, 0xe8}), true},
+		"1000, reason": {rawws.Frame(rawws.Close, append([]byte{0x03, 0xe8}, "done"...)), true},
+		"1001":         {rawws.Frame(rawws.Close, []byte{0x03, 0xe9}), false},
+		"no code":      {rawws.Frame(rawws.Close, nil), false},
+		"no close":     {nil, false},
+		"a fault":      {rawws.Frame(0x83, nil), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, url := serve(t, broker.Options{Shards: 1, Anonymous: here}, ws.Options{})
+			r := dialRaw(t, url)
+			r.write(rawws.Frame(0x82, (&protocol.Subscribe{ID: 1, Filter: "room", Join: true}).Append((&protocol.Connect{Version: 1}).Append(nil))))
+			if _, _, err := r.read(); err != nil { // it has joined, or is about to
+				t.Fatal(err)
+			}
+			r.write(test.last)
+			for err := error(nil); test.last != nil && err == nil; {
+				_, _, err = r.read()
+			}
+			r.nc.Close()
+			for deadline := time.Now().Add(10 * time.Second); b.Stats().Sessions > 0 && time.Now().Before(deadline); {
+				time.Sleep(time.Millisecond)
+			}
+			again := dial(t, url)
+			again.send(&protocol.Subscribe{ID: 1, Filter: "room", NoRetained: true}) // behind the end of the other, at the one shard
+			expect[*protocol.Subscribed](again)
+			is, err := b.Presence(here, "room")
+			if err != nil || (is.Count == 0) != test.leaves {
+				t.Errorf("found %+v %v, wanted it to have left: %t", is, err, test.leaves)
+			}
+		})
+	}
 }
 
 func TestAPacketBeforeConnectClosesTheConnection(t *testing.T) {

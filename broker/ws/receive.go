@@ -24,6 +24,7 @@ type sink interface {
 // frames makes messages of what is received, in whatever pieces. It holds something only in the middle of a message.
 type frames struct {
 	limit int // bytes of a message
+	most  int // bytes that may have been received when a message is handed on, that one included; 0: any number
 	part  *partial
 }
 
@@ -99,6 +100,8 @@ func (f *frames) pass(h *header, payload, rest []byte, to sink) error {
 	switch {
 	case h.control():
 		return to.control(h.op, payload)
+	case f.most > 0 && len(payload)+len(rest) > f.most:
+		return protocol.Errorf(protocol.CodeMessageTooLarge, "found more than %d bytes before Connected", f.most)
 	case h.final && h.op == opBinary:
 		return to.message(payload, another(rest))
 	}

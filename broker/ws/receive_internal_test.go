@@ -40,7 +40,7 @@ func (s *told) control(op byte, payload []byte) error {
 	if err := checkClose(payload); err != nil {
 		return err
 	}
-	return errLeft
+	return errClosed
 }
 
 // clientFrame is a frame as a client sends it.
@@ -95,6 +95,19 @@ func TestMessagesAreTheSameInWhateverPiecesTheyCome(t *testing.T) {
 		}
 		if !bytes.Equal(got.controls, []byte{opPing, opPong}) {
 			t.Errorf("in pieces of %d: found control frames %v", size, got.controls)
+		}
+	}
+}
+
+// [CON-7]: what has been received when the first message is handed on counts.
+func TestWhatWaitsBeforeConnectedIsBounded(t *testing.T) {
+	one := clientFrame(final|opBinary, []byte("connect"), [4]byte{})
+	for behind, want := range map[int]bool{0: true, 100 - 7: true, 100 - 6: false, 1000: false} {
+		var got told
+		f := frames{limit: 4 << 10, most: 100}
+		err := f.take(append(bytes.Clone(one), make([]byte, behind)...), &got)
+		if taken := len(got.messages) == 1; taken != want || !taken && protocol.CodeOf(err) != protocol.CodeMessageTooLarge {
+			t.Errorf("found a message with %d bytes behind it taken: %t, %v", behind, taken, err)
 		}
 	}
 }
