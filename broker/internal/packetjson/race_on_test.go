@@ -1,0 +1,5 @@
+//go:build race
+
+package packetjson
+
+const raceEnabled = true
