@@ -89,9 +89,10 @@ type page struct {
 	packets []*Packet
 	topics  []string
 	offsets []uint64
-	after   uint64 // it begins behind this offset
-	through uint64 // everything up to here is in it
-	lost    uint64 // what is missing is not above this offset
+	exclude []string // the origins that are excluded, by message; nil: none is
+	after   uint64   // it begins behind this offset
+	through uint64   // everything up to here is in it
+	lost    uint64   // what is missing is not above this offset
 	head    uint64
 	done    bool
 
@@ -145,6 +146,7 @@ func newPage(h *HistoryPage) *page {
 		p.packets = append(p.packets, m.Unplaced())
 		p.topics = append(p.topics, m.Topic)
 		p.offsets = append(p.offsets, m.Offset)
+		p.excludes(h.Records[i].Exclude, len(h.Records))
 	}
 	return p
 }

@@ -317,7 +317,7 @@ func answerAll(appended []*publication) {
 		switch {
 		case p.Seq == 0:
 			p.answer(protocol.Published{}, errSealed)
-		case p.Receipt == nil:
+		case !p.awaitsReceipt():
 			p.answer(p.published(), nil)
 		}
 	}

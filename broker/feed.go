@@ -117,6 +117,7 @@ func (r *Record) message(class Class) ring.Message {
 		Topic: r.Topic, Payload: r.Payload, Time: r.Time, ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
 	}, class)
 	m.Offset = r.Offset
+	m.Extra = r.extra()
 	return m
 }
 
@@ -176,7 +177,7 @@ func (c *committer) committed(r *Record) error {
 	c.b.append(&p.Message)
 	released := c.settleLocked(p)
 	c.mu.Unlock()
-	if p.Receipt == nil {
+	if !p.awaitsReceipt() {
 		p.answer(p.published(), nil)
 	}
 	answerAll(released)

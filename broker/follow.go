@@ -17,6 +17,7 @@ type FollowRequest struct {
 	Fresh      []string           // those of them that begin now, whatever After says
 	After      *protocol.Position // everything up to it is known to the client; nil: every filter begins now
 	NoRetained bool               // no retained messages first
+	Origin     string             // what messages exclude the session by, at most protocol.MaxOrigin bytes; "": it has none
 }
 
 // Follow starts a session that sends no packets, for the identity of its ConnInfo. It is called once, before anything else, and takes
@@ -48,7 +49,7 @@ func (s *Session) Follow(r FollowRequest) error {
 		return err
 	}
 	s.mu.Lock()
-	s.identity, s.connected = id, true
+	s.identity, s.connected, s.origin = id, true, r.Origin
 	s.mu.Unlock()
 	s.info.Header = nil
 	if !slices.ContainsFunc(r.Filters, func(f string) bool { return !r.fresh(f) }) {
@@ -93,6 +94,9 @@ func (b *Broker) CheckFollow(id *Identity, r *FollowRequest) error {
 }
 
 func (b *Broker) checkFollow(id *Identity, r *FollowRequest) *protocol.Error {
+	if err := checkOrigin(r.Origin); err != nil {
+		return err
+	}
 	if len(r.Filters) == 0 {
 		return protocol.Errorf(protocol.CodeBadArgs, "found no filter, wanted at least one")
 	}

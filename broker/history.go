@@ -242,9 +242,9 @@ func (s *Session) readHistory(identity *Identity, id uint64, r HistoryRequest) {
 	s.send(append(packets, encode(&protocol.Histories{ID: id, Position: page.After, More: page.More, Gap: page.Gap}))...)
 }
 
-// newestOf is where a subscription begins that asks for the newest n messages ([SUB-9]): in the log, or in the store when the log has
+// newestOf is where a subscription of a session of origin begins that asks for the newest n messages ([SUB-9]): in the log, or in the store when the log has
 // not as many.
-func (b *Broker) newestOf(id *Identity, filter string, n int) (start, *protocol.Error) {
+func (b *Broker) newestOf(id *Identity, origin, filter string, n int) (start, *protocol.Error) {
 	if !id.CanReadHistory(filter) {
 		return start{}, protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
 	}
@@ -253,7 +253,7 @@ func (b *Broker) newestOf(id *Identity, filter string, n int) (start, *protocol.
 	if serves {
 		from, _, _ = b.ring.Join(complete) // what is before has no place of its own, the store counts it
 	}
-	first, found := b.ring.Newest(&ring.Matcher{Wanted: []ring.Wanted{ring.NewWanted(filter, from)}}, n)
+	first, found := b.ring.Newest(&ring.Matcher{Wanted: []ring.Wanted{ring.NewWanted(filter, from)}, Origin: origin}, n)
 	st := start{resume: true, next: first}
 	if found >= n || complete == 0 || !serves {
 		return st, nil
@@ -264,14 +264,14 @@ func (b *Broker) newestOf(id *Identity, filter string, n int) (start, *protocol.
 	p := b.pastOf([]string{filter}, protocol.Position{}, 0)
 	ctx, cancel := context.WithTimeout(b.ctx, b.opt.Limits.StoreTimeout)
 	defer cancel()
-	pg, err := b.archive.read(ctx, HistoryQuery{Filters: p.filters, Through: complete, Last: n - found, Limit: 1})
+	after, head, err := b.archive.newest(ctx, HistoryQuery{Filters: p.filters, Through: complete, Last: n - found}, origin)
 	if err != nil {
 		return start{}, errStoreAway
 	}
-	if len(pg.packets) == 0 {
+	if after == complete {
 		return st, nil
 	}
-	p.after, p.told = pg.after, pg.head
+	p.after, p.told = after, head
 	st.past = p
 	st.position = b.pastAt(p, p.after)
 	return st, nil

@@ -173,7 +173,7 @@ func (s *Session) matcherLocked() *ring.Matcher {
 }
 
 func (s *Session) liveMatcherLocked() *ring.Matcher {
-	m := &ring.Matcher{Epoch: s.subsEpoch}
+	m := &ring.Matcher{Epoch: s.subsEpoch, Origin: s.origin}
 	for _, sub := range s.subs {
 		if sub.live {
 			m.Wanted = append(m.Wanted, ring.NewWanted(sub.filter, sub.since))

@@ -35,6 +35,7 @@ func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
 	if p.reading || s.overtakenLocked(l) {
 		return batch
 	}
+	p.page = p.page.without(s.origin)
 	batch, pg := s.b.takePage(batch, 0, p)
 	if pg != nil {
 		for i, m := range pg.packets {

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -30,6 +29,9 @@ type PublishRequest struct {
 	// MessageID makes a repetition safe: within two minutes the same publish of the same user with it is answered with the places
 	// of the first, and not applied (log.md U2). "": it has none.
 	MessageID string
+	// Exclude is an origin whose sessions are not sent it, at most protocol.MaxOrigin bytes; "": none ([PUB-14]). Another one than Origin, that
+	// of the session that publishes, needs the right to.
+	Exclude, Origin string
 }
 
 // publication is a publish on its way: checked, encoded, waiting for its place in the log.
@@ -108,11 +110,12 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, now time.Time, to repl
 		Topic: r.Topic, Payload: r.Payload, Time: now.UnixMilli(), ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
 	}
 	if !keep && !r.Receivers && (b.committer == nil || b.committer.held.Load() == 0) {
-		return b.appendNow(&m, class, now, key)
+		return b.appendNow(&m, class, r, now, key)
 	}
 	p := &publication{Message: newMessageOf(&m, class), accepted: now, reply: to, b: b, messageKey: key}
+	p.Extra = r.extra()
 	if r.Receivers {
-		p.Receipt = newReceipt(b, p)
+		addReceipt(b, p)
 	}
 	if keep {
 		p.record = b.newRecord(id.User, r, m.Time)
@@ -131,8 +134,9 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, now time.Time, to repl
 }
 
 // appendNow appends what waits for nothing: most messages go this way. key is that of its message id, or 0.
-func (b *Broker) appendNow(m *protocol.Message, class Class, accepted time.Time, key uint64) (ack protocol.Published, answered bool, err *protocol.Error) {
+func (b *Broker) appendNow(m *protocol.Message, class Class, r *PublishRequest, accepted time.Time, key uint64) (ack protocol.Published, answered bool, err *protocol.Error) {
 	msg := newMessageOf(m, class)
+	msg.Extra = r.extra()
 	b.append(&msg)
 	if msg.Seq == 0 {
 		b.messageIDs.refused(key, errSealed)
@@ -159,7 +163,7 @@ func acknowledgement(m *ring.Message) protocol.Published {
 func (b *Broker) newRecord(user string, r *PublishRequest, time int64) *Record {
 	record := Record{
 		Origin: b.committer.origin, Topic: r.Topic, Retain: r.Retain, Payload: slices.Clone(r.Payload), ContentType: r.ContentType,
-		Headers: r.Headers, Time: time, User: user,
+		Headers: r.Headers, Time: time, User: user, Exclude: r.Exclude,
 	}
 	if r.MessageID == "" {
 		return &record
@@ -175,7 +179,7 @@ func (p *publication) atOnce() (ack protocol.Published, answered bool, err *prot
 		p.b.messageIDs.refused(p.messageKey, errSealed)
 		return ack, false, errSealed
 	}
-	if p.Receipt != nil {
+	if p.awaitsReceipt() {
 		p.b.messageIDs.appended(p)
 		return ack, false, nil
 	}
@@ -205,6 +209,9 @@ func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
 	}
 	size, err := b.checkHeaders(r)
 	if err != nil {
+		return err
+	}
+	if err := r.checkExclude(id); err != nil {
 		return err
 	}
 	if b.draining.Load() {
@@ -266,12 +273,13 @@ func (b *Broker) append(m *ring.Message) {
 		return
 	}
 	b.stats.published[classOf(m)].Add(1)
-	if m.Receipt != nil {
-		m.Receipt.Appended()
+	receipt := e.Receipt()
+	if receipt != nil {
+		receipt.Appended()
 	}
 	for _, sh := range b.shards {
 		behind := appended - sh.passedBytes.Load()
-		if m.Receipt != nil || sh.interest.in(m.Topic) || behind > uint64(b.opt.RingBytes/16) {
+		if receipt != nil || sh.interest.in(m.Topic) || behind > uint64(b.opt.RingBytes/16) {
 			sh.nudge()
 		}
 	}
@@ -286,52 +294,6 @@ func (p *publication) published() protocol.Published {
 		ack.Durability = protocol.Committed
 	}
 	return ack
-}
-
-// receipt counts to how many live subscriptions a publish was handed, and acknowledges it when every shard has passed it or
-// after a second without the count (log.md U1).
-type receipt struct {
-	count atomic.Int64
-	left  atomic.Int32 // shards that have not passed it
-	told  atomic.Bool
-	b     *Broker
-	p     *publication
-	timer *time.Timer
-}
-
-const receiptWait = time.Second
-
-func newReceipt(b *Broker, p *publication) *receipt {
-	r := &receipt{b: b, p: p}
-	r.left.Store(int32(len(b.shards)))
-	r.timer = time.AfterFunc(math.MaxInt64, func() { r.tell(-1) })
-	r.timer.Stop()
-	return r
-}
-
-// Appended begins the second. It is not called before the publish has its place; told is told, even if the shards were faster.
-func (r *receipt) Appended() { r.timer.Reset(receiptWait) }
-
-// Received is called for each live subscription that the message is handed to.
-func (r *receipt) Received() { r.count.Add(1) }
-
-// Passed is called by each shard once, after it has counted its own.
-func (r *receipt) Passed() {
-	if r.left.Add(-1) == 0 {
-		r.tell(r.count.Load())
-	}
-}
-
-// tell acknowledges with n receivers, -1 for unknown. Only the first call counts.
-func (r *receipt) tell(n int64) {
-	if !r.told.CompareAndSwap(false, true) {
-		return
-	}
-	r.timer.Stop()
-	ack := r.p.published()
-	ack.Receivers = n
-	r.p.answer(ack, nil)
-	r.b.flushSoon()
 }
 
 // handlePublish publishes for the session. The acknowledgement comes when the message is where it has to be.
@@ -351,7 +313,7 @@ func (s *Session) handlePublish(raw protocol.Raw) error {
 	if err == nil {
 		r := PublishRequest{
 			Topic: p.Topic, Payload: p.Payload, ContentType: p.ContentType, Headers: p.Headers, Retain: p.Retain, Receivers: p.Receivers,
-			MessageID: p.MessageID,
+			MessageID: p.MessageID, Exclude: p.Exclude, Origin: s.origin,
 		}
 		ack, answered, err = s.b.publish(s.identity, &r, now, reply{s, p.ID})
 	}

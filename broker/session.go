@@ -51,6 +51,8 @@ type Session struct {
 	shard *shard
 	info  ConnInfo
 	id    string
+	// origin is what messages exclude the session by ([CON-11]); "": it has none. Set before the first subscription.
+	origin string
 
 	// The reader's.
 	acks       *answers // nil: none
@@ -192,7 +194,7 @@ func (s *Session) handleConnect(raw protocol.Raw) error {
 		return err
 	}
 	s.mu.Lock()
-	s.identity, s.connected = id, true
+	s.identity, s.connected, s.origin = id, true, p.Origin
 	s.mu.Unlock()
 	s.info.Header = nil // it has served; a session lasts
 	at := s.b.Position()

@@ -199,8 +199,8 @@ func (sh *shard) tail(upTo uint64) {
 		if sh.trie.Len() > 0 {
 			sh.trie.Match(e.Topic, sh.visit)
 		}
-		if e.Receipt != nil {
-			e.Receipt.Passed()
+		if r := e.Receipt(); r != nil {
+			r.Passed()
 		}
 		sh.next, sh.mark = e.Seq+1, e.Watermark
 		bytes += uint64(e.Bytes())
@@ -223,6 +223,9 @@ func (sh *shard) deliver(items []*trie.Item[*subscription]) {
 	e := sh.current
 	for _, it := range items {
 		s := it.Value.session
+		if e.Excludes(s.origin) {
+			continue
+		}
 		if it.Value.conflated != nil {
 			sh.noteConflated(it.Value, e)
 			continue
@@ -231,8 +234,8 @@ func (sh *shard) deliver(items []*trie.Item[*subscription]) {
 			continue
 		}
 		s.seen = e.Seq
-		if e.Receipt != nil {
-			e.Receipt.Received()
+		if r := e.Receipt(); r != nil {
+			r.Received()
 		}
 		if s.lagging {
 			s.countLag(e)

@@ -33,13 +33,13 @@ type starting struct {
 	matcher  *ring.Matcher
 }
 
-// startOf decides from the token of a Subscribe where the subscription begins and what gap it has to be told (log.md P3, P6,
+// startOf decides from the token of a Subscribe, of a session of origin, where the subscription begins and what gap it has to be told (log.md P3, P6,
 // R6). It fails with bad_position for a token that no broker made.
-func (b *Broker) startOf(id *Identity, p *protocol.Subscribe) (start, *protocol.Error) {
+func (b *Broker) startOf(id *Identity, origin string, p *protocol.Subscribe) (start, *protocol.Error) {
 	fresh := start{head: true, snapshot: p.WantsRetained()}
 	switch {
 	case p.Last > 0:
-		return b.newestOf(id, p.Filter, int(p.Last))
+		return b.newestOf(id, origin, p.Filter, int(p.Last))
 	case p.Position == nil:
 		return fresh, nil
 	}
@@ -122,7 +122,7 @@ func (st *starting) stretch() ring.Stretch {
 }
 
 func (sub *subscription) matcher() *ring.Matcher {
-	return &ring.Matcher{Wanted: []ring.Wanted{ring.NewWanted(sub.filter, 0)}}
+	return &ring.Matcher{Wanted: []ring.Wanted{ring.NewWanted(sub.filter, 0)}, Origin: sub.session.origin}
 }
 
 // readStarting gathers the next packets of the first starting subscription. Called by the drainer.

@@ -64,7 +64,7 @@ func (s *Session) handleSubscribe(raw protocol.Raw) error {
 	if err := s.admit(&p); err != nil {
 		return s.refuse(p.ID, err)
 	}
-	from, err := s.b.startOf(s.identity, &p)
+	from, err := s.b.startOf(s.identity, s.origin, &p)
 	if err != nil {
 		s.answer(p.ID, err)
 		return nil

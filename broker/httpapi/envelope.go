@@ -24,12 +24,13 @@ type envelope struct {
 	receivers   bool
 	headers     map[string]string
 	id          string
+	exclude     string
 }
 
 func (e *envelope) request(topic string) broker.PublishRequest {
 	return broker.PublishRequest{
 		Topic: topic, Payload: e.payload, ContentType: e.contentType, Headers: e.headers, Retain: e.retain, Receivers: e.receivers,
-		MessageID: e.messageID(topic),
+		MessageID: e.messageID(topic), Exclude: e.exclude,
 	}
 }
 
@@ -54,9 +55,10 @@ type envelopeJSON struct {
 	Receivers  bool              `json:"receivers"`
 	Headers    map[string]string `json:"headers"`
 	ID         *string           `json:"id"`
+	Exclude    *string           `json:"exclude"`
 }
 
-var envelopeKeys = []string{"topic", "topics", "data", "data_base64", "type", "retain", "receivers", "headers", "id"}
+var envelopeKeys = []string{"topic", "topics", "data", "data_base64", "type", "retain", "receivers", "headers", "id", "exclude"}
 
 func badBody(format string, args ...any) *protocol.Error {
 	return protocol.Errorf(protocol.CodeBadBody, format, args...)
@@ -114,6 +116,11 @@ func (in *envelopeJSON) envelope() (*envelope, *protocol.Error) {
 			return nil, err
 		}
 	}
+	if in.Exclude != nil {
+		if err := e.setExclude("key", *in.Exclude); err != nil {
+			return nil, err
+		}
+	}
 	return e, e.check()
 }
 
@@ -139,6 +146,12 @@ func (e *envelope) setTopics(one *string, many *[]string) *protocol.Error {
 func (e *envelope) setID(what, id string) *protocol.Error {
 	e.id = id
 	return checkMessageID(what+` "id"`, id)
+}
+
+// setExclude takes the origin that is not to be sent the message.
+func (e *envelope) setExclude(what, origin string) *protocol.Error {
+	e.exclude = origin
+	return checkOrigin(what+` "exclude"`, origin)
 }
 
 // check refuses what the core would have to carry to every subscriber.
@@ -222,6 +235,8 @@ func (e *envelope) setField(name, value string) *protocol.Error {
 		e.payload, e.contentType = []byte(value), sniff([]byte(value))
 	case "id":
 		return e.setID("field", value)
+	case "exclude":
+		return e.setExclude("field", value)
 	case "retain", "receivers":
 		v, err := strconv.ParseBool(value)
 		if err != nil {
@@ -233,7 +248,7 @@ func (e *envelope) setField(name, value string) *protocol.Error {
 			e.receivers = v
 		}
 	default:
-		return badBody("field %q is not known; topic, data, retain, receivers and id are", clip(name))
+		return badBody("field %q is not known; topic, data, retain, receivers, id and exclude are", clip(name))
 	}
 	return nil
 }

@@ -15,13 +15,13 @@ import (
 // options are the parameters of a query. What was not given is zero.
 type options struct {
 	retain, receivers bool
-	id                string
+	id, exclude       string
 	after             *protocol.Position
 	limit, last       int
 }
 
 // unsupported are promised by the interface and not kept by this version: taking them in silence would be a lie.
-var unsupported = []string{"ttl", "exclude"}
+var unsupported = []string{"ttl"}
 
 func badArgs(format string, args ...any) *protocol.Error {
 	return protocol.Errorf(protocol.CodeBadArgs, format, args...)
@@ -58,6 +58,9 @@ func (o *options) set(name, value string) (refusal *protocol.Error) {
 	case "id":
 		o.id = value
 		return checkMessageID(`parameter "id"`, value)
+	case "exclude":
+		o.exclude = value
+		return checkOrigin(`parameter "exclude"`, value)
 	case "after":
 		o.after, refusal = parseCursor(`parameter "after"`, value)
 	case "limit":
@@ -93,6 +96,19 @@ func parseCursor(where, cursor string) (*protocol.Position, *protocol.Error) {
 			WithHint("send a cursor exactly as an answer or an id had it, or leave it out to begin now")
 	}
 	return &at, nil
+}
+
+// checkOrigin checks the origin that stands in where ([CON-11], [PUB-14]).
+func checkOrigin(where, origin string) *protocol.Error {
+	switch {
+	case origin == "":
+		return badArgs("%s is empty; an origin has 1 to %d bytes", where, protocol.MaxOrigin)
+	case len(origin) > protocol.MaxOrigin:
+		return badArgs("%s has %d bytes; an origin has 1 to %d", where, len(origin), protocol.MaxOrigin)
+	case !utf8.ValidString(origin):
+		return badArgs("%s is not valid UTF-8", where)
+	}
+	return nil
 }
 
 func known(allowed []string) string {

@@ -121,6 +121,11 @@ func (h *Handler) publishAll(r *request, id *broker.Identity, e *envelope) {
 			h.refuse(r, protocol.Errorf(protocol.CodeForbidden, "no grant covers publishing to %q; nothing was published", topic))
 			return
 		}
+		if e.exclude != "" && !id.CanExclude(topic) {
+			r.topic = topic
+			h.refuse(r, protocol.Errorf(protocol.CodeForbidden, "no grant covers excluding an origin from %q; nothing was published", topic))
+			return
+		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.opt.PublishTimeout)
 	defer cancel()

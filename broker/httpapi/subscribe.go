@@ -104,9 +104,9 @@ func (s *subscription) set(name string, values []string) *protocol.Error {
 	case "fresh":
 		s.Fresh = values
 		return nil
-	case "after", "retained", "mode", "wait":
+	case "after", "retained", "mode", "wait", "origin":
 	default:
-		return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is not known here, filter, after, fresh, retained, mode and wait are", clip(name))
+		return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is not known here, filter, after, fresh, retained, origin, mode and wait are", clip(name))
 	}
 	if len(values) != 1 {
 		return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is given %d times", name, len(values))
@@ -120,6 +120,9 @@ func (s *subscription) set(name string, values []string) *protocol.Error {
 			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is %q, want true or false", name, clip(value))
 		}
 		s.NoRetained = !retained
+	case "origin":
+		s.Origin = value
+		return checkOrigin(`parameter "origin"`, value)
 	case "mode":
 		if value != "sse" && value != "poll" {
 			return protocol.Errorf(protocol.CodeBadArgs, "parameter %q is %q, want sse or poll", name, clip(value))

@@ -47,7 +47,7 @@ func (h *Handler) handleTopic(r *request, rest string) {
 // postTopic publishes the body as it is.
 func (h *Handler) postTopic(r *request) {
 	var q options
-	if err := q.readPublish(r.Request, "retain", "receivers", "id"); err != nil {
+	if err := q.readPublish(r.Request, "retain", "receivers", "id", "exclude"); err != nil {
 		h.refuse(r, err)
 		return
 	}
@@ -62,7 +62,7 @@ func (h *Handler) postTopic(r *request) {
 	}
 	h.publishOne(r, id, broker.PublishRequest{
 		Topic: r.topic, Payload: body, ContentType: contentType(r.Header, body), Retain: q.retain, Receivers: q.receivers,
-		MessageID: q.id,
+		MessageID: q.id, Exclude: q.exclude,
 	})
 }
 
@@ -92,7 +92,7 @@ func sniff(body []byte) string {
 // deleteTopic clears the retained value. There need not be one.
 func (h *Handler) deleteTopic(r *request) {
 	var q options
-	if err := q.readPublish(r.Request, "receivers", "id"); err != nil {
+	if err := q.readPublish(r.Request, "receivers", "id", "exclude"); err != nil {
 		h.refuse(r, err)
 		return
 	}
@@ -101,7 +101,7 @@ func (h *Handler) deleteTopic(r *request) {
 		h.refuse(r, err)
 		return
 	}
-	h.publishOne(r, id, broker.PublishRequest{Topic: r.topic, Retain: true, Receivers: q.receivers, MessageID: q.id})
+	h.publishOne(r, id, broker.PublishRequest{Topic: r.topic, Retain: true, Receivers: q.receivers, MessageID: q.id, Exclude: q.exclude})
 }
 
 // getTopic answers with the retained value, raw, or in JSON if that is asked for by name and says the same.

@@ -16,6 +16,7 @@ type Publish struct {
 	Payload            []byte
 	Headers            map[string]string
 	Retain             bool
+	Exclude            string // "": none
 }
 
 // NameBytes is how many bytes of SHA-256 each of a publish's two names has.
@@ -74,16 +75,27 @@ func (p *Publish) appendContent(b []byte) []byte {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	retain := byte(0)
-	if p.Retain {
-		retain = 1
+	b = appendField(appendField(append(b, p.flags()), p.Topic), p.ContentType)
+	if p.Exclude != "" {
+		b = appendField(b, p.Exclude)
 	}
-	b = appendField(appendField(append(b, retain), p.Topic), p.ContentType)
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(names)))
 	for _, name := range names {
 		b = appendField(appendField(b, name), p.Headers[name])
 	}
 	return b
+}
+
+// flags say what appendContent appends. What is not there takes no byte, so that a message which could be published before it was thought of
+// is the same as then: stores keep what is made of it.
+func (p *Publish) flags() (flags byte) {
+	if p.Retain {
+		flags |= 1
+	}
+	if p.Exclude != "" {
+		flags |= 2
+	}
+	return flags
 }
 
 // appendID appends what names p among all publishes.

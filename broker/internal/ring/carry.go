@@ -13,7 +13,8 @@ import (
 const (
 	flagFleeting = 1 << iota // its body is gone
 	flagStored
-	flagKept // it is its topic's retained value
+	flagKept    // it is its topic's retained value
+	flagExclude // an origin is excluded
 	flagsEnd
 )
 
@@ -64,10 +65,11 @@ func (r *Ring) WriteEntries(c *carry.Writer, withValues bool) {
 			e := &ch.entries[i]
 			p := e.body.Load()
 			value, _ := r.retained.Get(e.Topic)
-			c.Uint(bit(e.Fleeting, flagFleeting) | bit(e.Stored, flagStored) | bit(withValues && value.Packet == p && p != nil, flagKept))
+			c.Uint(bit(e.Fleeting, flagFleeting) | bit(e.Stored, flagStored) | bit(withValues && value.Packet == p && p != nil, flagKept) | e.Extra.flags())
 			c.Int(now - e.at)
 			c.Int(int64(e.Watermark) - int64(mark))
 			mark = e.Watermark
+			e.Extra.write(c)
 			if e.Fleeting {
 				c.Bytes([]byte(e.Topic))
 			} else {
@@ -102,11 +104,11 @@ func (r *Ring) readEntryLocked(c *carry.Reader, seq uint64, elapsed time.Duratio
 	}
 	e := savedEntry{
 		fleeting: flags&flagFleeting != 0, stored: flags&flagStored != 0,
-		at: -age - elapsed.Milliseconds(), watermark: uint64(mark),
+		at: -age - elapsed.Milliseconds(), watermark: uint64(mark), extra: readExtra(c, flags),
 	}
 	if e.fleeting {
 		e.topic = string(c.Bytes(protocol.MaxTopicBytes))
-		if flags != flagFleeting || protocol.ValidateTopic(e.topic) != nil {
+		if flags&^flagExclude != flagFleeting || protocol.ValidateTopic(e.topic) != nil {
 			c.Fail(carry.ErrForm)
 		}
 	} else {
@@ -154,6 +156,7 @@ type savedEntry struct {
 	fleeting  bool
 	stored    bool
 	body      []byte
+	extra     *Extra
 }
 
 // putBackLocked appends an entry as it was. mu is held, and nobody reads yet.
@@ -162,8 +165,8 @@ func (r *Ring) putBackLocked(was *savedEntry) *Packet {
 	r.watermark = was.watermark
 	e := &c.entries[n]
 	e.Seq, e.Chunk, e.Watermark = r.head.Load()+1, c.first, was.watermark
-	e.at, e.Topic, e.Fleeting, e.Stored = was.at, was.topic, was.fleeting, was.stored
-	e.cost, e.BodyCost = entryOverhead+int64(len(was.topic)), int64(cap(was.body))
+	e.at, e.Topic, e.Fleeting, e.Stored, e.Extra = was.at, was.topic, was.fleeting, was.stored, was.extra
+	e.cost, e.BodyCost = entryOverhead+int64(len(was.topic))+was.extra.cost(), int64(cap(was.body))
 	r.lastAt = max(r.lastAt, e.at)
 	var p *Packet
 	if !was.fleeting {
@@ -244,6 +247,26 @@ func (r *Retained) Read(c *carry.Reader, first uint64) {
 			r.Load(Value{Topic: m.Topic, seq: seq, Packet: &Packet{data: data, seq: seq}})
 		}
 	}
+}
+
+// flags say what of x is written.
+func (x *Extra) flags() uint64 { return bit(x != nil && x.Exclude != "", flagExclude) }
+
+func (x *Extra) write(c *carry.Writer) {
+	if x.flags()&flagExclude != 0 {
+		c.Bytes([]byte(x.Exclude))
+	}
+}
+
+func readExtra(c *carry.Reader, flags uint64) *Extra {
+	if flags&flagExclude == 0 {
+		return nil
+	}
+	x := &Extra{Exclude: string(c.Bytes(protocol.MaxOrigin))}
+	if x.Exclude == "" {
+		c.Fail(carry.ErrForm)
+	}
+	return x
 }
 
 func bit(is bool, b uint64) uint64 {

@@ -16,7 +16,7 @@ func (r *Ring) Charged() (charged, forms, held int64) {
 		held += c.overhead()
 		for i := range c.n.Load() {
 			e := &c.entries[i]
-			held += entryOverhead - entrySlot + int64(len(e.Topic))
+			held += entryOverhead - entrySlot + int64(len(e.Topic)) + e.Extra.cost()
 			if p := e.body.Load(); p != nil {
 				held += e.BodyCost
 				held += p.formCost()
@@ -24,6 +24,13 @@ func (r *Ring) Charged() (charged, forms, held int64) {
 		}
 	}
 	return r.bytes, r.formed, held
+}
+
+func (x *Extra) line() string {
+	if x == nil || x.Exclude == "" {
+		return ""
+	}
+	return fmt.Sprintf("not for %q: ", x.Exclude)
 }
 
 // Lines writes down everything that the log and the retained values are, but for what they cost.
@@ -39,7 +46,7 @@ func (r *Ring) Lines() []string {
 			if !slices.Contains(topics, e.Topic) {
 				topics = append(topics, e.Topic)
 			}
-			line := fmt.Sprintf("%d/%d %s fleeting %t stored %t age %d", e.Seq, e.Watermark, e.Topic, e.Fleeting, e.Stored, now-e.at)
+			line := e.Extra.line() + fmt.Sprintf("%d/%d %s fleeting %t stored %t age %d", e.Seq, e.Watermark, e.Topic, e.Fleeting, e.Stored, now-e.at)
 			if p := e.body.Load(); p != nil && !e.Fleeting {
 				line += fmt.Sprintf(" %d/%d %x", p.seq, p.mark, p.data)
 			}

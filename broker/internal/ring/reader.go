@@ -16,6 +16,7 @@ const ScanEntries = 4096
 type Matcher struct {
 	Epoch  uint64 // Session.subsEpoch it was made for
 	Wanted []Wanted
+	Origin string            // of the session: what excludes it is not wanted; "": it has none
 	memo   map[string]uint64 // topic → lowest seq that is wanted, never for none
 }
 
@@ -77,6 +78,9 @@ func (m *Matcher) since(topic string) uint64 {
 	return seq
 }
 
+// wants reports whether e is wanted.
+func (m *Matcher) wants(e *Entry) bool { return e.Seq >= m.since(e.Topic) && !e.Excludes(m.Origin) }
+
 // Remembers is about how many bytes m holds of the topics it has seen.
 func (m *Matcher) Remembers() (bytes int) {
 	for topic := range m.memo {
@@ -118,7 +122,7 @@ func (r *Ring) Read(st *Stretch, m *Matcher, last uint64, maxBytes int) bool {
 			break
 		}
 		st.enter(e.Chunk)
-		if e.Seq >= m.since(e.Topic) {
+		if m.wants(e) {
 			st.take(e)
 		}
 		st.Next, st.Mark = e.Seq+1, e.Watermark
@@ -147,9 +151,12 @@ func (st *Stretch) takeChunk(at *Place, following *chunk, m *Matcher, maxBytes i
 	st.enter(c.first)
 	set := m.in(c, at.i)
 	for i := range set.all {
-		e := &c.entries[i]
-		st.take(e)
 		looked++
+		e := &c.entries[i]
+		if e.Excludes(m.Origin) {
+			continue
+		}
+		st.take(e)
 		if st.Bytes >= maxBytes {
 			st.Next, st.Mark, at.i = e.Seq+1, e.Watermark, uint32(i+1)
 			return looked
@@ -197,8 +204,9 @@ func (r *Ring) NewestOfEach(m *Matcher, first, last uint64) (newest []*Entry, he
 		if following := at.complete(last); following != nil {
 			set := m.in(at.c, at.i)
 			for i := range set.all {
-				e := &at.c.entries[i]
-				latest[e.Topic] = e
+				if e := &at.c.entries[i]; !e.Excludes(m.Origin) {
+					latest[e.Topic] = e
+				}
 			}
 			next, at = following.first, Place{following, 0}
 			continue
@@ -208,7 +216,7 @@ func (r *Ring) NewestOfEach(m *Matcher, first, last uint64) (newest []*Entry, he
 			break
 		}
 		next = e.Seq + 1
-		if e.Seq >= m.since(e.Topic) {
+		if m.wants(e) {
 			latest[e.Topic] = e
 		}
 	}

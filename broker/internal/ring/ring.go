@@ -22,11 +22,11 @@ type Entry struct {
 	Watermark uint64 // highest store offset at or before this entry (log.md A1)
 	at        int64  // milliseconds since the ring began; no clock that is set moves it
 	Topic     string
-	Fleeting  bool    // of class live, and not retained
-	Stored    bool    // the store keeps it in its topic's history
-	cost      int64   // charged until the chunk is dropped
-	BodyCost  int64   // charged until the body is released
-	Receipt   Receipt // nil unless the publisher asked how many received it
+	Fleeting  bool   // of class live, and not retained
+	Stored    bool   // the store keeps it in its topic's history
+	cost      int64  // charged until the chunk is dropped
+	BodyCost  int64  // charged until the body is released
+	Extra     *Extra // nil: it has nothing of that
 
 	// body is the encoded Message packet. It becomes nil for a fleeting entry once every shard has passed it (A6).
 	body atomic.Pointer[Packet]
@@ -173,10 +173,10 @@ func (r *Ring) appendLocked(m *Message) *Entry {
 	e.Seq, e.Chunk = r.head.Load()+1, c.first
 	e.Watermark = r.watermark
 	r.lastAt = max(r.lastAt, time.Since(r.began).Milliseconds()-m.age)
-	e.at, e.Topic, e.Receipt = r.lastAt, m.Topic, m.Receipt
+	e.at, e.Topic, e.Extra = r.lastAt, m.Topic, m.Extra
 	e.Fleeting = m.Live && !m.retain
 	e.Stored = m.Kept && m.Offset > 0
-	e.cost, e.BodyCost = entryOverhead+int64(len(m.Topic)), int64(cap(m.Buf))
+	e.cost, e.BodyCost = entryOverhead+int64(len(m.Topic))+m.Extra.cost(), int64(cap(m.Buf))
 	m.Seq = e.Seq // before anybody can pass the entry and acknowledge it
 	seq := e.Seq
 	if m.Live {

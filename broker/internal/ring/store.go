@@ -130,7 +130,7 @@ func (r *Ring) Newest(m *Matcher, n int) (first uint64, found int) {
 				continue
 			}
 			e := &c.entries[k]
-			if e.Seq >= first || e.Fleeting || e.Seq < m.since(e.Topic) {
+			if e.Seq >= first || e.Fleeting || !m.wants(e) {
 				continue
 			}
 			first = e.Seq
