@@ -11,7 +11,7 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// CON-1, CON-2, CON-7, ENC-11, ENC-12, TRA-2, TRA-4: what ends a session, and what is done of a message before it does.
+// CON-1, CON-2, CON-7, ERR-2, ENC-11, ENC-12, TRA-2, TRA-4: what ends a session, and what is done of a message before it does.
 func TestASessionEndsWithTheCodeOfItsFault(t *testing.T) {
 	bytes := func(packets ...protocol.Packet) []byte {
 		var b []byte
@@ -34,9 +34,12 @@ func TestASessionEndsWithTheCodeOfItsFault(t *testing.T) {
 		"a packet of brokers only": {bytes(connect, &protocol.Message{Topic: "a"}), []string{"connected", "disconnect bad_packet"}},
 		"a wrong type of field":    {append(bytes(connect), 0x93, 0x03, 0xa1, 'x', 0xa1, 'a'), []string{"connected", "disconnect bad_packet"}},
 		"an id of 0":               {append(bytes(connect), 0x93, 0x03, 0x00, 0xa1, 'a'), []string{"connected", "error 0 bad_args"}},
-		"an unknown type":          {append(bytes(connect), 0x92, 0x7f, 0x09), []string{"connected", "error 9 unknown_type"}},
-		"an unknown type, no id":   {append(bytes(connect), 0x91, 0x7f), []string{"connected"}},
-		"a reserved type":          {append(bytes(connect), 0x92, 0x0e, 0x04), []string{"connected", "error 4 unknown_type"}},
+		"no id, and no content type": {
+			append(bytes(connect), "\x95\x07\xc0\xa1a\xc4\x00\x81\xa4type\xa0"...), []string{"connected", "error 0 bad_args"},
+		},
+		"an unknown type":        {append(bytes(connect), 0x92, 0x7f, 0x09), []string{"connected", "error 9 unknown_type"}},
+		"an unknown type, no id": {append(bytes(connect), 0x91, 0x7f), []string{"connected"}},
+		"a reserved type":        {append(bytes(connect), 0x92, 0x0e, 0x04), []string{"connected", "error 4 unknown_type"}},
 		"too much before it is connected": {
 			bytes(connect, &protocol.Publish{ID: 1, Topic: "a", Payload: make([]byte, broker.ConnectBytes)}),
 			[]string{"disconnect message_too_large"},

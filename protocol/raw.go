@@ -38,7 +38,10 @@ func (r Raw) ID() (uint64, bool) {
 		return 0, false
 	}
 	v, _, ok := readUint(r.body)
-	return v, ok && v > 0
+	if !ok || v == 0 {
+		return 0, false
+	}
+	return v, true
 }
 
 // readUint reads an integer from 0 to MaxInt in any width, or a float64 without fraction ([ENC-3]). b holds a complete value.
