@@ -138,6 +138,8 @@ func (s *Session) dispatch(raw protocol.Raw) error {
 		return s.handleConnect(raw)
 	case protocol.TypeSubscribe:
 		return s.handleSubscribe(raw)
+	case protocol.TypeSubscribes:
+		return s.handleSubscribes(raw)
 	case protocol.TypeUnsubscribe:
 		return s.handleUnsubscribe(raw)
 	case protocol.TypePublish:
@@ -264,10 +266,18 @@ const (
 
 // refuse answers request id with err. Its own error ends the session.
 func (s *Session) refuse(id uint64, err *protocol.Error) error {
+	if flood := s.flooding(err); flood != nil {
+		return flood
+	}
+	s.answer(id, err)
+	return nil
+}
+
+// flooding counts a refusal, and returns an error if it ends the session.
+func (s *Session) flooding(err *protocol.Error) error {
 	if err.Code == protocol.CodeRateLimited && !allow(&s.floods, time.Now(), floodRate, floodBurst, 1) {
 		return protocol.Errorf(protocol.CodeFlooding, "found requests going on beyond their rate: %s", err.Detail)
 	}
-	s.answer(id, err)
 	return nil
 }
 

@@ -242,7 +242,11 @@ func (sh *shard) take(sub *subscription) {
 		return
 	}
 	sub.start.waiting = false
-	if !sh.startNow(sub, sub.start) {
+	batch, live := sh.startNow(sub, sub.start, nil)
+	if len(batch) > 0 {
+		s.sendLocked(batch...)
+	}
+	if !live {
 		s.drainLocked(0)
 	}
 }

@@ -61,22 +61,26 @@ func (s *Session) handleSubscribe(raw protocol.Raw) error {
 	if err := p.Decode(raw); err != nil {
 		return s.answerOr(raw, err)
 	}
-	if err := s.admit(&p); err != nil {
-		return s.refuse(p.ID, err)
-	}
-	from, err := s.b.startOf(s.identity, s.origin, &p)
+	sub, from, err := s.enter(&p)
 	if err != nil {
-		s.answer(p.ID, err)
-		return nil
-	}
-	sub := &subscription{id: p.ID, filter: p.Filter, noRetained: !p.WantsRetained(), conflated: newConflation(&p), member: p.Join, session: s}
-	sub.item.Value = sub
-	if err := s.addSubscription(sub); err != nil {
-		s.answer(p.ID, err)
-		return nil
+		return s.refuse(p.ID, err)
 	}
 	s.shard.post(func() { s.shard.subscribe(sub, from) })
 	return nil
+}
+
+// enter takes in the subscription that p asks for, which its shard starts then, or says why not.
+func (s *Session) enter(p *protocol.Subscribe) (*subscription, start, *protocol.Error) {
+	if err := s.admit(p); err != nil {
+		return nil, start{}, err
+	}
+	from, err := s.b.startOf(s.identity, s.origin, p)
+	if err != nil {
+		return nil, start{}, err
+	}
+	sub := &subscription{id: p.ID, filter: p.Filter, noRetained: !p.WantsRetained(), conflated: newConflation(p), member: p.Join, session: s}
+	sub.item.Value = sub
+	return sub, from, s.addSubscription(sub)
 }
 
 // admit checks a Subscribe against the rules, the identity's grants and the limits.
@@ -156,69 +160,79 @@ func (sh *shard) subscribe(sub *subscription, from start) {
 	s := sub.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if batch := sh.begin(sub, from, nil); len(batch) > 0 {
+		s.sendLocked(batch...)
+	}
+}
+
+// begin starts sub and appends what it is sent at once to batch, which is sent before anything else. The session's mu is held.
+func (sh *shard) begin(sub *subscription, from start, batch []*Packet) []*Packet {
+	s := sub.session
 	if s.closed || s.subs.get(sub.id) != sub {
-		return
+		return batch
 	}
 	st := sh.place(sub, from)
 	at := sh.b.positionAt(st.next-1, st.mark)
 	if st.past != nil {
 		at = from.position
 	}
-	s.sendLocked(encode(&protocol.Subscribed{ID: sub.id, Position: at}))
+	batch = append(batch, encode(&protocol.Subscribed{ID: sub.id, Position: at}))
 	if st.past != nil {
-		if told, _ := s.joinStarting(sub, st, nil); len(told) > 0 {
-			s.sendLocked(told...)
-		}
+		batch, _ = s.joinStarting(sub, st, batch)
 	}
 	if from.gap != "" {
-		s.sendLocked(sh.b.gap(sub.id, from.gap, from.position, sh.b.positionAt(st.next-1, st.mark), -1))
+		batch = append(batch, sh.b.gap(sub.id, from.gap, from.position, sh.b.positionAt(st.next-1, st.mark), -1))
 	}
 	if sub.conflated != nil {
 		sh.joinConflated(sub)
 	}
-	if sh.startNow(sub, st) {
-		return
+	batch, live := sh.startNow(sub, st, batch)
+	if !live {
+		sub.start = st
+		s.starting = append(s.starting, sub)
+		s.drainLocked(0)
 	}
-	sub.start = st
-	s.starting = append(s.starting, sub)
-	s.drainLocked(0)
+	return batch
 }
 
 // startNow makes sub live at once when what it has to be sent first is small: the retained value of one topic, and at most
-// handBack entries of the log. It reports false, and has done nothing, when that is the drainer's work.
-func (sh *shard) startNow(sub *subscription, st *starting) bool {
+// handBack entries of the log. That is appended to batch, which is sent before anything else. It reports false, and has done
+// nothing but to send batch, when that is the drainer's work.
+func (sh *shard) startNow(sub *subscription, st *starting, batch []*Packet) (_ []*Packet, live bool) {
 	s := sub.session
 	if sub.conflated != nil || st.past != nil || st.snapshot != nil && !st.snapshot.Literal && !sh.b.retained.IsEmpty() {
-		return false
+		return batch, false
 	}
 	if st.next+handBack < sh.next {
-		return false
+		return batch, false
 	}
 	read := st.stretch()
 	if st.next < sh.next && (!sh.b.ring.Read(&read, sub.matcher(), sh.next-1, drainBytes) || read.Next != sh.next) {
-		return false
+		return batch, false
 	}
-	if read.Bytes > 0 && !s.fitsLocked(&read) {
-		return false
-	}
-	var packets []*Packet
-	if walk := st.snapshot; walk != nil {
-		var more bool
-		if packets, more = sh.b.snapshotPackets(sub.id, walk, packets); more { // the map has grown since
-			st.snapshot = ring.NewSnapshot(sub.filter, walk.Head, walk.Reset)
-			return false
+	if read.Bytes > 0 {
+		if len(batch) > 1 { // so that the window knows of it
+			s.sendLocked(batch...)
+			batch = nil
+		}
+		if !s.fitsLocked(&read) {
+			return batch, false
 		}
 	}
-	packets = sh.b.appendReplay(packets, sub.id, &read, sh.b.positionAt(st.next-1, st.mark))
-	if st.resumed {
-		packets = append(packets, encode(&protocol.Resumed{Subscription: sub.id, Position: sh.position()}))
+	if walk := st.snapshot; walk != nil {
+		before, more := len(batch), false
+		if batch, more = sh.b.snapshotPackets(sub.id, walk, batch); more { // the map has grown since
+			st.snapshot = ring.NewSnapshot(sub.filter, walk.Head, walk.Reset)
+			return batch[:before], false
+		}
 	}
-	if len(packets) > 0 {
-		s.sendLocked(packets...)
+	batch = sh.b.appendReplay(batch, sub.id, &read, sh.b.positionAt(st.next-1, st.mark))
+	if st.resumed {
+		batch = append(batch, encode(&protocol.Resumed{Subscription: sub.id, Position: sh.position()}))
 	}
 	sh.b.stats.delivered.Add(read.Count)
 	sh.goLive(sub)
-	return true
+	return batch, true
 }
 
 // goLive puts sub into the shard's trie: it gets every entry from sh.next on. The session's mu is held.
