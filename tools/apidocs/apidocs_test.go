@@ -1,5 +1,5 @@
-// Package apidocs_test checks spec/openapi.yaml against the official schema of its format, and that a maintained reader of OpenAPI 3.1
-// understands it. What it says of the broker is checked by e2e/apidocs.
+// Package apidocs_test checks spec/openapi.yaml and spec/asyncapi.yaml against the official schemas of their formats, and that a maintained reader
+// of OpenAPI 3.1 understands the first. What they say of the broker is checked by e2e/apidocs.
 package apidocs_test
 
 import (
@@ -94,6 +94,18 @@ func TestOpenAPIFollowsItsSchema(t *testing.T) {
 	}
 }
 
+func TestAsyncAPIFollowsItsSchema(t *testing.T) {
+	schema := compile(t, compiler(t, "@asyncapi/specs/schemas/3.0.0.json"), "http://asyncapi.com/definitions/3.0.0/asyncapi.json")
+	doc := document(t, "asyncapi.yaml")
+	if err := schema.Validate(doc); err != nil {
+		t.Errorf("%#v", err)
+	}
+	delete(doc.(map[string]any), "info")
+	if schema.Validate(doc) == nil {
+		t.Error("the schema takes a document without info")
+	}
+}
+
 // A reader finds what a schema of the format cannot say: references that lead nowhere, parameters of paths that are not declared, ids that are not unique.
 func TestOpenAPIIsUnderstood(t *testing.T) {
 	loader := openapi3.NewLoader()
@@ -108,7 +120,7 @@ func TestOpenAPIIsUnderstood(t *testing.T) {
 
 // Every reference in the documents leads somewhere.
 func TestReferencesLeadSomewhere(t *testing.T) {
-	for _, file := range []string{"openapi.yaml"} {
+	for _, file := range []string{"openapi.yaml", "asyncapi.yaml"} {
 		doc := document(t, file)
 		n := 0
 		visit(doc, func(ref string) {
