@@ -125,12 +125,12 @@ func receiving(t *testing.T, doc *apidoc.Document) {
 	if again.wants(t, "a poll behind a gap", 200, ""); again.decoded(t)["gap"] == nil {
 		t.Errorf("found no gap: %s", again.body)
 	}
-	s.ask(t, "GET", "/v1/subscribe?mode=poll&filter=orders.%3E&filter=kept.*&fresh=kept.*&retained=true&wait=1&after="+cursor, "", s.auth).wants(t, "fresh", 200, "")
+	s.ask(t, "GET", "/v1/subscribe?mode=poll&filter=orders.%3E&filter=kept.*&fresh=kept.*&origin=tab&retained=true&wait=1&after="+cursor, "", s.auth).wants(t, "fresh", 200, "")
 	s.ask(t, "HEAD", "/v1/subscribe?filter=a", "", s.auth).wants(t, "HEAD", 200, "")
 	s.ask(t, "HEAD", "/v1/subscribe?filter=a&mode=poll", "", s.auth).wants(t, "HEAD", 200, "")
 	for query, code := range map[string]string{
 		"": "bad_args", "filter=a.%3E.b": "bad_filter", "filter=a&filter=a": "bad_args", "filter=a&wait=5": "bad_args", "filter=a&mode=poll&wait=0": "bad_args",
-		"filter=a&after=x": "bad_position", "filter=a&mode=x": "bad_args", "filter=a&fresh=b": "bad_args", "filter=a&last=1": "bad_args",
+		"filter=a&after=x": "bad_position", "filter=a&mode=x": "bad_args", "filter=a&fresh=b": "bad_args", "filter=a&last=1": "bad_args", "filter=a&origin=": "bad_args",
 	} {
 		s.ask(t, "GET", "/v1/subscribe?"+query, "", s.auth).wants(t, query, 400, code)
 	}
