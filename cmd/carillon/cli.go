@@ -33,7 +33,7 @@ type cli struct {
 	Sub         subCmd         `cmd:"" help:"Subscribe and print messages."`
 	History     historyCmd     `cmd:"" help:"Print the messages that the broker's store keeps of a topic."`
 	Bench       benchCmd       `cmd:"" help:"Measure a broker."`
-	Conformance conformanceCmd `cmd:"" help:"Show that a server keeps the rules of the protocol."`
+	Conformance conformanceCmd `cmd:"" help:"Show that a server, or an SDK, keeps the rules of the protocol."`
 	Token       tokenCmd       `cmd:"" help:"Make and inspect tokens."`
 	Plugin      pluginCmd      `cmd:"" help:"See the plugins of a running broker."`
 	Store       storeCmd       `cmd:"" help:"Look at, copy, compact and check the bundled store's file."`

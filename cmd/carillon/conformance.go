@@ -14,9 +14,10 @@ import (
 	"github.com/carillon-mq/carillon/spec/conformance"
 )
 
-// conformanceCmd plays the scripts of spec/conformance. Without --server it starts a broker of its own, which has everything that they need.
+// conformanceCmd plays the scripts of spec/conformance. Without --server and --sdk it starts a broker of its own, which has everything that they need.
 type conformanceCmd struct {
 	Server       string `env:"CARILLON_SERVER" help:"Test the server at this address (ws://HOST:PORT/ws) and not a carillon started for the purpose." placeholder:"URL"`
+	SDK          string `name:"sdk" help:"Test the SDK that this program drives (spec/conformance/README.md), with a broker of the scripts' own." placeholder:"CMD"`
 	Token        string `env:"CARILLON_TOKEN" help:"Token for that server: it has to allow everything below the topic conformance." placeholder:"TOKEN"`
 	TokenCommand string `help:"Program that prints a token for that server; USER, PUBLISH, SUBSCRIBE, HISTORY (filters with blanks between) and TTL are in its environment. Without it scripts about rights are skipped." placeholder:"CMD"`
 	Stored       string `help:"Topic of that server below which everything is stored. Without it scripts about stored topics are skipped." placeholder:"TOPIC"`
@@ -29,7 +30,11 @@ type conformanceCmd struct {
 
 // Run implements the verb.
 func (c *conformanceCmd) Run(ctx context.Context, s streams) error {
-	scripts, err := conformance.Sessions(c.RunPattern)
+	kind := conformance.Sessions
+	if c.SDK != "" {
+		kind = conformance.Clients
+	}
+	scripts, err := kind(c.RunPattern)
 	if err != nil {
 		return usage("--run: %v", err)
 	}
@@ -41,6 +46,12 @@ func (c *conformanceCmd) Run(ctx context.Context, s streams) error {
 			fmt.Fprintf(s.out, "%s\t%s\t%s\n", script.ID(), strings.Join(script.Rules, " "), script.About)
 		}
 		return nil
+	}
+	if command := strings.Fields(c.SDK); len(command) > 0 {
+		if _, err := exec.LookPath(command[0]); err != nil {
+			return usage("--sdk: %v", err)
+		}
+		return c.report(s, conformance.PlaySDK(ctx, command, scripts, c.tell(s)))
 	}
 	server, stop, err := c.server(ctx, s)
 	if err != nil {

@@ -2,31 +2,88 @@ package conformance
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/carillon-mq/carillon/internal/built"
+	"github.com/carillon-mq/carillon/internal/require"
 )
 
-var carillon string // the executable
+// carillon is the executable.
+var carillon string
 
 func TestMain(m *testing.M) { os.Exit(built.Run(m, &carillon)) }
 
-func TestTheBrokerConforms(t *testing.T) {
-	own, err := StartOwn(t.Context(), carillon, os.Stderr)
+// startOwn starts a broker that ends with the test.
+func startOwn(t *testing.T) *Own {
+	t.Helper()
+	own, err := StartOwn(t.Context(), carillon, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer own.Stop()
-	scripts, err := Sessions(os.Getenv("RUN"))
-	if err != nil {
-		t.Fatal(err)
+	t.Cleanup(own.Stop)
+	return own
+}
+
+// goDriver builds the driver of the Go SDK.
+func goDriver(t *testing.T) string {
+	t.Helper()
+	driver := filepath.Join(t.TempDir(), "driver")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", driver, "github.com/carillon-mq/carillon/sdk/go/internal/conformance")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	for _, r := range Play(t.Context(), &own.Server, scripts, nil) {
+	return driver
+}
+
+// check makes a test of every result. Skips are failures, but for scripts that need one of lacks.
+func check(t *testing.T, results []*Result, lacks ...string) {
+	t.Helper()
+	if len(results) == 0 {
+		t.Fatal("no scripts")
+	}
+	for _, r := range results {
 		t.Run(r.Script.ID(), func(t *testing.T) {
+			if r.Outcome == Skipped && len(lacks) > 0 && slices.Contains(r.Script.Needs, lacks[0]) {
+				t.Skipf("SKIP %s: %s", r.Script.ID(), r.Reason)
+			}
 			if r.Outcome != Passed {
 				r.Text(t.Output())
 				t.Error(r.Outcome)
 			}
 		})
 	}
+}
+
+func all(t *testing.T, of func(string) ([]*Script, error)) []*Script {
+	t.Helper()
+	scripts, err := of("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scripts
+}
+
+func TestTheBrokerConforms(t *testing.T) {
+	t.Parallel()
+	check(t, Play(t.Context(), &startOwn(t).Server, all(t, Sessions), nil))
+}
+
+func TestTheGoSDKConforms(t *testing.T) {
+	t.Parallel()
+	check(t, PlaySDK(t.Context(), []string{goDriver(t)}, all(t, Clients), nil))
+}
+
+func TestTheJavaScriptSDKConforms(t *testing.T) {
+	t.Parallel()
+	node := require.Program(t, "node", "node")
+	sdk, err := filepath.Abs("../../sdk/js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = os.Stat(filepath.Join(sdk, "node_modules/ws"))
+	require.That(t, "node", err == nil, "sdk/js has no node_modules: npm ci")
+	check(t, PlaySDK(t.Context(), []string{node, filepath.Join(sdk, "test/conformance.mjs")}, all(t, Clients), nil), "upgrade_answers")
 }

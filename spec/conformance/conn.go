@@ -22,6 +22,7 @@ type conn struct {
 	mu      sync.Mutex
 	arrived []received
 	fault   error         // why nothing more comes
+	lost    time.Time     // since when; to be read when ended is closed
 	news    chan struct{} // one waits in it when something has been added
 }
 
@@ -66,7 +67,9 @@ func (c *conn) read(ctx context.Context, fromServer bool) {
 				return
 			}
 			b = rest
-			c.take(ctx, received{p, n})
+			for _, p := range p.apart() {
+				c.take(ctx, received{p, n})
+			}
 		}
 	}
 }
@@ -86,7 +89,7 @@ func (c *conn) take(ctx context.Context, r received) {
 func (c *conn) end(err error) {
 	c.log.add(c.name, "ended", err.Error())
 	c.mu.Lock()
-	c.fault = err
+	c.fault, c.lost = err, time.Now()
 	c.mu.Unlock()
 	c.wake()
 }

@@ -85,6 +85,34 @@ func (f *form) read(elements []any) (packet, error) {
 	return p, nil
 }
 
+// apart is a Subscribes as the Subscribe packets that it stands for ([SUB-13]), and any other packet as it is: scripts do not say in which of
+// both ways an SDK asks for several.
+func (p packet) apart() []packet {
+	list, ok := p.values["subscriptions"].([]any)
+	if p.name != "Subscribes" || !ok {
+		return []packet{p}
+	}
+	var all []packet
+	for _, e := range list {
+		elements, _ := e.([]any)
+		one, err := forms.byName["Subscribe"].read(elements)
+		if err != nil {
+			return []packet{p}
+		}
+		_, placed := one.values["position"]
+		_, newest := one.values["last"]
+		for name, v := range p.values {
+			_, own := one.values[name]
+			if name == "subscriptions" || own || (placed || newest) && (name == "position" || name == "last") {
+				continue
+			}
+			one.values[name] = v
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
 // notation is a value from the wire as scripts write it.
 func notation(m member, v any) any {
 	if text, ok := v.(string); ok && m.typ == "bin" {

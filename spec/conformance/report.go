@@ -37,8 +37,10 @@ const (
 // scriptTime bounds a script.
 const scriptTime = time.Minute
 
-// playAll plays all scripts, those that want to be alone at the end and one by one.
-func playAll(ctx context.Context, scripts []*Script, alone func(*Script) bool, tell func(*Result), play func(context.Context, *Script, *transcript) error) []*Result {
+// playAll plays all scripts, so many at once, those that want to be alone at the end and one by one.
+func playAll(
+	ctx context.Context, scripts []*Script, atOnce int, alone func(*Script) bool, tell func(*Result), play func(context.Context, *Script, *transcript) error,
+) []*Result {
 	results := make([]*Result, len(scripts))
 	var telling sync.Mutex
 	one := func(i int) {
@@ -51,7 +53,7 @@ func playAll(ctx context.Context, scripts []*Script, alone func(*Script) bool, t
 		}
 	}
 	var group sync.WaitGroup
-	room := make(chan struct{}, parallel)
+	room := make(chan struct{}, atOnce)
 	for _, slow := range []bool{true, false} { // what takes longest begins first
 		for i, s := range scripts {
 			if s.Slow == slow && !alone(s) {

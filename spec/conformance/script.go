@@ -18,7 +18,7 @@ type Script struct {
 	Name  string   `yaml:"name"`
 	About string   `yaml:"about"` // what it shows, in a sentence
 	Rules []string `yaml:"rules"`
-	// Needs are what the server has to give beyond the rights of the usual token: stored, anonymous, tokens, restart.
+	// Needs are what the server has to give beyond the rights of the usual token: stored, anonymous, tokens, restart. Of an SDK: upgrade_answers.
 	Needs []string `yaml:"needs,omitempty"`
 	// Limits are those that the server has to tell in Connected, each with the most that the script copes with.
 	Limits map[string]int64        `yaml:"limits,omitempty"`
@@ -59,6 +59,16 @@ type Step struct {
 	Repeat     []Step         `yaml:"repeat,omitempty"`
 	Let        map[string]any `yaml:"let,omitempty"`     // variables
 	Restart    string         `yaml:"restart,omitempty"` // crash: what the server has in memory is gone
+
+	// Of scripts for SDKs, whose driver does and tells things, and for which the script is the broker.
+	Do        map[string]any `yaml:"do,omitempty"`
+	Event     map[string]any `yaml:"event,omitempty"`
+	NoEvent   time.Duration  `yaml:"no_event,omitempty"`
+	Accept    map[string]any `yaml:"accept,omitempty"`  // the next attempt to connect is granted, its Connect is like this, and Connected is sent
+	Upgrade   *Open          `yaml:"upgrade,omitempty"` // the next attempt is granted without Connected, or refused
+	NoAttempt time.Duration  `yaml:"no_attempt,omitempty"`
+	After     time.Duration  `yaml:"after,omitempty"`  // of accept and upgrade: so long after the last loss at the earliest
+	Before    time.Duration  `yaml:"before,omitempty"` // and at the latest
 }
 
 // Replayed is so many messages for one subscription, or one History, behind as many Replay packets as the server likes ([SUB-6]).
@@ -78,8 +88,9 @@ type Open struct {
 
 // Refused is how an HTTP request has to be refused: the status, and the code of the problem document in the body.
 type Refused struct {
-	Status int    `yaml:"status,omitempty"`
-	Code   string `yaml:"code,omitempty"`
+	Status  int               `yaml:"status,omitempty"`
+	Code    string            `yaml:"code,omitempty"`
+	Headers map[string]string `yaml:"headers,omitempty"` // that an SDK is answered with
 }
 
 // HTTP is a request to the server's HTTP API and what the answer has to be.
@@ -155,7 +166,7 @@ func Parse(file string, text []byte) ([]*Script, error) {
 func (s *Script) ID() string { return s.File + "/" + s.Name }
 
 var (
-	needs      = []string{"stored", "anonymous", "tokens", "restart"}
+	needs      = []string{"stored", "anonymous", "tokens", "restart", "upgrade_answers"}
 	scriptName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 )
 
@@ -221,6 +232,12 @@ func (s *Step) actions() []string {
 		{"repeat", s.Repeat != nil},
 		{"let", s.Let != nil},
 		{"restart", s.Restart != ""},
+		{"do", s.Do != nil},
+		{"event", s.Event != nil},
+		{"no_event", s.NoEvent != 0},
+		{"accept", s.Accept != nil},
+		{"upgrade", s.Upgrade != nil},
+		{"no_attempt", s.NoAttempt != 0},
 	} {
 		if a.given {
 			all = append(all, a.name)

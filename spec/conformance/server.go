@@ -47,7 +47,7 @@ const parallel = 16
 // order. Results are also told as they come, by one goroutine at a time, unless tell is nil.
 func Play(ctx context.Context, server *Server, scripts []*Script, tell func(*Result)) []*Result {
 	restarts := func(s *Script) bool { return slices.Contains(s.Needs, "restart") }
-	return playAll(ctx, scripts, restarts, tell, func(ctx context.Context, s *Script, log *transcript) error {
+	return playAll(ctx, scripts, parallel, restarts, tell, func(ctx context.Context, s *Script, log *transcript) error {
 		return server.play(ctx, s, log)
 	})
 }
