@@ -29,7 +29,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
       over = true
       clearTimeout(watch)
       if (abort && ws.terminate) ws.terminate()
-      else ws.close()
+      else ws.close((error as CarillonError).code === 'closed' ? 1000 : undefined) // [DIS-3]
       if (greeted) session._detach()
       reject(error)
     }

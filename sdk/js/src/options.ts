@@ -21,7 +21,7 @@ export interface WebSocketLike {
   onerror: ((event: any) => any) | null
   onclose: ((event: any) => any) | null
   send(data: Uint8Array): void
-  close(): void
+  close(code?: number): void
   /** That of `ws` ends a connection at once. */
   terminate?(): void
 }
