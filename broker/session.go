@@ -88,7 +88,11 @@ var errClosed = errors.New("session is closed")
 // that acknowledgements may wait for it and leave together. It blocks while too much waits for the client's own socket. An
 // error means that the session is over; the client has been told.
 func (s *Session) Receive(msg []byte, more bool) error {
-	err := s.receive(msg)
+	return s.received(s.receive(msg), more)
+}
+
+// received ends what Receive has done, with err or without.
+func (s *Session) received(err error, more bool) error {
 	if err == nil {
 		err = s.awaitRoom()
 	}
@@ -130,8 +134,8 @@ func (s *Session) receive(msg []byte) error {
 // dispatch is the table of contents of a session: one line a packet. The error of a handler closes the session; a request
 // that merely fails is answered with an Error packet.
 func (s *Session) dispatch(raw protocol.Raw) error {
-	if !s.connected && raw.Type != protocol.TypeConnect {
-		return protocol.Errorf(protocol.CodeBadOrder, "found %s before Connect, wanted Connect first", raw.Type)
+	if err := s.checkOrder(raw.Type); err != nil {
+		return err
 	}
 	switch raw.Type {
 	case protocol.TypeConnect:
@@ -161,6 +165,14 @@ func (s *Session) dispatch(raw protocol.Raw) error {
 	default:
 		return s.handleUnknown(raw)
 	}
+}
+
+// checkOrder refuses a packet that comes before Connect ([CON-1]).
+func (s *Session) checkOrder(t protocol.Type) error {
+	if s.connected || t == protocol.TypeConnect {
+		return nil
+	}
+	return protocol.Errorf(protocol.CodeBadOrder, "found %s before Connect, wanted Connect first", t)
 }
 
 // handleUnknown answers a type that this version does not know, or has only reserved, if it can be answered.

@@ -141,7 +141,7 @@ func TestEveryOtherMistakeIsExplainedThroughEveryDoor(t *testing.T) {
 		{"another version", "bad_version", `found version 9, .*1.*`, 0, map[string]func(*doors) told{
 			"WebSocket": func(d *doors) told { return d.packet("", &protocol.Connect{Version: 9, Token: good}) },
 		}},
-		{"wrong subprotocol", "bad_subprotocol", `found subprotocol "(mqtt)?", wanted "carillon\.v1"`, 400, map[string]func(*doors) told{
+		{"wrong subprotocol", "bad_subprotocol", `found subprotocol "(mqtt)?", wanted "carillon\.v1" or, for JSON, "carillon\.v1\.json"`, 400, map[string]func(*doors) told{
 			"another": func(d *doors) told { return d.upgrade("/ws", "Sec-WebSocket-Protocol: mqtt") },
 			"none":    func(d *doors) told { return d.upgrade("/ws", "Sec-WebSocket-Protocol: ") },
 		}},

@@ -282,7 +282,7 @@ var table = []CodeInfo{
 		CodeBadSubprotocol, "bad_subprotocol", 400,
 		"The WebSocket subprotocol is missing or not known.",
 		"A client that does not ask for one.",
-		"Ask for the subprotocol carillon.v1.",
+		"Ask for the subprotocol carillon.v1, or carillon.v1.json for packets in JSON.",
 	},
 	{
 		CodeUpgradeRequired, "upgrade_required", 426,

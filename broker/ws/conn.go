@@ -6,6 +6,7 @@ import (
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/internal/outlet"
+	"github.com/carillon-mq/carillon/broker/internal/packetjson"
 	"github.com/carillon-mq/carillon/protocol"
 	"golang.org/x/time/rate"
 )
@@ -41,6 +42,9 @@ func newConn(nc net.Conn, h *Handler) *conn {
 
 // Write implements broker.Conn.
 func (c *conn) Write(batch []*broker.Packet) (done bool, err error) {
+	if c.in.text {
+		return c.writeText(batch)
+	}
 	bp := outlet.Buffer()
 	frame := appendMessage((*bp)[:0], batch)
 	done, err = c.out.Send(frame)
@@ -60,8 +64,12 @@ func (c *conn) Received() time.Time { return c.out.Received() }
 // Close implements broker.Conn: the Disconnect packet, then a close frame of the same code and name ([DIS-2]), then the client has CloseTime to take
 // them and answer.
 func (c *conn) Close(d protocol.Disconnect) {
-	packet := d.Append(nil)
-	frame := append(appendHeader(nil, opBinary, len(packet)), packet...)
+	packet, op := d.Append(nil), byte(opBinary)
+	if c.in.text {
+		packet, _ = packetjson.Append(nil, packet) // it is one
+		op = opText
+	}
+	frame := append(appendHeader(nil, op, len(packet)), packet...)
 	frame = appendClose(frame, uint16(d.Code), d.Name)
 	if !c.out.Last(frame) {
 		return

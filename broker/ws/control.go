@@ -15,7 +15,7 @@ var errClosed = errors.New("the client has closed the connection with another co
 
 // message implements sink. The first message holds Connect, or ends the session: behind it the session's own limit counts.
 func (c *conn) message(payload []byte, more bool) error {
-	if err := c.session.Receive(payload, more); err != nil {
+	if err := c.receive(payload, more); err != nil {
 		return err
 	}
 	c.in.limit, c.in.most = c.h.opt.PacketBytes, 0

@@ -5,5 +5,6 @@
 // and after a close frame nothing follows. The tests compare the reading with the library's.
 //
 //	Handler.ServeHTTP -> Handler.hijack -> conn.start, Poller -> conn.Run -> frames.take -> conn.message -> Session.Receive
+//	of carillon.v1.json: conn.message -> conn.receiveText -> packetjson.Read -> Session.Receive
 //	Session -> conn.Write -> Outlet.Send, and what the socket does not take -> conn.Flush -> Outlet.Flush
 package ws

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// Subprotocol is the WebSocket subprotocol: packets in msgpack, several in one binary message.
-const Subprotocol = "carillon.v1"
+// subprotocols are those that are spoken, the one that is chosen first if a client offers both: packets in msgpack, several in one binary
+// message, or in JSON, several in one text.
+var subprotocols = []string{protocol.Subprotocol, protocol.SubprotocolJSON}
 
 // wsVersion is the version of the WebSocket protocol (RFC 6455 section 4.4).
 const wsVersion = "13"
@@ -139,10 +141,10 @@ func (h *Handler) check(r *http.Request) error {
 		return protocol.Errorf(protocol.CodeUpgradeRequired, "found Sec-WebSocket-Version %q, wanted %q", r.Header.Get("Sec-WebSocket-Version"), wsVersion).
 			WithHint("connect with a WebSocket client that speaks RFC 6455")
 	}
-	if !headerHas(r, "Sec-WebSocket-Protocol", Subprotocol) {
+	if !slices.ContainsFunc(subprotocols, func(p string) bool { return headerHas(r, "Sec-WebSocket-Protocol", p) }) {
 		offered := strings.Join(r.Header.Values("Sec-WebSocket-Protocol"), ", ")
-		return protocol.Errorf(protocol.CodeBadSubprotocol, "found subprotocol %q, wanted %q", offered, Subprotocol).
-			WithHint(`offer it: new WebSocket(url, "carillon.v1"), or Sec-WebSocket-Protocol: carillon.v1`)
+		return protocol.Errorf(protocol.CodeBadSubprotocol, "found subprotocol %q, wanted %q or, for JSON, %q", offered, subprotocols[0], subprotocols[1]).
+			WithHint(`offer one of them: new WebSocket(url, "carillon.v1"), or Sec-WebSocket-Protocol: carillon.v1.json`)
 	}
 	return checkKey(r)
 }

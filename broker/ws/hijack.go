@@ -62,7 +62,7 @@ func (standIn) Close() error              { return nil }
 func (h *Handler) hijack(w http.ResponseWriter, r *http.Request) (*conn, error) {
 	u := &upgrader{ResponseWriter: w, h: h}
 	lib, err := websocket.Accept(u, r, &websocket.AcceptOptions{
-		Subprotocols: []string{Subprotocol}, CompressionMode: websocket.CompressionDisabled,
+		Subprotocols: subprotocols, CompressionMode: websocket.CompressionDisabled,
 		InsecureSkipVerify: true, // the origin has been checked
 	})
 	if err != nil {
@@ -71,6 +71,7 @@ func (h *Handler) hijack(w http.ResponseWriter, r *http.Request) (*conn, error) 
 		}
 		return nil, err
 	}
+	u.conn.in.text = lib.Subprotocol() == protocol.SubprotocolJSON
 	_ = lib.CloseNow() // else its finalizer keeps all of it
 	return u.conn, nil
 }

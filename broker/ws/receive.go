@@ -12,6 +12,7 @@ const maxFragments = 1024
 var (
 	errFragments = protocol.Errorf(protocol.CodeBadFrame, "found a message in more than %d fragments", maxFragments)
 	errText      = protocol.Errorf(protocol.CodeBadFrame, "found a text message, wanted binary messages of msgpack packets")
+	errBinary    = protocol.Errorf(protocol.CodeBadFrame, "found a binary message, wanted text messages of packets in JSON")
 )
 
 // sink is where what a client sends goes.
@@ -23,9 +24,18 @@ type sink interface {
 
 // frames makes messages of what is received, in whatever pieces. It holds something only in the middle of a message.
 type frames struct {
-	limit int // bytes of a message
-	most  int // bytes that may have been received when a message is handed on, that one included; 0: any number
+	limit int  // bytes of a message
+	most  int  // bytes that may have been received when a message is handed on, that one included; 0: any number
+	text  bool // messages are text, otherwise binary
 	part  *partial
+}
+
+// op is the opcode that messages have.
+func (f *frames) op() byte {
+	if f.text {
+		return opText
+	}
+	return opBinary
 }
 
 // partial is a message that has begun and not ended.
@@ -85,14 +95,22 @@ func (f *frames) admit(h *header) error {
 	switch {
 	case (fragments > 0) != (h.op == opContinuation):
 		return malformed("a message begins inside another, or in its middle")
-	case h.op == opText:
-		return errText
+	case h.op != opContinuation && h.op != f.op():
+		return wrongMessage(f.text)
 	case h.size > uint64(f.limit-size):
 		return protocol.Errorf(protocol.CodeMessageTooLarge, "found a message of more than %d bytes", f.limit)
 	case fragments >= maxFragments:
 		return errFragments
 	}
 	return nil
+}
+
+// wrongMessage is the fault of a message of the other kind.
+func wrongMessage(text bool) error {
+	if text {
+		return errBinary
+	}
+	return errText
 }
 
 // pass takes one frame. rest has been received behind it.
@@ -102,8 +120,8 @@ func (f *frames) pass(h *header, payload, rest []byte, to sink) error {
 		return to.control(h.op, payload)
 	case f.most > 0 && len(payload)+len(rest) > f.most:
 		return protocol.Errorf(protocol.CodeMessageTooLarge, "found more than %d bytes before Connected", f.most)
-	case h.final && h.op == opBinary:
-		return to.message(payload, another(rest))
+	case h.final && h.op != opContinuation:
+		return to.message(payload, f.another(rest))
 	}
 	if f.part == nil {
 		f.part = partials.Get().(*partial)
@@ -114,15 +132,15 @@ func (f *frames) pass(h *header, payload, rest []byte, to sink) error {
 	if !h.final {
 		return nil
 	}
-	err := to.message(p.message, another(rest))
+	err := to.message(p.message, f.another(rest))
 	p.fragments, p.message = 0, p.message[:0]
 	return err
 }
 
 // another reports whether b begins with a whole message.
-func another(b []byte) bool {
+func (f *frames) another(b []byte) bool {
 	h, ok, err := readHeader(b)
-	return ok && err == nil && h.final && h.op == opBinary && uint64(len(b)-h.bytes) >= h.size
+	return ok && err == nil && h.final && h.op == f.op() && uint64(len(b)-h.bytes) >= h.size
 }
 
 // keep remembers the beginning of a frame until its rest comes.

@@ -42,7 +42,7 @@ func serve(t *testing.T, opt broker.Options, door ws.Options) (*broker.Broker, s
 
 func dial(t *testing.T, url string) *client {
 	t.Helper()
-	c, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{Subprotocols: []string{ws.Subprotocol}})
+	c, _, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{Subprotocols: []string{protocol.Subprotocol}})
 	if err != nil {
 		t.Fatal(err)
 	}
