@@ -38,11 +38,13 @@ type Client struct {
 	pos       protocol.Position // the session's
 	subs      []*Subscription   // in the order of Subscribe
 	live      index
-	joining   []*Subscription   // live, but with a position of their own still
-	queue     []*Publishing     // to be sent, or sent again
-	asked     []*historyRequest // not answered yet
-	unsettled int               // queued or in flight
-	nextID    uint64            // last request id; never used twice
+	joining   []*Subscription        // live, but with a position of their own still
+	queue     []*Publishing          // to be sent, or sent again
+	held      []*Publishing          // requests that wait for the session's inbox
+	waiting   map[string]*Publishing // requests that were let go and have no reply, by their correlation id
+	asked     []*historyRequest      // not answered yet
+	unsettled int                    // queued or in flight
+	nextID    uint64                 // last request id; never used twice
 	closing   bool
 	stopped   error // why the client has ended
 
@@ -79,7 +81,8 @@ type Status struct {
 func Dial(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	c := &Client{
 		url: url, opt: defaultOptions(), idPrefix: rand.Text()[:16],
-		first: make(chan error, 1), flushed: make(chan struct{}), noted: make(chan struct{}, 1), done: make(chan struct{}),
+		waiting: make(map[string]*Publishing),
+		first:   make(chan error, 1), flushed: make(chan struct{}), noted: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	for _, o := range opts {
 		o(&c.opt)
@@ -240,10 +243,10 @@ func (c *Client) stop(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = err
-	for _, p := range c.queue {
+	for _, p := range slices.Concat(c.queue, c.held) {
 		c.giveUpLocked(p, err)
 	}
-	c.queue = nil
+	c.queue, c.held = nil, nil
 	for _, h := range slices.Clone(c.asked) {
 		c.endHistoryLocked(h, err)
 	}

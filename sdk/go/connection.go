@@ -55,6 +55,7 @@ type connection struct {
 	laterAt  time.Time
 	inflight map[uint64]request
 	byID     map[uint64]*Subscription
+	replies  replies
 	trial    trial
 	targets  []*Subscription // whom the message being handled is for
 	before   []protocol.Position

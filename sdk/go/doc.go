@@ -18,11 +18,17 @@
 // application's code on its read loop, and it never drops a message silently. A publish whose connection is lost is sent again with
 // its id where that cannot apply it twice; where it could, the error says that the outcome is unknown.
 //
+// A request is a publish that waits for a reply; it is never sent twice:
+//
+//	reply, err := c.Request(ctx, "rpc.sum", []int{1, 2})
+//	_, err = c.Reply(ctx, m, 3) // whoever got it as m
+//
 // How it works inside: the run goroutine (client.go) makes a connection, reads it, and comes back after the backoff. What it
 // reads goes through Client.handle (packets.go), a table with one case a packet, which moves the subscriptions' wire side
 // (stream.go) and fills their inboxes (inbox.go), from which the application iterates (subscription.go). What is to be written
 // is taken by the connection's writer (connection.go, fill.go): requests for subscriptions (together: subscribes.go) and histories
-// (history.go) first, then the publish queue (publish.go), as many packets as fit into one WebSocket message.
+// (history.go) first, then the publish queue (publish.go), as many packets as fit into one WebSocket message. Requests (request.go) wait
+// outside that queue until their session has its inbox.
 //
 // Positions: the session has one, moved by every live message; a subscription has its own until it is live and the session has
 // reached it, a conflated one (Latest, MaxRate) for good. Everything about the wire is guarded by Client.mu; an inbox has its own

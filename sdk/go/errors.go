@@ -15,6 +15,7 @@ type Code = protocol.Code
 
 // The refusals an application most often tells apart, for errors.Is. Every other one can be told by its Error.Code.
 var (
+	ErrNotFound         error = &Error{Code: protocol.CodeNotFound}
 	ErrBadTopic         error = &Error{Code: protocol.CodeBadTopic}
 	ErrBadFilter        error = &Error{Code: protocol.CodeBadFilter}
 	ErrBadPosition      error = &Error{Code: protocol.CodeBadPosition}
@@ -32,13 +33,14 @@ var (
 	// ErrUnsubscribed ends the iteration of a subscription that was closed.
 	ErrUnsubscribed = errors.New("carillon: the subscription is closed")
 
-	// ErrUnknownOutcome is returned by a publish that was sent but whose acknowledgement did not come. It may or may not have been applied.
-	// To publish the same again with the same ID is safe for 2 minutes, for a topic that is not stored as long as the broker runs.
-	ErrUnknownOutcome = errors.New("carillon: no acknowledgement, the outcome is unknown")
+	// ErrUnknownOutcome is returned by a publish that was sent but whose acknowledgement did not come, and by a request whose reply did not. It
+	// may or may not have been applied. To publish the same again with the same ID is safe for 2 minutes, for a topic that is not stored as long as the broker runs.
+	ErrUnknownOutcome = errors.New("carillon: no answer came, the outcome is unknown")
 
 	// ErrQueueFull is returned by a publish while there is no connection and WithPendingLimit publishes wait already.
 	ErrQueueFull = errors.New("carillon: not connected and the queue of publishes is full")
 
+	errLost    = errors.New("the connection was lost")
 	errSilent  = errors.New("carillon: nothing came from the broker for too long")
 	errIterate = errors.New("carillon: the subscription is already being iterated")
 )
@@ -49,7 +51,7 @@ func Retryable(err error) bool {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code.Retry()
 	}
-	return errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrQueueFull)
+	return errors.Is(err, ErrUnknownOutcome) || errors.Is(err, ErrQueueFull) || errors.Is(err, ErrNoResponder)
 }
 
 // GapError says that messages are missing in a subscription's stream at this point, and why. It is not the end of the stream.

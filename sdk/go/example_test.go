@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	carillon "github.com/carillon-mq/carillon/sdk/go"
 )
@@ -87,6 +88,63 @@ func ExampleID() {
 		if !carillon.Retryable(err) {
 			log.Fatal(err)
 		}
+	}
+}
+
+// A service that replies, and who asks it.
+func ExampleClient_Request() {
+	ctx := context.Background()
+	c, err := carillon.Dial(ctx, "ws://127.0.0.1:8080/ws")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	go func() {
+		for m, err := range c.Subscribe("rpc.double", carillon.NoRetained()).Messages(ctx) {
+			if err != nil {
+				return
+			}
+			var n int
+			if err := m.Decode(&n); err != nil || m.ReplyTo() == "" {
+				continue
+			}
+			if _, err := c.Reply(ctx, m, 2*n); err != nil && !errors.Is(err, carillon.ErrNotFound) {
+				log.Print(err)
+			}
+		}
+	}()
+
+	asking, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	reply, err := c.Request(asking, "rpc.double", 21)
+	switch {
+	case errors.Is(err, carillon.ErrNoResponder):
+		log.Print("the service is not there")
+	case errors.Is(err, carillon.ErrUnknownOutcome):
+		log.Print("it may have been done, or not")
+	case err != nil:
+		log.Print(err)
+	default:
+		var n int
+		if err := reply.Decode(&n); err != nil {
+			log.Print(err)
+		}
+		fmt.Println(n)
+	}
+}
+
+// A change that the page shows already goes to everybody but the page itself, and is worth nothing after a minute.
+func ExampleExcludeSelf() {
+	ctx := context.Background()
+	c, err := carillon.Dial(ctx, "ws://127.0.0.1:8080/ws")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	if _, err := c.Publish(ctx, "doc.7.cursor", 42, carillon.ExcludeSelf(), carillon.TTL(time.Minute)); err != nil {
+		log.Print(err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package carillon
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -50,7 +49,7 @@ func (c *Client) fillPublishesLocked(cn *connection, b []byte) (_ []byte, sent i
 	now := time.Now()
 	for _, p := range c.queue {
 		if !p.sent.repeatable(cn.with, now) {
-			c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, ErrUnknownOutcome))
+			c.settleLocked(p, Ack{}, p.wrap(ErrUnknownOutcome))
 			sent++
 			continue
 		}
@@ -98,7 +97,7 @@ func (c *Client) tooLargeLocked(cn *connection, r request, n int) bool {
 	err := protocol.Errorf(protocol.CodeTooLarge, "found a packet of %d bytes, wanted at most %d", n, cn.maxMessage)
 	switch r := r.(type) {
 	case *Publishing:
-		c.settleLocked(r, Ack{}, fmt.Errorf("publish %q: %w", r.out.Topic, err))
+		c.settleLocked(r, Ack{}, r.wrap(err))
 	case *refreshing:
 		r.answer <- err
 	default:

@@ -134,7 +134,11 @@ func placeOf(p *protocol.Published, base protocol.Position) protocol.Position {
 }
 
 func (c *Client) subscribedLocked(cn *connection, p *protocol.Subscribed) {
-	s, ok := c.answeredLocked(cn, p.ID).(*Subscription)
+	r := c.answeredLocked(cn, p.ID)
+	if _, ok := r.(openingReplies); ok {
+		c.repliesOpenedLocked(cn, p.ID)
+	}
+	s, ok := r.(*Subscription)
 	if !ok || s.id != p.ID {
 		return // closed meanwhile
 	}
@@ -202,6 +206,9 @@ func (c *Client) messageLocked(ctx context.Context, cn *connection, m *protocol.
 			c.replayedLocked(ctx, s, m, cn.replay.kind != protocol.ReplayLog)
 		}
 		return
+	}
+	if cn.replies.id != 0 && m.Topic == cn.replies.topic {
+		c.replyLocked(m)
 	}
 	cn.targets = c.live.match(m.Topic, cn.targets[:0])
 	cn.before = cn.before[:0]
@@ -291,9 +298,9 @@ func (c *Client) refusedLocked(cn *connection, p *protocol.ErrorPacket) {
 	case *Publishing:
 		err := error(p.Err())
 		if r.sent.again { // that it is refused now says nothing of the first time
-			err = fmt.Errorf("%w (%w)", ErrUnknownOutcome, err)
+			err = unknown(err)
 		}
-		c.settleLocked(r, Ack{}, fmt.Errorf("publish %q: %w", r.out.Topic, err))
+		c.settleLocked(r, Ack{}, r.wrap(err))
 	case *historyRequest:
 		c.endHistoryLocked(r, fmt.Errorf("history of %q: %w", r.out.Filter, p.Err()))
 	case *Subscription:
@@ -306,17 +313,28 @@ func (c *Client) refusedLocked(cn *connection, p *protocol.ErrorPacket) {
 		r.answer <- p.Err()
 	case unsubscribing:
 		if p.Code.Retry() {
-			cn.later = append(cn.later, r)
-			cn.laterAt = time.Now().Add(max(p.RetryAfter, time.Second))
-			c.askLocked(cn)
+			c.laterLocked(cn, r, p.Err())
 		}
+	case openingReplies:
+		c.repliesRefusedLocked(cn, r, p.Err())
 	case nil:
+		if p.ID != 0 && p.ID == cn.replies.id {
+			c.repliesLostLocked(cn, p.Err())
+			return
+		}
 		if s := cn.byID[p.ID]; p.ID != 0 && s.serving() {
 			c.refuseLocked(cn, s, p.Err())
 			return
 		}
 		c.opt.logger.Warn("the broker refused something", "code", p.Code.String(), "err", p.Detail)
 	}
+}
+
+// laterLocked asks for r again when e, which has refused it, allows it.
+func (c *Client) laterLocked(cn *connection, r request, e *Error) {
+	cn.later = append(cn.later, r)
+	cn.laterAt = time.Now().Add(max(e.RetryAfter, time.Second))
+	c.askLocked(cn)
 }
 
 // refuseLocked ends a subscription with e, or asks for it again later if that may help.

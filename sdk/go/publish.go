@@ -148,6 +148,7 @@ func (c *Client) Clear(ctx context.Context, topic string, opts ...PublishOption)
 type Publishing struct {
 	c    *Client
 	out  outgoing
+	ask  *asking // if it is a request
 	sent sending // guarded by c.mu
 	done chan struct{}
 	ack  Ack // with err set before done is closed
@@ -198,7 +199,7 @@ func (p *Publishing) Wait(ctx context.Context) (Ack, error) {
 	case <-p.done:
 	case <-ctx.Done():
 		if !p.c.takeBack(p, ctx.Err()) {
-			return Ack{}, fmt.Errorf("publish %q: %w (%w)", p.out.Topic, ErrUnknownOutcome, ctx.Err())
+			return Ack{}, p.wrap(unknown(ctx.Err()))
 		}
 	}
 	return p.ack, p.err
@@ -211,9 +212,17 @@ func (c *Client) publish(ctx context.Context, topic string, value any, async boo
 		err = c.enqueue(ctx, p)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("publish %q: %w", topic, err)
+		return nil, p.wrap(err)
 	}
 	return p, nil
+}
+
+// wrap says what err has become of.
+func (p *Publishing) wrap(err error) error {
+	if p.ask != nil {
+		return fmt.Errorf("request %q: %w", p.out.Topic, err)
+	}
+	return fmt.Errorf("publish %q: %w", p.out.Topic, err)
 }
 
 // compose makes the packet of a publish. Unless copied is set its payload may alias the value.
@@ -277,7 +286,7 @@ func (c *Client) enqueue(ctx context.Context, p *Publishing) error {
 		<-c.slots
 		return err
 	}
-	c.queue = append(c.queue, p)
+	c.queueLocked(p)
 	c.unsettled++
 	c.wakeLocked()
 	return nil
@@ -307,9 +316,11 @@ func (c *Client) acquire(ctx context.Context) error {
 func (c *Client) takeBack(p *Publishing, err error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.Index(c.queue, p); i >= 0 {
-		c.queue = slices.Delete(c.queue, i, i+1)
-		c.giveUpLocked(p, err)
+	for _, queue := range []*[]*Publishing{&c.queue, &c.held} {
+		if i := slices.Index(*queue, p); i >= 0 {
+			*queue = slices.Delete(*queue, i, i+1)
+			c.giveUpLocked(p, err)
+		}
 	}
 	select {
 	case <-p.done:
@@ -322,9 +333,9 @@ func (c *Client) takeBack(p *Publishing, err error) bool {
 // giveUpLocked ends p, which is not in flight, because of err. If it has been sent, its outcome is unknown.
 func (c *Client) giveUpLocked(p *Publishing, err error) {
 	if !p.sent.at.IsZero() {
-		err = fmt.Errorf("%w (%w)", ErrUnknownOutcome, err)
+		err = unknown(err)
 	}
-	c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, err))
+	c.settleLocked(p, Ack{}, p.wrap(err))
 }
 
 // settleLocked gives p its outcome. p is in no queue any more.
@@ -333,5 +344,8 @@ func (c *Client) settleLocked(p *Publishing, ack Ack, err error) {
 	close(p.done)
 	<-c.slots
 	c.unsettled--
+	if p.ask != nil {
+		c.acknowledgedLocked(p)
+	}
 	c.checkFlushedLocked()
 }

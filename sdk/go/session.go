@@ -100,6 +100,10 @@ func (c *Client) attach(cn *connection, hello *protocol.Connected) {
 	c.pos = hello.Position
 	c.connectedOnce = true
 	c.askLocked(cn)
+	cn.replies.topic = repliesTopic(hello.Session)
+	if len(c.held) > 0 {
+		c.openRepliesLocked(cn)
+	}
 	for _, h := range c.asked {
 		h.page.Messages = nil
 		cn.requests = append(cn.requests, h)
@@ -120,13 +124,14 @@ func (c *Client) detach(cn *connection, err error) error {
 	c.cn = nil
 	var again []*Publishing
 	for _, id := range slices.Sorted(maps.Keys(cn.inflight)) { // in the order in which they were sent
-		if p, ok := cn.inflight[id].(*Publishing); ok && p.out.MessageID != "" {
+		if p, ok := cn.inflight[id].(*Publishing); ok && p.out.MessageID != "" && p.ask == nil {
 			again = append(again, p)
 		} else if ok {
-			c.settleLocked(p, Ack{}, fmt.Errorf("publish %q: %w", p.out.Topic, ErrUnknownOutcome))
+			c.settleLocked(p, Ack{}, p.wrap(ErrUnknownOutcome))
 		}
 	}
 	c.queue = append(again, c.queue...)
+	c.repliesLostLocked(cn, errLost)
 	for _, s := range c.subs {
 		if s.phase == phaseLive {
 			c.live.remove(s)

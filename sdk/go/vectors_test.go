@@ -63,7 +63,7 @@ func newWalk(t *testing.T) *walk {
 
 // unconnected is a client, and a connection for it that has no socket.
 func unconnected() (*Client, *connection) {
-	c := &Client{opt: defaultOptions(), first: make(chan error, 1), flushed: make(chan struct{}), slots: make(chan struct{}, 1)}
+	c := &Client{opt: defaultOptions(), waiting: make(map[string]*Publishing), first: make(chan error, 1), flushed: make(chan struct{}), slots: make(chan struct{}, 1)}
 	cn := &connection{
 		wake: make(chan struct{}, 1), maxMessage: defaultMessage, maxInflight: 1000,
 		inflight: make(map[uint64]request), byID: make(map[uint64]*Subscription), retry: time.NewTimer(time.Hour),
