@@ -36,7 +36,7 @@ export async function bundle(names) {
     ecma: 2020,
     compress: { passes: 3, ecma: 2020, unsafe_arrows: true, hoist_funs: true, reduce_funcs: false, lhs_constants: false },
     mangle: { nth_identifier: identifiers },
-    format: { preamble: '/* Carillon client, Apache-2.0 */' },
+    format: { preamble: '/* Carillon, Apache-2.0 */' },
   })
   return { code: code + '\n', members: Object.keys(mangleCache) }
 }

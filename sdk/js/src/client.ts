@@ -8,7 +8,7 @@ import type { Message } from './message.js'
 import { type Clock, type HistoryOptions, type Options, type PublishOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
 import type { Pending } from './pending.js'
 import type { Position } from './position.js'
-import { type Ack, Publishing } from './publish.js'
+import { type Ack, Publishing, random } from './publish.js'
 import { Phase } from './stream.js'
 import { promise, Sub, type Subscription } from './subscription.js'
 import { newTokens, type Tokens } from './tokens.js'
@@ -47,6 +47,8 @@ export interface Client {
   readonly limits: Readonly<Record<string, number>>
   /** Resolves with the first connection. Rejects when the client ends before. */
   readonly ready: Promise<void>
+  /** What the client is called over all its connections, to nobody but the broker: see the option `exclude` of publish. */
+  readonly origin: string
   /** Calls listener at every change of the status. It returns what takes the listener away. */
   on(event: 'status', listener: (status: Status) => unknown): () => void
   /** Subscribes to a filter. What goes wrong is told by the subscription. */
@@ -88,6 +90,7 @@ export class ClientImpl implements Client {
   latency: number | undefined
   limits: Readonly<Record<string, number>> = {}
   readonly ready: Promise<void>
+  readonly origin: string
   readonly _url: URL
   readonly _tokens: Tokens
   _subs: Sub[] = []
@@ -119,6 +122,7 @@ export class ClientImpl implements Client {
     readonly _clock: Clock = systemClock,
   ) {
     this._url = serverUrl(url)
+    this.origin = _options.origin || random()
     this._tokens = newTokens(_options.token, _clock, this._stop.signal)
     ;[this.ready, this._first] = promise()
     whenAborted(_options.signal, () => this._finish(), this._stop.signal)
@@ -146,7 +150,7 @@ export class ClientImpl implements Client {
   }
 
   async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<Ack> {
-    return this._ask(new Publishing(topic, data, options))
+    return this._ask(new Publishing(topic, data, options, this.origin))
   }
 
   async clear(topic: string, options: PublishOptions = {}): Promise<Ack> {
@@ -181,7 +185,7 @@ export class ClientImpl implements Client {
     signal?.addEventListener('abort', abort)
     try {
       const answer = await p._settled
-      if (p instanceof Publishing) this.latency = this._clock.now() - p._sentAt
+      if (p instanceof Publishing) this.latency = this._clock._now() - p._sentAt
       return answer
     } finally {
       signal?.removeEventListener('abort', abort)
@@ -198,7 +202,7 @@ export class ClientImpl implements Client {
       const why = await this._serve().catch((error: unknown) => error)
       if (this._ended) return
       this._weed()
-      if (this._clock.now() - (this._since ?? Infinity) >= stableAfter) attempt = 0
+      if (this._clock._now() - (this._since ?? Infinity) >= stableAfter) attempt = 0
       this._since = undefined
       let retryIn = backoff(attempt, this)
       const error = why instanceof CarillonError ? why : lost(`${why}`, why)
@@ -221,7 +225,7 @@ export class ClientImpl implements Client {
 
   /** _weed ends the publishes that were sent and may not be sent again: too late, or in a session that is not of that kind. */
   _weed(kind?: string): void {
-    const late = this._clock.now() - again
+    const late = this._clock._now() - again
     this._queue = this._queue.filter((p) => !p._in || (p._sentAt > late && p._in === (kind ?? p._in)) || p._end(undefined))
   }
 
@@ -229,7 +233,7 @@ export class ClientImpl implements Client {
   _attached(link: Link, at: Position | undefined, status: Omit<Status, 'state'>): void {
     this._link = link
     this._pos = at
-    this._since = this._clock.now()
+    this._since = this._clock._now()
     this._first()
     this._tell({ state: 'connected', ...status })
   }
@@ -239,7 +243,7 @@ export class ClientImpl implements Client {
     this._link = undefined
     this.limits = {}
     for (const s of this._subs) {
-      this._clock.clearTimeout(s._retry)
+      this._clock._clearTimeout(s._retry)
       s._idle(this._pos)
     }
   }
@@ -252,7 +256,7 @@ export class ClientImpl implements Client {
   /** _drop ends a subscription on the wire. */
   _drop(s: Sub): void {
     if (remove(this._subs, s)) this._link?._leave(s)
-    this._clock.clearTimeout(s._retry)
+    this._clock._clearTimeout(s._retry)
     s._phase = Phase.Ended
   }
 

@@ -10,7 +10,7 @@ const pongGrace = 10_000
 /** serveWebSocket makes a session over WebSocket and serves it until it ends; it throws why. */
 export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): Promise<never> {
   const { WebSocket = globalThis.WebSocket, connectTimeout = timeout, name = 'carillon-js', maxSilence } = c._options
-  const { now, setTimeout, clearTimeout } = c._clock
+  const { _now: now, _setTimeout: setTimeout, _clearTimeout: clearTimeout } = c._clock
   return new Promise((_, reject) => {
     if (!WebSocket) throw new CarillonError('connection', 'give option WebSocket (package ws)', { number: 4400 })
     const ws: WebSocketLike = new WebSocket(c._url.href.replace(/^http/, 'ws'), subprotocol)
@@ -74,7 +74,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     c._cut = end
     ws.binaryType = 'arraybuffer'
     ws.onopen = () => {
-      if (ws.protocol === subprotocol) ws.send(encode([Type.Connect, 1, token || null], { client: name.slice(0, 64) || undefined }))
+      if (ws.protocol === subprotocol) ws.send(encode([Type.Connect, 1, token || null], { client: name.slice(0, 64) || undefined, origin: c.origin }))
       else end(new CarillonError('protocol', `the server speaks no ${subprotocol}`))
     }
     ws.onmessage = ({ data }: { data: string | ArrayBuffer }) => {

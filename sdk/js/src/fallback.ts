@@ -20,7 +20,7 @@ export function withFallback(only: Transport | undefined): Serve {
   let worked = false // by WebSocket, and how often it has failed since
   let failed = 0
   return async (c: ClientImpl, token: string) => {
-    const { now } = c._clock
+    const { _now: now } = c._clock
     if (!only && now() - since > memory) way = 'websocket'
     if (way === 'websocket') {
       try {

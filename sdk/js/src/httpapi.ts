@@ -4,7 +4,7 @@ import { Reading } from './history.js'
 import { inTime } from './intime.js'
 import { type Content, deliverable } from './message.js'
 import type { FetchAnswer, FetchInit } from './options.js'
-import type { ErrorPacket } from './packets.js'
+import { type ErrorPacket, natural } from './packets.js'
 import type { Pending } from './pending.js'
 import { bytes, parseCursor } from './position.js'
 import type { Publishing } from './publish.js'
@@ -89,7 +89,7 @@ const patience = 15_000
 export async function ask(c: ClientImpl, token: string, p: Pending, signal: AbortSignal): Promise<void> {
   const end = c._cut // this session's
   const again = p instanceof Reading
-  p._sentAt = c._clock.now()
+  p._sentAt = c._clock._now()
   const [path, init] = again ? pageOf(p) : publishOf(p as Publishing)
   try {
     const r = request(c, token, path, { ...init, signal })
@@ -108,11 +108,11 @@ export async function ask(c: ClientImpl, token: string, p: Pending, signal: Abor
 }
 
 function publishOf(p: Publishing): [path: string, init: FetchInit] {
-  const { retain, receivers, headers } = p._options
+  const { retain, receivers, headers, ttl } = p._options
   let text = ''
   for (const b of p._payload) text += String.fromCharCode(b)
   const type = p._contentType || 'application/msgpack'
-  const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id: p._mid })
+  const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id: p._mid, ttl: ttl && `${natural(ttl)}ms`, exclude: p._exclude })
   return ['v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' } }]
 }
 

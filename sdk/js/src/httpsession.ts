@@ -204,10 +204,10 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
     const { _clock: clock } = c
     const request = sending
     let came = false
-    let timer = clock.setTimeout(() => request.abort(), patience)
+    let timer = clock._setTimeout(() => request.abort(), patience)
     const heard = () => {
-      clock.clearTimeout(timer)
-      timer = clock.setTimeout(() => request.abort(lost('nothing came for too long')), silence)
+      clock._clearTimeout(timer)
+      timer = clock._setTimeout(() => request.abort(lost('nothing came for too long')), silence)
       if (!came) attach()
       came = true
     }
@@ -224,7 +224,7 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
     } catch (error) {
       if (refused(error) || came) throw error
     } finally {
-      clock.clearTimeout(timer)
+      clock._clearTimeout(timer)
     }
     if (changed || over.signal.aborted) return
     if (!mayPoll) throw lost('nothing came for too long')

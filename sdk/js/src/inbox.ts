@@ -56,10 +56,10 @@ export class Inbox {
 
   /** _wait waits until something has been taken, the inbox is over, or the patience is at its end. */
   async _wait(): Promise<void> {
-    const began = this._clock.now()
+    const began = this._clock._now()
     await pause(this._clock, this._patience, (end) => (this._wakeGiver = end))
     this._wakeGiver = undefined
-    this._patience -= this._clock.now() - began
+    this._patience -= this._clock._now() - began
   }
 
   /** _take waits for the next event; undefined or a throw is the end. */

@@ -5,17 +5,17 @@ import type { Clock } from './options.js'
 export function inTime<T>(clock: Clock, ms: number, p: Promise<T>): Promise<T> {
   let timer: unknown
   const late = new Promise<never>((_, reject) => {
-    timer = clock.setTimeout(() => reject(lost(`no answer within ${ms / 1000} s`)), ms)
+    timer = clock._setTimeout(() => reject(lost(`no answer within ${ms / 1000} s`)), ms)
   })
-  return Promise.race([p, late]).finally(() => clock.clearTimeout(timer))
+  return Promise.race([p, late]).finally(() => clock._clearTimeout(timer))
 }
 
 /** pause waits for so many milliseconds, or until what it gives is called. */
 export function pause(clock: Clock, ms: number, give: (end: () => void) => void): Promise<void> {
   return new Promise((resolve) => {
-    const timer = clock.setTimeout(resolve, ms)
+    const timer = clock._setTimeout(resolve, ms)
     give(() => {
-      clock.clearTimeout(timer)
+      clock._clearTimeout(timer)
       resolve()
     })
   })

@@ -81,6 +81,8 @@ export interface Options {
   maxSilence?: number | undefined
   /** What the broker's operators see of this client. Default `carillon-js`. */
   name?: string | undefined
+  /** 1 to 64 bytes that name this client over all its connections ([CON-11]), so that `exclude` can leave it out. Default: random ones. */
+  origin?: string | undefined
   /** Closes the client when it is aborted. */
   signal?: AbortSignal | undefined
 }
@@ -100,6 +102,8 @@ export interface SubscribeOptions {
   maxRate?: number | undefined
   /** false leaves out the snapshot of retained values. */
   retained?: boolean | undefined
+  /** Makes the user a member of the topic, which the filter has to be ([PRE-1]). It needs the right to presence. Over WebSocket alone. */
+  join?: boolean | undefined
   /** Ends the subscription when it is aborted. */
   signal?: AbortSignal | undefined
 }
@@ -128,6 +132,10 @@ export interface PublishOptions {
   contentType?: string | undefined
   /** Message id, 1 to 64 bytes, by which the broker recognizes a publish that is repeated. Default: a random one. */
   id?: string | undefined
+  /** For how many milliseconds the message is worth something; then it is sent to nobody any more, and a retained value is removed ([PUB-13]). */
+  ttl?: number | undefined
+  /** true: do not send it to this client. Or the origin of another one, which needs the right to exclude. Retained values and histories are the same for all ([PUB-14]). */
+  exclude?: string | boolean | undefined
   /** Ask for the number of live subscriptions it was handed to. */
   receivers?: boolean | undefined
   /** Takes the publish back when it is aborted, if it was not sent yet. */
@@ -137,18 +145,18 @@ export interface PublishOptions {
 /** What the client needs of its surroundings; tests bring their own. */
 export interface Clock {
   /** Milliseconds of a clock that nobody sets. */
-  now(): number
+  _now(): number
   /** Milliseconds since the Unix epoch. */
-  date(): number
-  setTimeout(f: () => void, ms: number): unknown
-  clearTimeout(timer: unknown): void
-  random(): number
+  _date(): number
+  _setTimeout(f: () => void, ms: number): unknown
+  _clearTimeout(timer: unknown): void
+  _random(): number
 }
 
 export const systemClock: Clock = {
-  now: () => performance.now(),
-  date: Date.now,
-  setTimeout: (f, ms) => setTimeout(f, ms),
-  clearTimeout: (timer) => clearTimeout(timer as number),
-  random: Math.random,
+  _now: () => performance.now(),
+  _date: Date.now,
+  _setTimeout: (f, ms) => setTimeout(f, ms),
+  _clearTimeout: (timer) => clearTimeout(timer as number),
+  _random: Math.random,
 }

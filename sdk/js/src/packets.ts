@@ -27,8 +27,11 @@ export const enum Type {
   Refreshed = 18,
   History = 19,
   Histories = 20,
+  Presence = 21,
+  Presences = 22,
   Error = 23,
   Disconnect = 24,
+  Subscribes = 25,
 }
 
 export interface Connected {
@@ -39,6 +42,7 @@ export interface Connected {
   readonly user?: string
   readonly expires?: number
   readonly limits?: Readonly<Record<string, number>>
+  readonly compress?: string
 }
 
 export interface Refreshed {
@@ -57,6 +61,7 @@ export interface MessagePacket {
   readonly ts: number
   readonly type?: string
   readonly headers?: Readonly<Record<string, string>>
+  readonly encoding?: string
   readonly retain?: boolean
 }
 
@@ -87,6 +92,13 @@ export interface Histories {
   readonly gap?: string
 }
 
+export interface Presences {
+  readonly is: Type.Presences
+  readonly _id: number
+  readonly _count: number
+  readonly users?: readonly string[]
+}
+
 export interface ErrorPacket {
   readonly is: Type.Error
   readonly _id: number | null
@@ -115,6 +127,7 @@ export type Packet =
   | GapPacket
   | Published
   | Histories
+  | Presences
   | ErrorPacket
   | Disconnect
   | { readonly is: Type.Subscribed; readonly _id: number; readonly _position: Position }
@@ -125,26 +138,27 @@ export type Packet =
   | { readonly is: Type.Ping; readonly _position: Position | null }
   | { readonly is: Type.Pong }
 
-/** By a letter each: i integer, d id from 1, c code, s str, p position, b payload, f bool, l map of integers, h map of str; in upper case it may be nil. */
+/** By a letter each: i integer, d id from 1, c code, s str, t token of a position, p payload, b bool, l map of integers, h map of str, a array of str; in upper case it may be nil. */
 type Kinds = Readonly<Record<string, string>>
 
 /** What the fields of a packet are, in their order, and its options. */
 const shapes: Readonly<Record<number, readonly [fields: Kinds, options?: Kinds]>> = {
-  [Type.Connected]: [{ _session: 's', _position: 'p', _ping: 'i' }, { user: 's', expires: 'i', limits: 'l' }],
-  [Type.Subscribed]: [{ _id: 'd', _position: 'p' }],
+  [Type.Connected]: [{ _session: 's', _position: 't', _ping: 'i' }, { user: 's', expires: 'i', server: 's', limits: 'l', compress: 's' }],
+  [Type.Subscribed]: [{ _id: 'd', _position: 't' }],
   [Type.Unsubscribed]: [{ _id: 'd' }],
-  [Type.Published]: [{ _id: 'd', _seq: 'i', _offset: 'i', _durability: 'i' }, { receivers: 'i', duplicate: 'f' }],
-  [Type.Message]: [{ _seq: 'i', _offset: 'i', topic: 's', payload: 'b', ts: 'i' }, { type: 's', headers: 'h', retain: 'f' }],
+  [Type.Published]: [{ _id: 'd', _seq: 'i', _offset: 'i', _durability: 'i' }, { receivers: 'i', duplicate: 'b' }],
+  [Type.Message]: [{ _seq: 'i', _offset: 'i', topic: 's', payload: 'p', ts: 'i' }, { type: 's', headers: 'h', retain: 'b', encoding: 's' }],
   [Type.Replay]: [{ _subscription: 'd', _count: 'i', _kind: 'i' }],
-  [Type.RetainedEnd]: [{ _subscription: 'd' }, { reset: 'f' }],
-  [Type.Resumed]: [{ _subscription: 'd', _position: 'p' }],
-  [Type.Gap]: [{ _subscription: 'i', _reason: 's', _from: 'P', _to: 'p' }, { count: 'i' }],
-  [Type.Ping]: [{ _position: 'P' }],
+  [Type.RetainedEnd]: [{ _subscription: 'd' }, { reset: 'b' }],
+  [Type.Resumed]: [{ _subscription: 'd', _position: 't' }],
+  [Type.Gap]: [{ _subscription: 'i', _reason: 's', _from: 'T', _to: 't' }, { count: 'i' }],
+  [Type.Ping]: [{ _position: 'T' }],
   [Type.Pong]: [{}],
   [Type.Refreshed]: [{ _id: 'd' }, { expires: 'i', limits: 'l' }],
-  [Type.Histories]: [{ _id: 'd', _position: 'p' }, { more: 'f', gap: 's' }],
+  [Type.Histories]: [{ _id: 'd', _position: 't' }, { more: 'b', gap: 's' }],
+  [Type.Presences]: [{ _id: 'd', _count: 'i' }, { users: 'a' }],
   [Type.Error]: [{ _id: 'D', _code: 'c', _name: 's', _detail: 's' }, { hint: 's', retry_after: 'i' }],
-  [Type.Disconnect]: [{ _code: 'c', _name: 's', _detail: 's' }, { reconnect: 'f', after: 'i', hint: 's' }],
+  [Type.Disconnect]: [{ _code: 'c', _name: 's', _detail: 's' }, { reconnect: 'b', after: 'i', hint: 's' }],
 }
 
 /** readPackets reads the packets of one WebSocket message, one at a time, each when it is asked for ([TRA-3], [TRA-4]). null is one of a type that is not known. */
@@ -178,12 +192,11 @@ function decode(values: unknown): Packet | null {
 function read(kind: string, v: unknown): unknown {
   const lower = kind.toLowerCase()
   if (v === undefined || v === null) return lower === kind ? fail(kind) : null
-  const type = typeof v
   const bin = v instanceof Uint8Array
-  if (lower === 's' && type === 'string') return v
-  if (lower === 'f' && type === 'boolean') return v
-  if (lower === 'p' && bin) return parsePosition(v)
-  if (lower === 'b' && (bin || type === 'string')) return bin ? v : utf8.encode(v as string)
+  if (/[sb]/.test(lower) && (typeof v)[0] === lower) return v
+  if (lower === 't' && bin) return parsePosition(v)
+  if (lower === 'p' && (bin || typeof v === 'string')) return bin ? v : utf8.encode(v as string)
+  if (lower === 'a' && Array.isArray(v)) return v.map((item) => read('s', item))
   if (/[hl]/.test(lower)) {
     const map: Record<string, unknown> = { __proto__: null }
     for (const [k, item] of pairs(v, 64)) map[k] = read(lower === 'l' ? 'i' : 's', item)
@@ -209,10 +222,28 @@ function pairs(v: unknown, most: number): Map<string, unknown> {
 
 /** encode writes a packet: its type and fields, then its options, of which those that are undefined are absent ([ENC-10]). */
 export function encode(fields: readonly unknown[], options: Record<string, unknown> = {}): Uint8Array {
-  return msgpack(Object.values(options).some((v) => v !== undefined) ? [...fields, options] : fields)
+  return msgpack(whole(fields, options))
+}
+
+function whole(fields: readonly unknown[], options: Record<string, unknown>): readonly unknown[] {
+  return Object.values(options).some((v) => v !== undefined) ? [...fields, options] : fields
+}
+
+/** What is asked for by a subscription: id, filter, options. */
+export type Wanted = readonly [id: number, filter: string, options: Record<string, unknown>]
+
+/** encodeSubscribes asks for many subscriptions. The options that all have alike are written once ([SUB-13]). */
+export function encodeSubscribes(all: readonly Wanted[]): Uint8Array {
+  const alike = { ...all[0]?.[2] }
+  for (const k of Object.keys(alike)) {
+    // tokens are compared by their bytes
+    if (all.some(([, , options]) => String(options[k]) !== String(alike[k]))) delete alike[k]
+    else for (const [, , options] of all) delete options[k]
+  }
+  return encode([Type.Subscribes, all.map(([id, filter, options]) => whole([id, filter], options))], alike)
 }
 
 /** natural is a number of an option as an integer that the broker can read, whatever was given: another one would end the session. */
 export function natural(n: number | undefined): number | undefined {
-  return n === undefined ? n : n >>> 0
+  return n === undefined ? n : n > 0 ? Math.floor(Math.min(n, 1e15)) : 0
 }

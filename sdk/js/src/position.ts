@@ -38,7 +38,7 @@ function write(p: Position): string {
 }
 
 function leb(n: number): string {
-  if (n > Number.MAX_SAFE_INTEGER) return ''
+  if (!Number.isSafeInteger(n)) return ''
   return n > 127 ? String.fromCharCode((n % 128) | 128) + leb(Math.floor(n / 128)) : String.fromCharCode(n)
 }
 

@@ -1,6 +1,6 @@
 import { encodePayload } from './codec.js'
 import type { PublishOptions } from './options.js'
-import { encode, type Published, Type } from './packets.js'
+import { encode, natural, type Published, Type } from './packets.js'
 import { Pending } from './pending.js'
 import { cursorOf, type Position } from './position.js'
 import { text } from './topic.js'
@@ -21,6 +21,11 @@ export interface Ack {
   readonly cursor: string
 }
 
+/** random is a name that nobody else chooses: 128 bits as text. */
+export function random(): string {
+  return crypto.getRandomValues(new Uint32Array(4)).join('-')
+}
+
 /** Publishing is a publish that is under way. */
 export class Publishing extends Pending<Ack, PublishOptions> {
   readonly _payload: Uint8Array
@@ -29,17 +34,22 @@ export class Publishing extends Pending<Ack, PublishOptions> {
   readonly _mid: string
   /** The session's position when it was sent: before the message, unless that is a duplicate. */
   _base!: Position
+  /** The origin whose sessions are not sent it. */
+  readonly _exclude: string | undefined
   private readonly _headers: Map<string, string> | undefined
 
   constructor(
     readonly _topic: string,
     value: unknown,
     options: PublishOptions,
+    origin: string,
   ) {
     super(options)
     text(_topic)
+    const { exclude } = options
+    if (exclude) this._exclude = exclude === true ? origin : text(exclude)
     ;[this._payload, this._contentType] = encodePayload(value, options.contentType)
-    this._mid = options.id || crypto.getRandomValues(new Uint32Array(3)).join('-')
+    this._mid = options.id || random()
     // sorted ([ENC-10]), and text whatever was given: anything else would end the session
     const headers = Object.entries(options.headers ?? {}).map(([k, v]) => [k, String(v)] as const)
     if (headers.length) this._headers = new Map(headers.sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -53,6 +63,8 @@ export class Publishing extends Pending<Ack, PublishOptions> {
       headers: this._headers,
       receivers: o.receivers || undefined,
       mid: this._mid,
+      ttl: natural(o.ttl),
+      exclude: this._exclude,
     })
   }
 

@@ -3,13 +3,19 @@ import { type ClientImpl, type Link, remove } from './client.js'
 import { CarillonError } from './errors.js'
 import { deliverable } from './message.js'
 import { Reading } from './history.js'
-import { type Connected, type Disconnect, encode, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, type Refreshed, Type } from './packets.js'
+import { type Connected, type Disconnect, encode, encodeSubscribes, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, type Refreshed, Type } from './packets.js'
 import { Pending } from './pending.js'
 import { none, type Position } from './position.js'
 import { Publishing } from './publish.js'
 import { Phase } from './stream.js'
 import { allOf, type Slow, Sub } from './subscription.js'
 import { match } from './topic.js'
+
+/** How long a broker may take to answer what was asked for together, in milliseconds. */
+const patience = 5_000
+
+/** What a Subscribes takes beyond the packets that it stands for, in bytes. */
+const overhead = 8
 
 /** What is sent with an id and gets an answer; a number is the subscription to end, a string a fresh token. */
 type Request = Sub | Pending | number | string
@@ -28,6 +34,8 @@ export interface Session extends Link {
 export function newSession(c: ClientImpl, wake: () => void, began: (hello: Connected) => void): Session {
   const control: Uint8Array[] = []
   const requests: Request[] = []
+  /** Subscriptions to ask for. */
+  const asked: Sub[] = []
   const inflight = new Map<number, Request>()
   const byId = new Map<number, Sub>()
   /** Live, but with a position of their own still. */
@@ -39,6 +47,8 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
   let kind = ''
   /** After which requests are made again. */
   const timers: unknown[] = []
+  /** Subscriptions are asked for together; undefined: that has not been tried yet. */
+  let together: boolean | undefined
 
   /** begin asks again for what is subscribed, and lets go what waits. */
   const begin = (hello: Connected): void => {
@@ -60,7 +70,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
   /** detach ends it: what is in flight is first when it is sent again. */
   const detach = (): void => {
     c._tokens._stop()
-    timers.forEach(c._clock.clearTimeout)
+    timers.forEach(c._clock._clearTimeout)
     c._queue.unshift(...[...inflight.values()].filter((r): r is Pending => r instanceof Pending && !r._over))
     c._detached()
   }
@@ -69,13 +79,15 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
   const fill = (): Uint8Array | undefined => {
     const { packet = 65536, inflight: most = 64 } = c.limits
     const parts = control.splice(0)
+    const subs: Sub[] = []
+    let first = 0 // of parts, for them
     let size = parts.reduce((n, b) => n + b.length, 0)
-    full: for (const queue of [requests, c._queue] as Request[][]) {
+    full: for (const queue of [requests, asked, c._queue] as Request[][]) {
       for (let r; (r = queue[0]) !== undefined; ) {
-        if (inflight.size >= most) break full
+        if (queue === c._queue ? inflight.size >= most : subs.length > 999) break full
         const id = c._nextId + 1
         const b = typeof r === 'object' ? r._packet(id) : encode([typeof r === 'string' ? Type.Refresh : Type.Unsubscribe, id, r])
-        if (size && size + b.length > packet) break full
+        if (size && size + b.length + overhead > packet) break full
         queue.shift()
         if (r instanceof Publishing) {
           if (b.length > packet) {
@@ -83,33 +95,53 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
             continue
           }
           r._base = c._pos as Position
-          r._sentAt ||= c._clock.now()
+          r._sentAt ||= c._clock._now()
           r._again = !!r._in
           r._in = kind
-        } else if (r instanceof Sub) byId.set((r._id = id), r)
+        } else if (r instanceof Sub) {
+          byId.set((r._id = id), r)
+          if (subs.push(r) < 2) first = parts.length
+        }
         parts.push(b)
         size += b.length
         inflight.set((c._nextId = id), r)
       }
     }
-    if (!size) return undefined
-    const message = new Uint8Array(size)
-    size = 0
-    for (const b of parts) {
-      message.set(b, size)
-      size += b.length
+    if (subs.length > 1 && together !== false) parts.splice(first, subs.length, many(subs))
+    return size ? concat(parts) : undefined
+  }
+
+  /** many asks for them in one packet, and a while later one by one if that has brought nothing: who does not know it does not answer ([ENC-9]). */
+  const many = (subs: Sub[]): Uint8Array => {
+    if (!together) {
+      const [s] = subs as [Sub]
+      const id = s._id
+      timers.push(c._clock._setTimeout(() => s._id === id && s._phase === Phase.Asked && oneByOne(), patience))
     }
-    return message
+    together = true
+    return encodeSubscribes(subs.map((s) => s._wanted(s._id)))
+  }
+
+  /** oneByOne asks again for what was asked for together. It is taken back first, in case that the broker was merely slow. */
+  const oneByOne = (): void => {
+    together = false
+    for (const s of [...byId.values()]) {
+      if (s._phase !== Phase.Asked) continue
+      inflight.delete(s._id)
+      leave(s)
+      join(s)
+    }
   }
 
   const join = (s: Sub): void => {
     if (s._phase !== Phase.Idle || s._in._parked) return
     s._phase = Phase.Asked
-    ask(s)
+    asked.push(s)
+    wake()
   }
 
   const leave = (s: Sub): void => {
-    remove(requests, s)
+    remove(asked, s)
     if (s._id) {
       byId.delete(s._id)
       ask(s._id)
@@ -302,9 +334,10 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
     const r = answered(p._id)
     const error = errorOf(p)
     if (r instanceof Pending) r._end(error, r._again)
+    else if (p._code === 4404 && together) oneByOne()
     else if (r && !(r instanceof Sub)) {
       const ms = error.retryAfter || (typeof r === 'string' ? 5000 : 1000)
-      if (error.retryable) timers.push(c._clock.setTimeout(() => ask(r), ms))
+      if (error.retryable) timers.push(c._clock._setTimeout(() => ask(r), ms))
     } else {
       const s = (r as Sub | undefined) ?? serving(p._id as number)
       if (s?._id !== p._id) return
@@ -312,12 +345,22 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
       s._id = 0
       if (!error.retryable) return c._refuse(s, error)
       s._idle(c._pos)
-      s._retry = c._clock.setTimeout(() => c._join(s), (error.retryAfter ?? 0) + backoff(s._refusals++, c))
+      s._retry = c._clock._setTimeout(() => c._join(s), (error.retryAfter ?? 0) + backoff(s._refusals++, c))
     }
   }
 
   const link: Session = { _join: join, _leave: leave, _wake: wake, _receive: receive, _fill: fill, _detach: detach }
   return link
+}
+
+function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((n, b) => n + b.length, 0))
+  let at = 0
+  for (const b of parts) {
+    all.set(b, at)
+    at += b.length
+  }
+  return all
 }
 
 /** sizeOf is what a message takes in memory, about: in bytes, without what any event takes. */

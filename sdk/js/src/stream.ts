@@ -1,5 +1,5 @@
 import type { Gap, Live, Snapshot } from './message.js'
-import { encode, type GapPacket, type MessagePacket, natural, Type } from './packets.js'
+import { encode, type GapPacket, type MessagePacket, natural, Type, type Wanted } from './packets.js'
 import type { SubscribeOptions } from './options.js'
 import { cursorOf, none, type Position, tokenOf } from './position.js'
 
@@ -54,14 +54,21 @@ export class Stream {
 
   /** _packet asks for the stream from where it is. */
   _packet(id: number): Uint8Array {
-    const { last, latest, maxRate, retained } = this._options
-    return encode([Type.Subscribe, id, this.filter], {
+    const [, filter, options] = this._wanted(id)
+    return encode([Type.Subscribe, id, filter], options)
+  }
+
+  _wanted(id: number): Wanted {
+    const { last, latest, maxRate, retained, join } = this._options
+    const options = {
       position: this._own && tokenOf(this._own),
       retained: retained === false ? retained : undefined,
       last: this._own ? undefined : natural(last),
       latest: latest || undefined,
       max_rate: natural(maxRate),
-    })
+      join: join || undefined,
+    }
+    return [id, this.filter, options]
   }
 
   get _serving(): boolean {

@@ -37,7 +37,7 @@ export function newTokens(source: Options['token'], clock: Clock, signal: AbortS
   return {
     async _next() {
       if (fixed) return source ?? ''
-      const reason = why || (clock.date() >= expires && 'expired')
+      const reason = why || (clock._date() >= expires && 'expired')
       if (reason) {
         current = await ask(reason)
         expires = NaN
@@ -51,13 +51,13 @@ export function newTokens(source: Options['token'], clock: Clock, signal: AbortS
       serving = take
       const wait = () => {
         // a clock by which one has expired that the broker takes is wrong, and tells nothing
-        const left = expires - clock.date()
-        if (left > 0 && !fixed && serving === take) timer = clock.setTimeout(() => ask('expiring').then(take, wait), Math.min(most, Math.max(5_000, Math.min(left * 0.8, left - 10_000))))
+        const left = expires - clock._date()
+        if (left > 0 && !fixed && serving === take) timer = clock._setTimeout(() => ask('expiring').then(take, wait), Math.min(most, Math.max(5_000, Math.min(left * 0.8, left - 10_000))))
       }
       wait()
     },
     _stop() {
-      serving = clock.clearTimeout(timer)
+      serving = clock._clearTimeout(timer)
     },
     _renew(reason) {
       why = reason

@@ -11,8 +11,8 @@ const code = (want: string) => (error: unknown) => error instanceof CarillonErro
 
 test('the token goes in Connect and never in the address', async () => {
   const b = new FakeBroker()
-  const { socket } = { socket: await (b.client({ token: 'secret', name: 'shop/1' }), b.accept()) }
-  assert.deepEqual(socket.take(1), [1, 1, 'secret', { client: 'shop/1' }])
+  const { socket } = { socket: await (b.client({ token: 'secret', name: 'shop/1', origin: 'tab-1' }), b.accept()) }
+  assert.deepEqual(socket.take(1), [1, 1, 'secret', { client: 'shop/1', origin: 'tab-1' }])
   assert.equal(socket.url, 'ws://broker/ws')
   assert.equal(socket.asked, 'carillon.v1')
 })
@@ -131,7 +131,7 @@ test('a token of known expiry is not sent once more', async () => {
   const b = new FakeBroker()
   const reasons: string[] = []
   b.client({ token: ({ reason }) => `t${reasons.push(reason)}` })
-  const hello = [2, 's', token(0), 0, { expires: b.clock.date() + 10_000 }]
+  const hello = [2, 's', token(0), 0, { expires: b.clock._date() + 10_000 }]
   await (await b.accept(hello)).drop()
   await b.clock.advance(250)
   const second = await b.accept(hello)
@@ -246,10 +246,25 @@ test('everything is subscribed again in one message, with the positions', async 
   await socket.drop()
   await b.clock.advance(250)
   const again = await b.accept([2, 's2', token(0, 0, epoch2), 0])
-  assert.deepEqual(again.messages, [1, 2])
+  assert.deepEqual(again.messages, [1, 1])
   again.take(1)
   assert.deepEqual(again.take(3), [3, 3, 'a.*', { position: token(4) }])
   assert.deepEqual(again.take(3), [3, 4, 'b', { position: token(4), retained: false }])
+})
+
+test('a client keeps its name over all its connections [CON-11]', async () => {
+  const b = new FakeBroker()
+  const c = b.client()
+  const origins = new Set([c.origin])
+  for (let i = 0; i < 2; i++) {
+    const socket = await b.accept()
+    origins.add((socket.take(1)[3] as { origin: string }).origin)
+    await socket.drop()
+    await b.clock.advance(500)
+  }
+  assert.equal(origins.size, 1)
+  assert.match(c.origin, /^[\d-]{20,64}$/)
+  assert.notEqual(b.client().origin, c.origin)
 })
 
 test('a listener of the status that throws hurts nobody', async (t) => {

@@ -19,15 +19,15 @@ export async function settled(): Promise<void> {
 export class FakeClock implements Clock {
   private time = 1_000
   private timers: { at: number; f: () => void }[] = []
-  date = () => 1_767_225_600_000 + this.time
-  now = () => this.time
-  random = () => 0.5
-  setTimeout = (f: () => void, ms: number) => {
+  _date = () => 1_767_225_600_000 + this.time
+  _now = () => this.time
+  _random = () => 0.5
+  _setTimeout = (f: () => void, ms: number) => {
     const timer = { at: this.time + ms, f }
     this.timers.push(timer)
     return timer
   }
-  clearTimeout = (timer: unknown) => {
+  _clearTimeout = (timer: unknown) => {
     this.timers = this.timers.filter((t) => t !== timer)
   }
   /** pending is in how many milliseconds the timers fire. */
@@ -43,7 +43,7 @@ export class FakeClock implements Clock {
         return
       }
       this.time = next.at
-      this.clearTimeout(next)
+      this._clearTimeout(next)
       next.f()
       await settled()
     }
@@ -65,6 +65,12 @@ export function token(seq: number, offset = 0, epoch = epoch1): Uint8Array {
 
 type Sent = unknown[]
 
+/** apart is what a Subscribes stands for, or the packet itself. */
+function apart(p: Sent): Sent[] {
+  if (p[0] !== 25) return [p]
+  return (p[1] as Sent[]).map(([id, filter, own]) => [3, id, filter, ...(own || p[2] ? [{ ...(p[2] as object), ...(own as object) }] : [])])
+}
+
 /** Socket is the broker's end of one connection of a client. */
 export class Socket {
   readonly sent: Sent[] = []
@@ -72,6 +78,8 @@ export class Socket {
   readonly messages: number[] = []
   closed: number | undefined
   terminated = false
+  /** A Subscribes is taken as it comes, not as what it stands for. */
+  whole = false
   protocol = 'carillon.v1'
   binaryType = ''
   onopen: (() => void) | null = null
@@ -87,7 +95,7 @@ export class Socket {
   send(b: Uint8Array): void {
     const packets = [...decodeMulti(b)] as Sent[]
     this.messages.push(packets.length)
-    this.sent.push(...packets)
+    this.sent.push(...(this.whole ? packets : packets.flatMap(apart)))
   }
 
   close(code = 1000): void {

@@ -109,6 +109,19 @@ test('publishes wait for a connection, in a queue that is bounded', async () => 
   assert.deepEqual((await Promise.all(both)).map((a) => a.seq), [1, 2])
 })
 
+test('a publish may have a lifetime, and leave out an origin [PUB-13] [PUB-14]', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await b.connected({ origin: 'mine' })
+  const options = [{ ttl: 1e12 }, { ttl: 1.7, exclude: true }, { exclude: 'other' }, { exclude: false }, { ttl: -1 }]
+  for (const o of options) void c.publish('a', 1, { ...o, id: 'x' }).catch(() => {})
+  await assert.rejects(c.publish('a', 1, { exclude: 1 as never }), TypeError)
+  await settled()
+  assert.deepEqual(
+    socket.sent.map((p) => p[4]),
+    [{ ttl: 1e12 }, { ttl: 1, exclude: 'mine' }, { exclude: 'other' }, {}, { ttl: 0 }].map((o) => ({ mid: 'x', ...o })),
+  )
+})
+
 test('every publish has an id of its own, or that which it is given', async () => {
   const b = new FakeBroker()
   const { c, socket } = await b.connected()

@@ -8,12 +8,12 @@ import { FakeBroker, message, record, settled, token } from './fake.js'
 async function refreshing(life: number, give = (n: number): string | Promise<string> => `t${n}`, options: Options = {}) {
   const b = new FakeBroker()
   const reasons: string[] = []
-  const hello = [2, 's', token(0), 0, { expires: b.clock.date() + life, limits: { inflight: 7 } }]
+  const hello = [2, 's', token(0), 0, { expires: b.clock._date() + life, limits: { inflight: 7 } }]
   const { c, socket } = await b.connected({ token: ({ reason }) => give(reasons.push(reason)), ...options }, hello)
   /** refreshed answers the Refresh that the client has sent. */
   const refreshed = async (more: number) => {
     const [, id] = socket.take(17)
-    await socket.packets([18, id, { expires: b.clock.date() + more, limits: { inflight: 9 } }])
+    await socket.packets([18, id, { expires: b.clock._date() + more, limits: { inflight: 9 } }])
   }
   return { b, c, socket, reasons, refreshed }
 }
@@ -150,7 +150,7 @@ test('a token that cannot be had any more when its session has ended is not aske
   await b.clock.advance(80_000)
   await socket.drop()
   await b.clock.advance(250)
-  await b.accept([2, 's2', token(0), 0, { expires: b.clock.date() + 50_000 }])
+  await b.accept([2, 's2', token(0), 0, { expires: b.clock._date() + 50_000 }])
   refuse(new Error('late'))
   await settled()
   assert.deepEqual([b.clock.pending(), reasons], [[40_000], ['connect', 'expiring']])

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 
 import { CarillonError, retryable } from '../src/errors.js'
-import { encode, readPackets } from '../src/packets.js'
+import { encode, encodeSubscribes, readPackets, type Wanted } from '../src/packets.js'
 import { cursorOf, parseCursor, parsePosition, type Position, tokenOf } from '../src/position.js'
 import { Reader } from '../src/reader.js'
 import { covers, escapeLevel, match, unescapeLevel } from '../src/topic.js'
@@ -80,16 +80,18 @@ each('position', (v) => {
 
 const types: Record<string, number> = {
   Connect: 1, Connected: 2, Subscribe: 3, Subscribed: 4, Unsubscribe: 5, Unsubscribed: 6, Publish: 7, Published: 8, Message: 9, Replay: 10,
-  RetainedEnd: 11, Resumed: 12, Gap: 13, Ping: 15, Pong: 16, Refresh: 17, Refreshed: 18, History: 19, Histories: 20, Error: 23, Disconnect: 24,
+  RetainedEnd: 11, Resumed: 12, Gap: 13, Ping: 15, Pong: 16, Refresh: 17, Refreshed: 18, History: 19, Histories: 20, Presence: 21, Presences: 22,
+  Error: 23, Disconnect: 24, Subscribes: 25,
 }
-const fromClient = [1, 3, 5, 7, 17, 19]
+const fromClient = [1, 3, 5, 7, 17, 19, 21, 25]
 const fields: Record<number, [fields: string[], options: string[]]> = {
-  1: [['version', 'token'], ['client']],
-  3: [['id', 'filter'], ['position', 'retained', 'last', 'latest', 'max_rate']],
+  1: [['version', 'token'], ['client', 'origin', 'compress']],
+  3: [['id', 'filter'], ['position', 'retained', 'last', 'latest', 'max_rate', 'join']],
   5: [['id', 'subscription'], []],
-  7: [['id', 'topic', 'payload'], ['retain', 'type', 'headers', 'receivers', 'mid']],
+  7: [['id', 'topic', 'payload'], ['retain', 'type', 'headers', 'receivers', 'mid', 'ttl', 'exclude']],
   17: [['id', 'token'], []],
   19: [['id', 'filter'], ['after', 'limit', 'last']],
+  21: [['id', 'topic'], []],
 }
 
 /** described is a packet as the vectors say it. */
@@ -102,7 +104,7 @@ function described(packet: object): unknown {
     if (v === false && k !== 'reconnect') continue // false is absent, but for this one
     if (v instanceof Uint8Array) out[k] = hex(v)
     else if (v && typeof v === 'object' && '_epoch' in v) out[k] = written(v as Position)
-    else if (v && typeof v === 'object') out[k] = { ...v }
+    else if (v && typeof v === 'object' && !Array.isArray(v)) out[k] = { ...v }
     else out[k] = v
   }
   return { [name]: out }
@@ -123,12 +125,13 @@ function asClient(v: Vector): void {
   if (v.error || v['canonical'] === false) return
   const [[name, p]] = Object.entries(v['packet']) as [[string, Record<string, unknown>]]
   const type = types[name] as number
-  const value = (k: string) => {
+  const valueOf = (p: Record<string, unknown>) => (k: string) => {
     if (k === 'payload' || k === 'position' || k === 'after') return p[k] === undefined ? undefined : unhex(p[k] as string)
     return k === 'headers' && p[k] ? new Map(Object.entries(p[k] as object)) : p[k]
   }
-  const [needed, options] = fields[type] as [string[], string[]]
-  const b = encode([type, ...needed.map(value)], Object.fromEntries(options.map((k) => [k, value(k)])))
+  const optionsOf = (type: number, p: Record<string, unknown>) => Object.fromEntries((fields[type] as string[][])[1]!.map((k) => [k, valueOf(p)(k)]))
+  const wanted = (p['subscriptions'] as Record<string, unknown>[] | undefined)?.map((s) => [s['id'], s['filter'], optionsOf(3, s)] as unknown as Wanted)
+  const b = wanted ? encodeSubscribes(wanted) : encode([type, ...(fields[type] as string[][])[0]!.map(valueOf(p))], optionsOf(type, p))
   assert.equal(hex(b), v.hex)
   assert.deepEqual([...readPackets(b)], [null], 'a client ignores what only clients send')
 }
