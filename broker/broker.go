@@ -305,8 +305,9 @@ func (b *Broker) leastShard() *shard {
 	return least
 }
 
+// newSessionID makes a name that cannot be guessed: who knows it may publish to the session's inbox ([REQ-2]).
 func newSessionID() string {
-	var id [9]byte
+	var id [16]byte
 	crand.Read(id[:])
 	return hex.EncodeToString(id[:])
 }

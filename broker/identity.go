@@ -48,10 +48,19 @@ type SessionLimits struct {
 // Unlimited switches a limit off.
 const Unlimited = -1
 
-// CanPublish reports whether the identity may publish to topic, which is valid.
+// sysPrefix is what the topics of the broker's own events and figures begin with.
+const sysPrefix = "$sys."
+
+// CanPublish reports whether the identity may publish to topic, which is valid. The inbox of a session is open to everybody, as long as
+// the session is there ([REQ-2]).
 func (id *Identity) CanPublish(topic string) bool {
-	if strings.HasPrefix(topic, "$sys.") || strings.HasPrefix(topic, presencePrefix) {
+	switch {
+	case topic[0] != '$':
+	case strings.HasPrefix(topic, sysPrefix), strings.HasPrefix(topic, presencePrefix):
 		return false
+	case strings.HasPrefix(topic, inboxPrefix):
+		_, is := inboxOf(topic)
+		return is
 	}
 	return id.allows(ActionPublish, topic, protocol.Match)
 }
@@ -66,7 +75,7 @@ func (id *Identity) CanSubscribe(filter string) bool {
 	if id.User != "" && protocol.Covers("$user."+protocol.EscapeLevel(id.User)+".>", filter) {
 		return true
 	}
-	return !strings.HasPrefix(filter, "$inbox.") && id.allows(ActionSubscribe, filter, protocol.Covers)
+	return !strings.HasPrefix(filter, inboxPrefix) && id.allows(ActionSubscribe, filter, protocol.Covers)
 }
 
 // CanKnowPresence reports whether the identity may know who is there in the topics that filter matches, which is valid, and be there
@@ -78,7 +87,7 @@ func (id *Identity) CanKnowPresence(filter string) bool {
 // CanReadHistory reports whether the identity may go back in time on filter without a bound (log.md R6). No grant opens the inbox of
 // another session.
 func (id *Identity) CanReadHistory(filter string) bool {
-	return !strings.HasPrefix(filter, "$inbox.") && id.allows(ActionHistory, filter, protocol.Covers)
+	return !strings.HasPrefix(filter, inboxPrefix) && id.allows(ActionHistory, filter, protocol.Covers)
 }
 
 // CanExclude reports whether the identity may exclude an origin other than its session's own from what it publishes to topic, which is

@@ -51,6 +51,9 @@ func TestAGrantAllowsWhatItCovers(t *testing.T) {
 		{user(">"), "$user.john.a", false, false},
 		{user("*"), "$user.%2A.a", false, true},
 		{user("u", ">", "$inbox.>"), "$inbox.0123.a", true, false},
+		{user(""), "$inbox.0123.a", true, false}, // if that session is there
+		{user("", "$inbox.>"), "$inbox.0123", false, false},
+		{user("u", ">", "$presence.>"), "$presence.a", false, false},
 	} {
 		if got := test.id.CanPublish(test.name); got != test.publish {
 			t.Errorf("%q with %v may publish to %q: %v", test.id.User, test.id.Grants, test.name, got)
@@ -107,7 +110,7 @@ func TestWhatIsNotGrantedIsForbidden(t *testing.T) {
 	})
 }
 
-// N1: an inbox is its session's.
+// N1, [REQ-2]: an inbox is its session's.
 func TestAnInboxIsReadByItsSessionAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, broker.Options{})
@@ -117,8 +120,8 @@ func TestAnInboxIsReadByItsSessionAlone(t *testing.T) {
 		one.Send(&protocol.Subscribe{ID: 1, Filter: inbox + ".>", NoRetained: true})
 		two.Send(&protocol.Subscribe{ID: 1, Filter: inbox + ".>", NoRetained: true}, &protocol.Subscribe{ID: 2, Filter: "$inbox.>", NoRetained: true},
 			&protocol.Subscribe{ID: 3, Filter: "$inbox.*.a", NoRetained: true}, &protocol.Publish{ID: 4, Topic: inbox + ".a", Payload: []byte("reply")})
-		wantArrived(t, two, "error 1 forbidden", "error 2 forbidden", "error 3 forbidden", "published 4 @1")
-		wantArrived(t, one, "subscribed 1 @0", fmt.Sprintf(`message 1 %s.a "reply"`, inbox))
+		wantArrived(t, two, "error 1 forbidden", "error 2 forbidden", "error 3 forbidden", "published 4 @0")
+		wantArrived(t, one, "subscribed 1 @0", fmt.Sprintf(`message 0 %s.a "reply"`, inbox))
 	})
 }
 

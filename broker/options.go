@@ -183,6 +183,9 @@ func Everybody() *Identity {
 
 // classOf is the class of topic by the first rule that matches.
 func (o *Options) classOf(topic string) Class {
+	if passing(topic) {
+		return ClassLive
+	}
 	for _, r := range o.Topics {
 		if protocol.Match(r.Match, topic) {
 			return r.Class
@@ -193,7 +196,7 @@ func (o *Options) classOf(topic string) Class {
 
 // mayBeStored reports whether filter matches any topic of class stored.
 func (o *Options) mayBeStored(filter string) bool {
-	return slices.ContainsFunc(o.Topics, func(r TopicRule) bool {
+	return !passing(filter) && slices.ContainsFunc(o.Topics, func(r TopicRule) bool {
 		return r.Class == ClassStored && protocol.Overlaps(r.Match, filter)
 	})
 }
@@ -219,7 +222,7 @@ func (o *Options) storedFilters() (filters []string) {
 		}
 	}
 	if len(filters) > MaxHistoryFilters {
-		return []string{">", "$user.>", "$presence.>", "$inbox.>"}
+		return []string{">", "$user.>"}
 	}
 	return filters
 }

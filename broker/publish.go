@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -194,11 +193,14 @@ func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
 	if err := asError(protocol.ValidateTopic(r.Topic)); err != nil {
 		return err
 	}
-	if strings.HasPrefix(r.Topic, "$sys.") {
-		return protocol.Errorf(protocol.CodeForbidden, "topic %q is one of the broker's own; nobody may publish to it", r.Topic).
-			WithHint("Publish to a topic that does not begin with $sys.")
+	free := false
+	if r.Topic[0] == '$' {
+		var err *protocol.Error
+		if free, err = b.checkReserved(r); err != nil {
+			return err
+		}
 	}
-	if !id.CanPublish(r.Topic) {
+	if !free && !id.CanPublish(r.Topic) {
 		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers publishing to %q", id.name(), r.Topic)
 	}
 	if exceeds(len(r.Payload), b.opt.Limits.Payload) {

@@ -16,13 +16,13 @@ type registry struct {
 
 	mu     sync.Mutex
 	paused bool
-	all    map[*Session]struct{}
+	all    map[string]*Session // by id
 	byUser map[string]int
 	byAddr map[string]int
 }
 
 func newRegistry(b *Broker) *registry {
-	return &registry{b: b, all: map[*Session]struct{}{}, byUser: map[string]int{}, byAddr: map[string]int{}}
+	return &registry{b: b, all: map[string]*Session{}, byUser: map[string]int{}, byAddr: map[string]int{}}
 }
 
 func (r *registry) add(s *Session) *protocol.Error {
@@ -44,7 +44,7 @@ func (r *registry) add(s *Session) *protocol.Error {
 		}
 		r.byAddr[addr]++
 	}
-	r.all[s] = struct{}{}
+	r.all[s.id] = s
 	return nil
 }
 
@@ -83,10 +83,10 @@ func (r *registry) claimUser(id *Identity) *protocol.Error {
 func (r *registry) remove(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, held := r.all[s]; !held {
+	if r.all[s.id] != s {
 		return
 	}
-	delete(r.all, s)
+	delete(r.all, s.id)
 	if addr := limitedAddr(s.info.Remote); addr != "" {
 		countDown(r.byAddr, addr)
 	}
@@ -101,6 +101,19 @@ func countDown(counts map[string]int, key string) {
 	}
 }
 
+// isOpen reports whether there is a session of that id, and it has not ended.
+func (r *registry) isOpen(id string) bool {
+	r.mu.Lock()
+	s := r.all[id]
+	r.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.closed
+}
+
 func (r *registry) sessions() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,7 +124,7 @@ func (r *registry) sessions() int {
 func (r *registry) each(f func(*Session)) {
 	r.mu.Lock()
 	all := make([]*Session, 0, len(r.all))
-	for s := range r.all {
+	for _, s := range r.all {
 		all = append(all, s)
 	}
 	r.mu.Unlock()

@@ -78,7 +78,7 @@ func (b *Broker) Open(conn Conn, info ConnInfo) (*Session, error) {
 	return s, nil
 }
 
-// ID names the session; it is not a secret and not reused.
+// ID names the session, and is not reused. Whoever knows it may publish to the session's inbox, and nothing else ([REQ-2]).
 func (s *Session) ID() string { return s.id }
 
 // errClosed ends a reader whose session was closed by the broker.

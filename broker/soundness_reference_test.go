@@ -35,13 +35,15 @@ type world struct {
 
 var reservedNames = []string{
 	"$user.42.a", "$user.42.c", "$user.42.a.c", "$user.42.c.c.c", "$user.42", "$user.7.a", "$user.7.c.c", "$user.c", "$sys.a", "$sys.c.c",
-	"$inbox.s.a", "$inbox.c.c",
+	"$inbox.s.a", "$inbox.c.c", "$inbox.c",
+	"$presence.a", "$presence.c", "$presence.c.c", "$presence.c.a", "$presence.a.c", "$presence.a.c.c", "$presence.$x.a", "$presence.$x.c", "$presence.$user.42",
 }
 
 func newWorld() *world {
 	w := &world{matched: map[string][]uint64{}, index: map[string]int{}}
 	w.filters = append(everyName([]string{"a", "b", "$x", "*"}, 4, true),
-		"$user.42.>", "$user.42.a", "$user.42.*", "$user.>", "$user.*.a", "$user.7.>", "$sys.>", "$sys.a", "$inbox.>", "$inbox.s.>", "$inbox.s.a")
+		"$user.42.>", "$user.42.a", "$user.42.*", "$user.>", "$user.*.a", "$user.7.>", "$sys.>", "$sys.a", "$inbox.>", "$inbox.s.>", "$inbox.s.a",
+		"$presence.>", "$presence.*", "$presence.a", "$presence.a.>", "$presence.*.a", "$presence.$x.>")
 	w.topics = append(everyName([]string{"a", "b", "c", "$x", "$y"}, 5, false), reservedNames...)
 	split := make([][]string, len(w.topics))
 	for i, topic := range w.topics {
@@ -101,15 +103,27 @@ type rights struct {
 }
 
 func (r *rights) mayPublish(topic string) bool {
-	return !strings.HasPrefix(topic, "$sys.") && r.granted(broker.ActionPublish, topic)
+	switch first, _, _ := strings.Cut(topic, "."); first {
+	case "$sys", "$presence":
+		return false
+	case "$inbox":
+		return strings.Count(topic, ".") > 1
+	}
+	return r.granted(broker.ActionPublish, topic)
 }
 
 // mayRead reports whether a message of topic may reach the identity.
 func (r *rights) mayRead(topic string) bool {
+	if of, is := strings.CutPrefix(topic, "$presence."); is {
+		return of[0] == '$' || r.granted(broker.ActionPresence, of) // there are no members of a topic that begins so
+	}
 	return r.User == "42" && strings.HasPrefix(topic, "$user.42.") || !strings.HasPrefix(topic, "$inbox.") && r.granted(broker.ActionSubscribe, topic)
 }
 
 func (r *rights) maySubscribe(filter string) bool {
+	if of, is := strings.CutPrefix(filter, "$presence."); is {
+		return of[0] != '$' && r.covered(broker.ActionPresence, of)
+	}
 	return r.User == "42" && r.w.within("$user.42.>", filter) || r.covered(broker.ActionSubscribe, filter)
 }
 

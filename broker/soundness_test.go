@@ -20,7 +20,7 @@ import (
 func TestOneGrantAllowsExactlyWhatItsFilterMatches(t *testing.T) {
 	w := newWorld()
 	for _, grant := range w.filters {
-		for _, action := range []broker.Action{broker.ActionPublish, broker.ActionSubscribe, broker.ActionHistory} {
+		for _, action := range []broker.Action{broker.ActionPublish, broker.ActionSubscribe, broker.ActionHistory, broker.ActionPresence} {
 			r := &rights{w: w, Identity: broker.Identity{Grants: []broker.Grant{{Actions: action, Filter: grant}}}}
 			for i, topic := range w.topics {
 				if wrong := r.unsound(&r.Identity, w.filters[i%len(w.filters)], topic); wrong != "" {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
@@ -131,7 +132,7 @@ func (s *Session) mayHave(id *Identity, filter string) bool {
 
 // ownInbox reports whether filter lies in the session's inbox, which only it may read.
 func (s *Session) ownInbox(filter string) bool {
-	return protocol.Covers("$inbox."+s.id+".>", filter)
+	return strings.HasPrefix(filter, inboxPrefix) && protocol.Covers(inboxPrefix+s.id+".>", filter)
 }
 
 func (s *Session) addSubscription(sub *subscription) *protocol.Error {
