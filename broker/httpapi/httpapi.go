@@ -27,6 +27,7 @@ type Broker interface {
 	Publish(ctx context.Context, id *broker.Identity, r broker.PublishRequest) (protocol.Published, error)
 	Retained(id *broker.Identity, topic string) (protocol.Message, error)
 	History(ctx context.Context, id *broker.Identity, q broker.HistoryRequest) (broker.HistoryResult, error)
+	Presence(id *broker.Identity, topic string) (broker.Presence, error)
 	Position() protocol.Position
 	CheckFollow(id *broker.Identity, r *broker.FollowRequest) error
 	Open(conn broker.Conn, info broker.ConnInfo) (*broker.Session, error)
@@ -228,6 +229,8 @@ func (h *Handler) route(r *request, path string) {
 		h.methods(r, method{http.MethodPost, h.handlePublish})
 	case path == "/v1/subscribe":
 		h.methods(r, method{http.MethodGet, h.handleSubscribe}, method{http.MethodHead, h.handleSubscribe})
+	case path == "/v1/presence":
+		h.methods(r, method{http.MethodGet, h.getPresence}, method{http.MethodHead, h.getPresence})
 	case strings.HasPrefix(path, topicsPrefix):
 		h.handleTopic(r, path[len(topicsPrefix):])
 	case h.pages[path] != nil:
@@ -240,7 +243,7 @@ func (h *Handler) route(r *request, path string) {
 
 func notFound() *protocol.Error {
 	return protocol.Errorf(protocol.CodeNotFound, "nothing is served under this path").
-		WithHint("GET /v1/subscribe, POST, GET and DELETE /v1/topics/{topic}, GET /v1/topics/{topic}/history, POST /v1/publish and the WebSocket under /ws are")
+		WithHint("GET /v1/subscribe, POST, GET and DELETE /v1/topics/{topic}, GET /v1/topics/{topic}/history, POST /v1/publish, GET /v1/presence and the WebSocket under /ws are")
 }
 
 type method struct {

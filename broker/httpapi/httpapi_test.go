@@ -23,6 +23,7 @@ type core struct {
 	publish      func(broker.PublishRequest) (protocol.Published, error)
 	history      func(broker.HistoryRequest) (broker.HistoryResult, error)
 	opened       func(*broker.Session)
+	present      broker.Presence // if it has a count
 
 	mu        sync.Mutex
 	published []broker.PublishRequest
@@ -44,6 +45,13 @@ func (c *core) History(ctx context.Context, id *broker.Identity, q broker.Histor
 		return c.history(q)
 	}
 	return c.Broker.History(ctx, id, q)
+}
+
+func (c *core) Presence(id *broker.Identity, topic string) (broker.Presence, error) {
+	if c.present.Count > 0 {
+		return c.present, nil
+	}
+	return c.Broker.Presence(id, topic)
 }
 
 func (c *core) Open(conn broker.Conn, info broker.ConnInfo) (*broker.Session, error) {

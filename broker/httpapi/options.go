@@ -18,6 +18,7 @@ type options struct {
 	id, exclude       string
 	after             *protocol.Position
 	limit, last       int
+	filter            string
 }
 
 // unsupported are promised by the interface and not kept by this version: taking them in silence would be a lie.
@@ -61,6 +62,8 @@ func (o *options) set(name, value string) (refusal *protocol.Error) {
 	case "exclude":
 		o.exclude = value
 		return checkOrigin(`parameter "exclude"`, value)
+	case "filter":
+		o.filter = value
 	case "after":
 		o.after, refusal = parseCursor(`parameter "after"`, value)
 	case "limit":

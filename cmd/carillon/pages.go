@@ -23,6 +23,7 @@ const introduction = `This is Carillon, a pub/sub broker for the web.
   GET  /v1/topics/{topic}           read the retained message
   GET  /v1/topics/{topic}/history   read the messages that the store keeps
   GET  /v1/subscribe?filter=FILTER  receive, by server-sent events or long-poll
+  GET  /v1/presence?filter=TOPIC    who is there
 
 There is no page here; "carillon dev" has one to try things with.
 `

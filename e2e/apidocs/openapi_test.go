@@ -43,6 +43,7 @@ func TestOpenAPI(t *testing.T) {
 		{"retained", retained},
 		{"histories", histories},
 		{"receiving", receiving},
+		{"presence", presence},
 		{"upgrades", upgrades},
 		{"repetitions", repetitions},
 		{"bodies", bodies},
@@ -92,6 +93,7 @@ func samples() []sample {
 		{"readHistory", "GET", "/v1/topics/kept.a/history", "", ""},
 		{"publish", "POST", "/v1/publish", `{"topic":"orders.1","data":1}`, "Content-Type: application/json"},
 		{"subscribe", "GET", "/v1/subscribe?mode=poll&filter=orders.1", "", ""},
+		{"readPresence", "GET", "/v1/presence?filter=room.7", "", ""},
 		{"connect", "GET", "/ws", "", strings.Join(upgrade(), "\r\n")},
 	}
 }

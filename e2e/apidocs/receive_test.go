@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/carillon-mq/carillon/internal/apidoc"
+	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -134,6 +135,26 @@ func receiving(t *testing.T, doc *apidoc.Document) {
 	} {
 		s.ask(t, "GET", "/v1/subscribe?"+query, "", s.auth).wants(t, query, 400, code)
 	}
+}
+
+func presence(t *testing.T, doc *apidoc.Document) {
+	s := open(t, doc)
+	s.ask(t, "GET", "/v1/presence?filter=room.7", "", s.auth).wants(t, "nobody", 200, "")
+	w := s.dial(t, s.listen)
+	defer w.nc.Close()
+	w.ask(t, "GET", "/ws", request("GET", "/ws", "", upgrade()...)).wants(t, "an upgrade", 101, "")
+	join := (&protocol.Connect{Version: protocol.Version, Token: token(t, nil)}).Append(nil)
+	join = (&protocol.Subscribe{ID: 1, Filter: "room.7", Join: true}).Append(join)
+	if _, err := w.nc.Write(rawws.Frame(rawws.Binary, join)); err != nil {
+		t.Fatal(err)
+	}
+	s.until(t, "42 is in the room", func() bool {
+		return strings.Contains(s.ask(t, "GET", "/v1/presence?filter=room.7", "", s.auth).body, `"count":1,"users":["42"]`)
+	})
+	s.ask(t, "HEAD", "/v1/presence?filter=room.7", "", s.auth).wants(t, "HEAD", 200, "")
+	s.ask(t, "GET", "/v1/presence?filter=room.*", "", s.auth).wants(t, "a filter", 400, "bad_topic")
+	s.ask(t, "GET", "/v1/presence", "", s.auth).wants(t, "no filter", 400, "bad_args")
+	s.ask(t, "GET", "/v1/presence?filter=room.7&ttl=1", "", s.auth).wants(t, "a lifetime", 501, "unsupported")
 }
 
 func upgrades(t *testing.T, doc *apidoc.Document) {

@@ -131,7 +131,7 @@ func tokenOf(t *testing.T, kid, secret string, claims map[string]any) string {
 	now, all := time.Now(), []string{">"}
 	c := map[string]any{
 		"iss": issuer, "aud": "carillon", "sub": "42", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
-		"carillon": map[string]any{"publish": all, "subscribe": all, "history": all, "exclude": all},
+		"carillon": map[string]any{"publish": all, "subscribe": all, "history": all, "exclude": all, "presence": all},
 	}
 	for k, v := range claims {
 		if c[k] = v; v == nil {
