@@ -167,6 +167,7 @@ func upgrades(t *testing.T, doc *apidoc.Document) {
 	ask(protocol.Subprotocol, "other").wants(t, "another subprotocol", 400, "bad_subprotocol")
 	ask("dGhlIHNhbXBsZSBub25jZQ==", "short").wants(t, "a short key", 400, "bad_args")
 	ask("", "").wants(t, "an upgrade", 101, "")
+	ask(protocol.Subprotocol, protocol.SubprotocolJSON).wants(t, "an upgrade to JSON", 101, "")
 }
 
 func storeAway(t *testing.T, doc *apidoc.Document) {
