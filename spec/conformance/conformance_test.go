@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,11 @@ import (
 // carillon is the executable.
 var carillon string
 
-func TestMain(m *testing.M) { os.Exit(built.Run(m, &carillon)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "16") // they wait, they do not compute; the flag is there
+	os.Exit(built.Run(m, &carillon))
+}
 
 // startOwn starts a broker that ends with the test.
 func startOwn(t *testing.T) *Own {

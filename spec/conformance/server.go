@@ -156,6 +156,7 @@ func (p *serverPlay) open(ctx context.Context, s *Step, o *Open) error {
 		options.Subprotocols = []string{*o.Subprotocol}
 	}
 	name := s.by()
+	p.log.add(name, "asks for", "the upgrade")
 	ws, resp, err := websocket.Dial(ctx, address, options)
 	if o.Refused != nil {
 		if err == nil {
