@@ -42,7 +42,7 @@ type Client struct {
 	queue     []*Publishing          // to be sent, or sent again
 	held      []*Publishing          // requests that wait for the session's inbox
 	waiting   map[string]*Publishing // requests that were let go and have no reply, by their correlation id
-	asked     []*historyRequest      // not answered yet
+	asked     []query                // not answered yet
 	unsettled int                    // queued or in flight
 	nextID    uint64                 // last request id; never used twice
 	closing   bool
@@ -247,8 +247,8 @@ func (c *Client) stop(err error) {
 		c.giveUpLocked(p, err)
 	}
 	c.queue, c.held = nil, nil
-	for _, h := range slices.Clone(c.asked) {
-		c.endHistoryLocked(h, err)
+	for _, q := range slices.Clone(c.asked) {
+		c.endQueryLocked(q, err)
 	}
 	for _, s := range c.subs {
 		s.phase = phaseEnded

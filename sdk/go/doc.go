@@ -23,11 +23,15 @@
 //	reply, err := c.Request(ctx, "rpc.sum", []int{1, 2})
 //	_, err = c.Reply(ctx, m, 3) // whoever got it as m
 //
+// A subscription with Join makes its user a member of the topic; Presence tells who is there, and WatchPresence all the time:
+//
+//	for who, err := range c.WatchPresence(ctx, "room.7") { ... }
+//
 // How it works inside: the run goroutine (client.go) makes a connection, reads it, and comes back after the backoff. What it
 // reads goes through Client.handle (packets.go), a table with one case a packet, which moves the subscriptions' wire side
 // (stream.go) and fills their inboxes (inbox.go), from which the application iterates (subscription.go). What is to be written
-// is taken by the connection's writer (connection.go, fill.go): requests for subscriptions (together: subscribes.go) and histories
-// (history.go) first, then the publish queue (publish.go), as many packets as fit into one WebSocket message. Requests (request.go) wait
+// is taken by the connection's writer (connection.go, fill.go): requests for subscriptions (together: subscribes.go) and questions that
+// outlive connections (query.go: history.go, presence.go) first, then the publish queue (publish.go), as many packets as fit into one WebSocket message. Requests (request.go) wait
 // outside that queue until their session has its inbox.
 //
 // Positions: the session has one, moved by every live message; a subscription has its own until it is live and the session has

@@ -148,6 +148,25 @@ func ExampleExcludeSelf() {
 	}
 }
 
+// Who is in a room, as it changes, while being there.
+func ExampleClient_WatchPresence() {
+	ctx := context.Background()
+	c, err := carillon.Dial(ctx, "ws://127.0.0.1:8080/ws", carillon.WithToken("a token of a user"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close(ctx)
+
+	there := c.Subscribe("room.7", carillon.Join())
+	defer there.Close()
+	for who, err := range c.WatchPresence(ctx, "room.7") {
+		if err != nil {
+			log.Fatal(err) // refused, or the client has ended
+		}
+		fmt.Println(who.Count, who.Users)
+	}
+}
+
 // Everything that is kept, page by page, and then what follows, without a hole between.
 func ExampleClient_History() {
 	ctx := context.Background()

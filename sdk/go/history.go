@@ -3,7 +3,6 @@ package carillon
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -59,7 +58,7 @@ func checkPage(option string, n int) error {
 // that the broker stores. While there is no connection it waits for the next one, until ctx ends; if the connection is lost it asks
 // again.
 func (c *Client) History(ctx context.Context, filter string, opts ...HistoryOption) (*HistoryPage, error) {
-	h := &historyRequest{out: protocol.History{Filter: filter}, page: new(HistoryPage), done: make(chan struct{})}
+	h := &historyRequest{out: protocol.History{Filter: filter}, page: new(HistoryPage), verdict: pending()}
 	err := protocol.ValidateFilter(filter)
 	for _, o := range opts {
 		if e := o(&h.out); err == nil {
@@ -70,20 +69,10 @@ func (c *Client) History(ctx context.Context, filter string, opts ...HistoryOpti
 		err = protocol.Errorf(protocol.CodeBadArgs, "found After and Newest, wanted one of them")
 	}
 	if err == nil {
-		err = c.ask(h)
+		err = c.ask(ctx, h)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("history of %q: %w", filter, err)
-	}
-	select {
-	case <-h.done:
-	case <-ctx.Done():
-		c.mu.Lock()
-		c.endHistoryLocked(h, fmt.Errorf("history of %q: %w", filter, ctx.Err()))
-		c.mu.Unlock()
-	}
-	if h.err != nil {
-		return nil, h.err
 	}
 	return h.page, nil
 }
@@ -92,8 +81,7 @@ func (c *Client) History(ctx context.Context, filter string, opts ...HistoryOpti
 type historyRequest struct {
 	out  protocol.History
 	page *HistoryPage // guarded by Client.mu until done is closed
-	done chan struct{}
-	err  error
+	*verdict
 }
 
 func (h *historyRequest) packet(id uint64) protocol.Packet {
@@ -101,19 +89,7 @@ func (h *historyRequest) packet(id uint64) protocol.Packet {
 	return &h.out
 }
 
-func (c *Client) ask(h *historyRequest) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.errLocked(); err != nil {
-		return err
-	}
-	c.asked = append(c.asked, h)
-	if c.cn != nil {
-		c.cn.requests = append(c.cn.requests, h)
-		c.wakeLocked()
-	}
-	return nil
-}
+func (h *historyRequest) restart() { h.page.Messages = nil }
 
 // historyLocked takes a message of the page that is being answered.
 func (cn *connection) historyLocked(m *protocol.Message) {
@@ -132,19 +108,5 @@ func (c *Client) historiesLocked(cn *connection, p *protocol.Histories) {
 		m.position.Term = p.Position.Term
 	}
 	h.page.Cursor, h.page.More, h.page.Gap = cursorOf(p.Position), p.More, p.Gap
-	c.endHistoryLocked(h, nil)
-}
-
-// endHistoryLocked gives h its outcome, unless it has one.
-func (c *Client) endHistoryLocked(h *historyRequest, err error) {
-	i := slices.Index(c.asked, h)
-	if i < 0 {
-		return
-	}
-	c.asked = slices.Delete(c.asked, i, i+1)
-	if c.cn != nil {
-		c.cn.requests = slices.DeleteFunc(c.cn.requests, func(r request) bool { return r == request(h) })
-	}
-	h.err = err
-	close(h.done)
+	c.endQueryLocked(h, nil)
 }

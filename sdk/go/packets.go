@@ -76,6 +76,8 @@ func (c *Client) dispatchLocked(ctx context.Context, cn *connection, raw protoco
 		c.resumedLocked(ctx, cn, p)
 	case *protocol.Histories:
 		c.historiesLocked(cn, p)
+	case *protocol.Presences:
+		c.presencesLocked(cn, p)
 	case *protocol.Gap:
 		c.gapLocked(ctx, cn, p)
 	case *protocol.Ping:
@@ -301,8 +303,8 @@ func (c *Client) refusedLocked(cn *connection, p *protocol.ErrorPacket) {
 			err = unknown(err)
 		}
 		c.settleLocked(r, Ack{}, r.wrap(err))
-	case *historyRequest:
-		c.endHistoryLocked(r, fmt.Errorf("history of %q: %w", r.out.Filter, p.Err()))
+	case query:
+		c.endQueryLocked(r, p.Err())
 	case *Subscription:
 		if r.id == p.ID {
 			delete(cn.byID, r.id)

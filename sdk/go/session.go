@@ -104,9 +104,9 @@ func (c *Client) attach(cn *connection, hello *protocol.Connected) {
 	if len(c.held) > 0 {
 		c.openRepliesLocked(cn)
 	}
-	for _, h := range c.asked {
-		h.page.Messages = nil
-		cn.requests = append(cn.requests, h)
+	for _, q := range c.asked {
+		q.restart()
+		cn.requests = append(cn.requests, q)
 	}
 	c.wakeLocked()
 	c.noteLocked(Status{State: StateConnected, Session: hello.Session, User: hello.User})

@@ -49,7 +49,7 @@ type stream struct {
 
 // subscribe is the packet that asks for the stream from where it is.
 func (s *Subscription) subscribe(id uint64) *protocol.Subscribe {
-	p := &protocol.Subscribe{ID: id, Filter: s.filter, NoRetained: s.noRetained, Latest: s.latest, MaxRate: s.maxRate}
+	p := &protocol.Subscribe{ID: id, Filter: s.filter, NoRetained: s.noRetained, Latest: s.latest, MaxRate: s.maxRate, Join: s.join}
 	if s.placed {
 		p.Position = s.own.Append(nil)
 	} else {

@@ -21,6 +21,7 @@ type Subscription struct {
 	last       uint64
 	latest     bool
 	maxRate    uint64
+	join       bool
 	in         *inbox
 	iterating  atomic.Bool
 
@@ -81,6 +82,18 @@ func MaxRate(n int) SubscribeOption {
 			return protocol.Errorf(protocol.CodeBadArgs, "found MaxRate(%d), wanted 1 to %d", n, protocol.MaxRate)
 		}
 		s.maxRate = uint64(n)
+		return nil
+	}
+}
+
+// Join makes the client's user a member of the topic, for as long as the subscription lasts, and 10 s longer when the connection is lost
+// ([PRE-1], [PRE-2]): who is back by then has never left. The filter has to be a topic. It needs the right to presence there, and a user.
+func Join() SubscribeOption {
+	return func(s *Subscription) error {
+		s.join = true
+		if err := protocol.ValidateTopic(s.filter); err != nil {
+			return protocol.Errorf(protocol.CodeBadArgs, "found %q to join, wanted a topic", s.filter)
+		}
 		return nil
 	}
 }

@@ -130,8 +130,8 @@ func (w *walk) send(name string, f fields) {
 	case "Unsubscribe":
 		w.subs[f.uint("subscription")].Close()
 	case "History":
-		h := &historyRequest{out: protocol.History{Filter: f["filter"].(string), Limit: f.uint("limit")}, page: new(HistoryPage), done: make(chan struct{})}
-		if err := w.c.ask(h); err != nil {
+		h := &historyRequest{out: protocol.History{Filter: f["filter"].(string), Limit: f.uint("limit")}, page: new(HistoryPage), verdict: pending()}
+		if err := w.c.put(h); err != nil {
 			w.t.Fatal(err)
 		}
 	default:
