@@ -21,7 +21,7 @@ type HistoryResult struct {
 	Messages []protocol.Message // in increasing order of offsets, without seq
 	After    protocol.Position  // where to go on
 	More     bool               // more is kept behind it
-	Gap      protocol.GapReason // why messages behind the request's After are missing; empty: none are
+	Gap      protocol.GapReason // why messages behind the request's After, or among those asked for, are missing; empty: none are
 }
 
 // historyBytes bounds a page of History, but for its first message.
@@ -66,7 +66,7 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 		}
 		return page, errStoreAway
 	}
-	if r.After != nil && gather.lost > q.After {
+	if r.After != nil && gather.lost > q.After || gather.damaged {
 		page.Gap = protocol.GapTrimmed
 	}
 	page.Messages, page.More = gather.messages, gather.more
@@ -111,7 +111,8 @@ type historyPage struct {
 	messages []protocol.Message
 	bytes    int
 	through  uint64
-	lost     uint64
+	lost     uint64 // nothing above it has been given up
+	damaged  bool   // a record up to through cannot be read
 	more     bool
 }
 
@@ -130,8 +131,9 @@ func (g *historyPage) read(ctx context.Context, a *archive) error {
 		if err != nil {
 			return err
 		}
-		g.lost = max(g.lost, found.lost())
+		g.lost = max(g.lost, found.TrimmedThrough, found.Floor)
 		all, full := g.take(&found), len(g.messages) >= g.limit
+		g.damaged = g.damaged || len(found.Damaged) > 0 && found.Damaged[0] <= g.through
 		switch {
 		case all && full && g.last:
 			g.through = g.query.Through

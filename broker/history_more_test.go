@@ -189,3 +189,52 @@ func TestHistoriesOfASessionTakeTurns(t *testing.T) {
 		b.Close()
 	})
 }
+
+// [HIS-3], G16: a history that begins at no token tells too that one of the messages asked for cannot be read, on the page that it was on.
+func TestAHistoryTellsWhatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := brokertest.NewStore()
+		b := run(t, store, broker.Options{})
+		for i := range 10 {
+			publish(t, b, "kept.a", kib(40)+fmt.Sprint(i+1))
+		}
+		store.Damage(8)
+		c := brokertest.Dial(t, b, nil)
+		ask := func(p protocol.History) (histories string, offsets []uint64, at []byte) {
+			p.ID, p.Filter = 1, "kept.>"
+			c.Send(&p)
+			synctest.Wait()
+			for _, found := range c.Packets() {
+				switch found := found.(type) {
+				case *protocol.Message:
+					offsets = append(offsets, found.Offset)
+				case *protocol.Histories:
+					histories, at = brokertest.Describe(found)[0], found.Position.Append(nil)
+				}
+			}
+			return histories, offsets, at
+		}
+		for name, test := range map[string]struct {
+			ask     protocol.History
+			want    string
+			offsets []uint64
+		}{
+			"from the oldest":        {protocol.History{}, "histories 1 @0/3 more", []uint64{1, 2, 3}},
+			"the newest two":         {protocol.History{Last: 2}, "histories 1 @0/10", []uint64{9, 10}},
+			"the newest three":       {protocol.History{Last: 3}, "histories 1 @0/10 trimmed", []uint64{9, 10}},
+			"the newest eight":       {protocol.History{Last: 8}, "histories 1 @0/5 more", []uint64{3, 4, 5}},
+			"the newest that is not": {protocol.History{Last: 1}, "histories 1 @0/10", []uint64{10}},
+		} {
+			if found, offsets, _ := ask(test.ask); found != test.want || !slices.Equal(offsets, test.offsets) {
+				t.Errorf("%s: found %q with %d, wanted %q with %d", name, found, offsets, test.want, test.offsets)
+			}
+		}
+		var at []byte
+		for _, want := range []string{"histories 1 @0/3 more", "histories 1 @0/6 more", "histories 1 @0/10 trimmed"} {
+			found, _, next := ask(protocol.History{After: at})
+			if at = next; found != want {
+				t.Errorf("found %q, wanted %q", found, want)
+			}
+		}
+	})
+}
