@@ -223,11 +223,7 @@ func (s *Store) apply(c *commit, took time.Duration) {
 	s.index.apply(c)
 	s.keys.apply(c)
 	s.state, s.origins, s.nextExpiry = c.state, c.origins, c.nextExpiry
-	s.arena, s.newest, s.added = c.arena, c.newest, c.added
-	if cap(s.arena) > 2*maxCommitBytes {
-		s.arena = nil
-	}
-	clear(s.added) // topics
+	s.scratch = c.scratch
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dense, s.heldKeys = s.index.dense, s.keys.count

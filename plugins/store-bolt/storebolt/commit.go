@@ -25,23 +25,46 @@ type commit struct {
 
 	origins  map[protocol.RunID]origin // those that this commit changes
 	lookback map[protocol.RunID]*lookback
-	changes  map[string]change // by topic; only the last one of each is written
-	arena    []byte            // encoded records; bbolt needs them until the transaction ends
-	newest   []recordID        // what was added, in order
-	added    []added           // the same, for the index
-	lastOf   map[string]uint64 // newest record of each topic with a history that this commit adds to
-	fresh    int               // topics among them that the index does not know
-	how      manner
-	rules    *rules // set by this commit
-	upkeep   upkeep
+	scratch
+	fresh  int // topics in lastOf that the index does not know
+	how    manner
+	rules  *rules // set by this commit
+	upkeep upkeep
 
-	keyed      map[string]keyed
-	keyPage    []byte
 	firstKey   uint64
 	newKeys    *generation
 	forgetKeys int // generations that are over
 	heldKeys   int // keys of the others
 	nextExpiry int64
+}
+
+// scratch is what a commit gathers, in memory that the next one uses again.
+type scratch struct {
+	changes map[string]change // by topic; only the last one of each is written
+	lastOf  map[string]uint64 // newest record of each topic with a history that the commit adds to
+	keyed   map[string]keyed  // by key
+	keyPage []byte            // the same, as it is written
+	arena   []byte            // encoded records; bbolt needs them until the transaction ends
+	newest  []recordID        // what was added, in order
+	added   []added           // the same, for the index
+}
+
+// scratchMany is how many records may leave their memory to the next commit: to empty a large map takes long.
+const scratchMany = 1024
+
+// empty is s for the next commit. Nothing points to what it held.
+func (s *scratch) empty() scratch {
+	if max(len(s.keyed), len(s.lastOf), len(s.changes)) > scratchMany || cap(s.arena) > 2*maxCommitBytes || s.changes == nil {
+		return scratch{changes: make(map[string]change), lastOf: make(map[string]uint64), keyed: make(map[string]keyed)}
+	}
+	clear(s.changes)
+	clear(s.lastOf)
+	clear(s.keyed)
+	clear(s.added) // topics
+	return scratch{
+		changes: s.changes, lastOf: s.lastOf, keyed: s.keyed,
+		keyPage: s.keyPage[:0], arena: s.arena[:0], newest: s.newest[:0], added: s.added[:0],
+	}
 }
 
 // change is a new retained value of a topic.
@@ -66,10 +89,7 @@ func newCommit(s *Store, tx *bolt.Tx, now int64, how manner) *commit {
 		expiry:   tx.Bucket(bucketExpiry),
 		keys:     tx.Bucket(bucketKeys),
 		origins:  make(map[protocol.RunID]origin),
-		changes:  make(map[string]change),
-		arena:    s.arena[:0],
-		newest:   s.newest[:0],
-		added:    s.added[:0],
+		scratch:  s.scratch.empty(),
 		how:      how,
 	}
 	c.log.fresh = how == tight
@@ -93,7 +113,8 @@ func (c *commit) add(r *broker.Record) (broker.AppendResult, error) {
 		return broker.AppendResult{Err: c.store.room.refusal()}, nil
 	}
 	p := place{offset: c.state.head + 1, stamp: c.now}
-	if refusal := c.history(r.Topic, &p); refusal != nil {
+	id, refusal := c.history(r.Topic, &p)
+	if refusal != nil {
 		if !clears {
 			return broker.AppendResult{Err: refusal}, nil
 		}
@@ -119,7 +140,7 @@ func (c *commit) add(r *broker.Record) (broker.AppendResult, error) {
 	}
 	c.keep(r, p.offset)
 	c.newest = append(c.newest, recordID{offset: p.offset, origin: r.Origin, ref: r.Ref})
-	c.note(r.Topic, len(value), p)
+	c.note(r.Topic, id, len(value), p)
 	return broker.AppendResult{Offset: p.offset}, nil
 }
 
@@ -128,41 +149,40 @@ func (c *commit) clears(r *broker.Record) bool {
 	return r.Retain && len(r.Payload) == 0 && c.retainedCost(r.Topic) > 0
 }
 
-// history decides whether a record of topic at p belongs to a history, and links it to the one before.
-func (c *commit) history(name string, p *place) *protocol.Error {
+// history decides whether a record of topic at p belongs to a history, and links it to the one before. It returns the topic's id if it was
+// looked up and is known.
+func (c *commit) history(name string, p *place) (topicID, *protocol.Error) {
 	x := c.store.index
 	if last, here := c.lastOf[name]; here {
 		p.history, p.prev = true, last
-		return nil
+		return 0, nil
 	}
 	if id, known := x.ids[name]; known {
 		t := &x.topics[id]
 		p.history, p.prev = t.rule >= 0, t.last
-		return nil
+		if slices.Contains(c.upkeep.forgot, id) { // by this commit: it gets a new one
+			id = 0
+		}
+		return id, nil
 	}
 	if x.rules.of(name) < 0 {
-		return nil
+		return 0, nil
 	}
 	p.history = true
 	limit := c.store.cfg.MaxHistoryTopics
 	if len(x.ids)-len(c.upkeep.forgot)+c.fresh < limit || c.forgetSome(x) {
-		return nil
+		return 0, nil
 	}
-	return protocol.Errorf(protocol.CodeQuota, "%d topics have a history, that is the limit", limit)
+	return 0, protocol.Errorf(protocol.CodeQuota, "%d topics have a history, that is the limit", limit)
 }
 
 // note remembers what was added, for the index and for the next record of the topic.
-func (c *commit) note(name string, size int, p place) {
+func (c *commit) note(name string, id topicID, size int, p place) {
 	a := added{place: p, size: size}
 	if p.history {
-		a.topic = name
-		if c.lastOf == nil {
-			c.lastOf = make(map[string]uint64)
-		}
-		if _, here := c.lastOf[name]; !here {
-			if _, known := c.store.index.ids[name]; !known {
-				c.fresh++
-			}
+		a.topic, a.id = name, id
+		if _, here := c.lastOf[name]; !here && id == 0 {
+			c.fresh++
 		}
 		c.lastOf[name] = p.offset
 	}

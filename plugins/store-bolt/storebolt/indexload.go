@@ -142,7 +142,8 @@ func (x *index) loadHot(s *segment, b *bolt.Bucket) error {
 type added struct {
 	place
 	size  int
-	topic string // empty without history
+	topic string  // empty without history
+	id    topicID // of the topic; 0: to be looked up
 }
 
 // apply takes over what c has committed.
@@ -167,7 +168,10 @@ func (x *index) apply(c *commit) {
 		x.records++
 		x.bytes += uint64(s.bytes - charged)
 		if a.topic != "" {
-			id := x.intern(a.topic)
+			id := a.id
+			if id == 0 {
+				id = x.intern(a.topic)
+			}
 			x.link(id, a.offset, a.prev)
 			x.bound(&x.topics[id])
 		}

@@ -171,11 +171,8 @@ func (c *commit) keep(r *broker.Record, offset uint64) {
 	if len(r.Key) == 0 {
 		return
 	}
-	if c.keyed == nil {
-		c.keyed = make(map[string]keyed)
-	}
 	if len(c.keyPage) == 0 {
-		c.keyPage, c.firstKey = make([]byte, 4, 4096), offset
+		c.keyPage, c.firstKey = append(c.keyPage, 0, 0, 0, 0), offset
 	}
 	c.keyed[string(r.Key)] = keyed{offset, r.Digest}
 	c.keyPage = binary.BigEndian.AppendUint64(c.keyPage, offset)
@@ -208,7 +205,7 @@ func (c *commit) putKeys() error {
 	binary.BigEndian.PutUint32(c.keyPage, crc32.Checksum(c.keyPage[4:], castagnoli))
 	n := len(t.generations)
 	if n == c.forgetKeys || c.how == tight || c.now-t.generations[n-1].began >= keyGeneration || c.state.head-t.generations[n-1].first > 1<<31 {
-		c.newKeys = &generation{first: c.firstKey, began: c.now, table: make(map[uint64]uint32)}
+		c.newKeys = &generation{first: c.firstKey, began: c.now, table: make(map[uint64]uint32, t.expected())}
 		b, err := c.keys.CreateBucket(key64(c.firstKey))
 		if err != nil {
 			return err
@@ -221,6 +218,14 @@ func (c *commit) putKeys() error {
 	}
 	b.FillPercent = 1
 	return b.Put(key64(c.firstKey), c.keyPage)
+}
+
+// expected is about how many keys the next generation will have: no more than the last one had.
+func (t *keyTable) expected() int {
+	if n := len(t.generations); n > 0 {
+		return len(t.generations[n-1].table)
+	}
+	return 0
 }
 
 // over reports whether every key of generation i is older than the window: it ended when the next one began.

@@ -46,9 +46,7 @@ type Store struct {
 	origins    map[protocol.RunID]origin
 	keys       *keyTable
 	nextExpiry int64
-	arena      []byte
-	newest     []recordID
-	added      []added
+	scratch    scratch
 
 	mu       sync.Mutex
 	dense    uint64 // lowest offset from which on every record is held
