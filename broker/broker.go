@@ -41,7 +41,7 @@ type Broker struct {
 
 	stop     chan struct{}
 	loops    sync.WaitGroup // shards, members
-	feeds    sync.WaitGroup // committer
+	feeds    sync.WaitGroup // committer, clearExpired
 	drainers sync.WaitGroup
 	started  sync.Once
 	closed   sync.Once
@@ -69,7 +69,7 @@ func New(opt Options) (*Broker, error) {
 	b := &Broker{opt: opt, epoch: protocol.NewRunID(), stop: make(chan struct{})}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.messageIDs = newMessageIDs(&b.opt)
-	b.retained = ring.NewRetained(opt.Limits.Retained, opt.Limits.RetainedBytes)
+	b.retained = newRetained(&b.opt)
 	b.ring = ring.New(opt.RingBytes, b.retained)
 	b.registry = newRegistry(b)
 	b.members = newMembers(b)
@@ -88,6 +88,14 @@ func New(opt Options) (*Broker, error) {
 	return b, nil
 }
 
+func newRetained(opt *Options) *ring.Retained {
+	r := ring.NewRetained(opt.Limits.Retained, opt.Limits.RetainedBytes)
+	if opt.Store == nil {
+		r.KeepEnds()
+	}
+	return r
+}
+
 // Start begins the broker's work and returns at once; Ready tells when retained values are loaded.
 func (b *Broker) Start() {
 	b.started.Do(func() {
@@ -98,6 +106,8 @@ func (b *Broker) Start() {
 		if b.committer != nil {
 			b.feeds.Go(func() { b.committer.run(b.ctx) })
 			b.feeds.Go(func() { b.committer.sendLoop(b.ctx) })
+		} else {
+			b.feeds.Go(func() { b.clearExpired(b.ctx) })
 		}
 	})
 }
@@ -190,7 +200,7 @@ func (b *Broker) Retained(id *Identity, topic string) (protocol.Message, error) 
 		return protocol.Message{}, err
 	}
 	v, held := b.retained.Get(topic)
-	if !held {
+	if !held || v.Expired(b.ring.Now()) {
 		return protocol.Message{}, protocol.Errorf(protocol.CodeNotFound, "topic %q has no retained message", topic)
 	}
 	var m protocol.Message

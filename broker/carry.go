@@ -65,7 +65,7 @@ func (b *Broker) WriteLog(w io.Writer) error {
 	h.write(c)
 	b.ring.WriteEntries(c, !h.stored)
 	if !h.stored {
-		b.retained.Write(c, h.First)
+		b.retained.Write(c, h.First, b.ring.Now())
 	}
 	b.messageIDs.write(c, time.Now())
 	return c.Close()
@@ -110,7 +110,7 @@ func (b *Broker) restoreLog(src io.Reader) {
 // readLog reads a log for a broker of the given options.
 func readLog(src io.Reader, opt *Options) (*carried, error) {
 	c := carry.NewReader(src)
-	was := &carried{retained: ring.NewRetained(opt.Limits.Retained, opt.Limits.RetainedBytes), ids: newMessageIDs(opt)}
+	was := &carried{retained: newRetained(opt), ids: newMessageIDs(opt)}
 	if was.carryHead.read(c); c.Err != nil {
 		return nil, c.Err
 	}
@@ -127,7 +127,7 @@ func readLog(src io.Reader, opt *Options) (*carried, error) {
 	was.ring = ring.New(opt.RingBytes, was.retained)
 	was.ring.ReadEntries(c, &h.Extent, was.elapsed, !h.stored)
 	if !h.stored {
-		was.retained.Read(c, h.First)
+		was.retained.Read(c, h.First, was.ring.Now()-was.elapsed.Milliseconds())
 	}
 	was.ids.read(c, was.elapsed)
 	if err := c.Close(); err != nil {

@@ -32,7 +32,7 @@ func TestALogThatDoesNotFitIsGivenUp(t *testing.T) {
 		stored bool
 		want   string
 	}{
-		"another version": {change: version, want: "it is of version 9, this broker reads version 1"},
+		"another version": {change: version, want: "it is of version 9, this broker reads version 2"},
 		"no log":          {change: func([]byte) []byte { return []byte("something else altogether") }, want: "it does not begin like a log"},
 		"nothing":         {change: func([]byte) []byte { return nil }, want: "it ends too early"},
 		"cut":             {change: func(log []byte) []byte { return log[:len(log)-1] }, want: "it ends too early"},

@@ -63,6 +63,7 @@ type committer struct {
 	loaded atomic.Bool
 	up     atomic.Bool
 	keyed  atomic.Bool // the store, when it was last there, knew records by their keys
+	ends   atomic.Bool // and saw to their ends
 }
 
 func newCommitter(b *Broker, store Store) *committer {

@@ -35,22 +35,22 @@ func checkOrigin(origin string) *protocol.Error {
 	return nil
 }
 
-// extra is what the log keeps of r beside the message.
-func (r *PublishRequest) extra() *ring.Extra {
-	switch r.Exclude {
-	case "":
+// extra is what the log keeps of r, which expires at the given time, beside the message.
+func (r *PublishRequest) extra(expires int64) *ring.Extra {
+	if r.Exclude == "" && expires == 0 {
 		return nil
-	case r.Origin: // which is there as long as its session, and most exclude their own
-		return &ring.Extra{Exclude: r.Origin}
 	}
-	return &ring.Extra{Exclude: r.Exclude}
+	if r.Exclude == r.Origin { // which is there as long as its session, and most exclude their own
+		return &ring.Extra{Exclude: r.Origin, Expires: expires}
+	}
+	return &ring.Extra{Exclude: r.Exclude, Expires: expires}
 }
 
 func (r *Record) extra() *ring.Extra {
-	if r.Exclude == "" {
+	if r.Exclude == "" && r.Expires == 0 {
 		return nil
 	}
-	return &ring.Extra{Exclude: r.Exclude}
+	return &ring.Extra{Exclude: r.Exclude, Expires: r.Expires}
 }
 
 // excludes notes that the newest message of p, which will have at most so many, excludes origin.
@@ -64,15 +64,16 @@ func (p *page) excludes(origin string, most int) {
 	p.exclude[len(p.packets)-1] = origin
 }
 
-// without is p without what excludes origin. Others read the same page: it does not change.
-func (p *page) without(origin string) *page {
-	if p == nil || origin == "" || !slices.Contains(p.exclude, origin) {
+// due is what a session of origin is sent of p: neither what excludes it nor what has expired. Others read the same page: it does not change.
+func (b *Broker) due(p *page, origin string) *page {
+	excludes := func(i int) bool { return origin != "" && p.exclude != nil && p.exclude[i] == origin }
+	if p == nil || (origin == "" || !slices.Contains(p.exclude, origin)) && !slices.ContainsFunc(p.packets, b.ring.PacketExpired) {
 		return p
 	}
 	out := *p
 	out.packets, out.topics, out.offsets, out.exclude = nil, nil, nil, nil
 	for i, packet := range p.packets {
-		if p.exclude[i] != origin {
+		if !excludes(i) && !b.ring.PacketExpired(packet) {
 			out.packets = append(out.packets, packet)
 			out.topics = append(out.topics, p.topics[i])
 			out.offsets = append(out.offsets, p.offsets[i])

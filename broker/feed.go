@@ -140,6 +140,7 @@ func (c *committer) feed(f Feed) error {
 		}
 		c.b.archive.opened(c.keeps, c.terms)
 		c.b.setTerm(f.Term)
+		c.ends.Store(hasPower(c.store, PowerTTL))
 		c.loaded.Store(true)
 		c.connected()
 	}
@@ -200,10 +201,13 @@ func (c *committer) connected() {
 		}
 	}
 	c.queue = append(again, c.queue...)
+	refused, more := c.refuseEndingLocked()
+	released = append(released, more...)
 	c.sent, c.batches = nil, 0
 	c.caughtUp, c.whole = true, false
 	c.feeds++
 	c.mu.Unlock()
+	answerRefused(refused)
 	answerAll(released)
 	c.b.flushSoon()
 	c.up.Store(true)

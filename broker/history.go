@@ -59,7 +59,7 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.opt.Limits.StoreTimeout)
 	defer cancel()
-	gather := historyPage{query: q, limit: r.Limit, most: most, last: r.Last > 0}
+	gather := historyPage{now: b.ring.Now(), query: q, limit: r.Limit, most: most, last: r.Last > 0}
 	if err := gather.read(ctx, b.archive); err != nil {
 		if _, ok := b.stats.mayLog(); ok {
 			b.opt.Logger.Warn("a history could not be read", "err", err)
@@ -105,8 +105,9 @@ func (b *Broker) mayReadHistory(id *Identity, filter string) *protocol.Error {
 type historyPage struct {
 	query HistoryQuery
 	limit int
-	most  int  // bytes
-	last  bool // limit messages are all that there are
+	most  int   // bytes
+	last  bool  // limit messages are all that there are
+	now   int64 // by Ring.Now
 
 	messages []protocol.Message
 	bytes    int
@@ -150,6 +151,10 @@ func (g *historyPage) read(ctx context.Context, a *archive) error {
 func (g *historyPage) take(found *HistoryPage) (all bool) {
 	for i := range found.Records {
 		r := &found.Records[i]
+		if r.Expires != 0 && r.Expires <= g.now {
+			g.through = r.Offset
+			continue
+		}
 		size := len(r.Topic) + len(r.Payload) + len(r.ContentType) + 64
 		for k, v := range r.Headers {
 			size += len(k) + len(v)

@@ -22,8 +22,10 @@ type lag struct {
 	counts     []chunkCount
 	read       int64 // of counts[0], already read
 	readStored int64
-	blurred    uint64 // a subscription ended when the shard was here: counts that begin up to here may be too high
-	merged     uint64 // counts[0] stands for several chunks, of which this is the last; 0: for one
+	blurred    uint64   // a subscription ended when the shard was here: counts that begin up to here may be too high
+	endings    []ending // entries that matched and expire some time are not in counts
+	forgot     uint64   // the last one that is not in endings either; 0: all are
+	merged     uint64   // counts[0] stands for several chunks, of which this is the last; 0: for one
 
 	snapshots []replayedSnapshot // to send, again after a gap (K3)
 	matcher   *ring.Matcher
@@ -90,6 +92,10 @@ func (s *Session) countLag(e *ring.Entry) {
 }
 
 func (l *lag) count(e *ring.Entry) {
+	if e.Expires() != 0 {
+		l.countEnding(e)
+		return
+	}
 	stored := int64(0)
 	if e.Stored {
 		stored = 1
@@ -114,6 +120,7 @@ func (l *lag) count(e *ring.Entry) {
 // advance moves the cursor behind what was read.
 func (l *lag) advance(st *ring.Stretch) {
 	l.next, l.mark = st.Next, st.Mark
+	l.dropEndings(l.next, 0)
 	if l.dropBefore(st.Chunk); len(l.counts) > 0 && l.counts[0].first == st.Chunk {
 		l.read += st.InChunk
 		l.readStored += st.Stored
@@ -139,12 +146,14 @@ func (l *lag) dropBefore(first uint64) (unread tally) {
 	return unread
 }
 
-// lost forgets the counts of the chunks before oldest, which are gone, and returns how many entries of them were not read.
-func (l *lag) lost(oldest uint64) tally {
+// lost forgets the counts of the chunks before oldest, which are gone, and returns how many entries of them were not read and have not
+// expired by now.
+func (l *lag) lost(oldest uint64, now int64) tally {
 	exact := l.merged == 0 && (len(l.counts) == 0 || l.counts[0].first > l.blurred)
 	partly := l.merged >= oldest || l.opening // what came before was not counted, and what begins has not begun
 	missed := l.dropBefore(oldest)
 	missed.unknown = partly || missed.n > 0 && !exact
+	missed.add(l.dropEndings(oldest, now))
 	return missed
 }
 
@@ -237,7 +246,7 @@ func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
 	if s.lag != l || len(s.queue) > 0 { // the gap is behind the answers to subscriptions that it is about
 		return batch
 	}
-	missed := l.lost(oldest)
+	missed := l.lost(oldest, s.b.ring.Now())
 	from := s.b.positionAt(l.next-1, l.mark)
 	if filters := s.liveFiltersLocked(); (missed.stored > 0 || missed.unknown) && s.b.archive.serves(filters...) {
 		l.past, l.missed = s.b.pastOf(filters, from, l.mark), missed

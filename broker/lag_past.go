@@ -35,7 +35,7 @@ func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
 	if p.reading || s.overtakenLocked(l) {
 		return batch
 	}
-	p.page = p.page.without(s.origin)
+	p.page = s.b.due(p.page, s.origin)
 	batch, pg := s.b.takePage(batch, 0, p)
 	if pg != nil {
 		for i, m := range pg.packets {
@@ -111,7 +111,7 @@ func (s *Session) joinLagLocked(l *lag, next, mark uint64, batch []*Packet) []*P
 	l.past, l.next, l.mark = nil, next, mark
 	from, to := s.b.pastAt(p, p.after), s.b.joint(p, next, mark)
 	if first, held := s.b.ring.ChunkOf(next); held {
-		l.missed.add(l.lost(first))
+		l.missed.add(l.lost(first, s.b.ring.Now()))
 	}
 	missed := l.missed
 	l.missed = tally{}

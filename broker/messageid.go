@@ -26,7 +26,7 @@ func newMessageIDs(opt *Options) *messageIDs {
 func (r *PublishRequest) withID(user string) messageids.Publish {
 	return messageids.Publish{
 		User: user, ID: r.MessageID, Topic: r.Topic, ContentType: r.ContentType, Payload: r.Payload, Headers: r.Headers, Retain: r.Retain,
-		Exclude: r.Exclude,
+		Exclude: r.Exclude, TTL: r.TTL,
 	}
 }
 

@@ -156,6 +156,10 @@ func (s *Session) drain(written int) {
 			if s.queue = s.queue[:0]; cap(s.queue) > 256 {
 				s.queue = nil
 			}
+			if batch = s.b.unexpired(batch); len(batch) == 0 {
+				s.queueBytes -= written
+				written = 0
+			}
 		}
 		s.mu.Unlock()
 

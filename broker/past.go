@@ -183,7 +183,7 @@ func (b *Broker) sleep(d time.Duration) {
 // readStartingPast moves a starting subscription that is in the past. Session.mu is held.
 func (s *Session) readStartingPast(sub *subscription, batch []*Packet) []*Packet {
 	p := sub.start.past
-	if p.page = p.page.without(s.origin); sub.conflated != nil && p.page != nil && len(p.page.packets) > 0 {
+	if p.page = s.b.due(p.page, s.origin); sub.conflated != nil && p.page != nil && len(p.page.packets) > 0 {
 		return s.conflatePast(sub, batch)
 	}
 	batch, pg := s.b.takePage(batch, sub.id, p)

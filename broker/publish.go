@@ -31,6 +31,8 @@ type PublishRequest struct {
 	// Exclude is an origin whose sessions are not sent it, at most protocol.MaxOrigin bytes; "": none ([PUB-14]). Another one than Origin, that
 	// of the session that publishes, needs the right to.
 	Exclude, Origin string
+	// TTL is for how long from now it is worth something, in whole milliseconds, at most protocol.MaxTTL of them; 0: it does not end ([PUB-13]).
+	TTL time.Duration
 }
 
 // publication is a publish on its way: checked, encoded, waiting for its place in the log.
@@ -98,6 +100,9 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, now time.Time, to repl
 	}
 	class := b.opt.classOf(r.Topic)
 	keep := b.committer != nil && (r.Retain || class == ClassStored)
+	if err := b.checkTTL(r, keep); err != nil {
+		return ack, false, err
+	}
 	var key uint64
 	if r.MessageID != "" && !(keep && b.committer.keyed.Load()) {
 		key, ack, answered, err = b.messageIDs.begin(id.User, r, now, to)
@@ -112,12 +117,13 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, now time.Time, to repl
 		return b.appendNow(&m, class, r, now, key)
 	}
 	p := &publication{Message: newMessageOf(&m, class), accepted: now, reply: to, b: b, messageKey: key}
-	p.Extra = r.extra()
+	p.Extra = r.extra(b.expires(r, now))
 	if r.Receivers {
 		addReceipt(b, p)
 	}
 	if keep {
 		p.record = b.newRecord(id.User, r, m.Time)
+		p.record.Expires = b.expires(r, now)
 	}
 	if b.committer == nil {
 		b.append(&p.Message)
@@ -135,7 +141,7 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, now time.Time, to repl
 // appendNow appends what waits for nothing: most messages go this way. key is that of its message id, or 0.
 func (b *Broker) appendNow(m *protocol.Message, class Class, r *PublishRequest, accepted time.Time, key uint64) (ack protocol.Published, answered bool, err *protocol.Error) {
 	msg := newMessageOf(m, class)
-	msg.Extra = r.extra()
+	msg.Extra = r.extra(b.expires(r, accepted))
 	b.append(&msg)
 	if msg.Seq == 0 {
 		b.messageIDs.refused(key, errSealed)
@@ -271,6 +277,12 @@ func classOf(m *ring.Message) Class {
 // ended.
 func (b *Broker) append(m *ring.Message) {
 	e, appended := b.ring.Append(m)
+	b.show(m, e, appended)
+}
+
+// show wakes the shards that may have a subscription for m, which has become the entry e, nil for none. appended is how many bytes have
+// ever been.
+func (b *Broker) show(m *ring.Message, e *ring.Entry, appended uint64) {
 	if e == nil {
 		return
 	}
@@ -281,7 +293,7 @@ func (b *Broker) append(m *ring.Message) {
 	}
 	for _, sh := range b.shards {
 		behind := appended - sh.passedBytes.Load()
-		if receipt != nil || sh.interest.in(m.Topic) || behind > uint64(b.opt.RingBytes/16) {
+		if receipt != nil || sh.interest.in(e.Topic) || behind > uint64(b.opt.RingBytes/16) {
 			sh.nudge()
 		}
 	}
@@ -315,7 +327,7 @@ func (s *Session) handlePublish(raw protocol.Raw) error {
 	if err == nil {
 		r := PublishRequest{
 			Topic: p.Topic, Payload: p.Payload, ContentType: p.ContentType, Headers: p.Headers, Retain: p.Retain, Receivers: p.Receivers,
-			MessageID: p.MessageID, Exclude: p.Exclude, Origin: s.origin,
+			MessageID: p.MessageID, Exclude: p.Exclude, Origin: s.origin, TTL: time.Duration(p.TTL) * time.Millisecond,
 		}
 		ack, answered, err = s.b.publish(s.identity, &r, now, reply{s, p.ID})
 	}

@@ -196,7 +196,7 @@ func (sh *shard) tail(upTo uint64) {
 		}
 		e := sh.at.Next()
 		sh.current = e
-		if sh.trie.Len() > 0 {
+		if sh.trie.Len() > 0 && !sh.b.ring.Expired(e) {
 			sh.trie.Match(e.Topic, sh.visit)
 		}
 		if r := e.Receipt(); r != nil {

@@ -55,16 +55,16 @@ func TestTheCountsOfALaggingSessionAreBounded(t *testing.T) {
 	if l := filled(); len(l.counts) > maxCounts {
 		t.Fatalf("found %d counts, the bound is %d", len(l.counts), maxCounts)
 	}
-	if got := filled().lost(256*100 + 1).count(); got != -1 {
+	if got := filled().lost(256*100+1, 0).count(); got != -1 {
 		t.Errorf("found %d lost inside what was merged, wanted it unknown", got)
 	}
 	l := filled()
 	merged := l.merged
 	l.dropBefore(merged + 1) // read
-	if got := l.lost(merged + 256*10 + 1).count(); got != 3*9 && got != 3*10 {
+	if got := l.lost(merged+256*10+1, 0).count(); got != 3*9 && got != 3*10 {
 		t.Errorf("found %d lost behind what was merged, wanted it exact", got)
 	}
-	if got := l.lost(1).count(); got != 0 {
+	if got := l.lost(1, 0).count(); got != 0 {
 		t.Errorf("found %d lost twice", got)
 	}
 }

@@ -299,7 +299,7 @@ func (b *Broker) snapshotPage(sub uint64, walk *ring.Snapshot, batch []*Packet) 
 func (b *Broker) snapshotPackets(sub uint64, walk *ring.Snapshot, batch []*Packet) (out []*Packet, more bool) {
 	n := len(batch)
 	batch = append(batch, nil) // the Replay packet's place
-	batch, more = b.retained.Page(walk, batch, drainBytes)
+	batch, more = b.retained.Page(walk, batch, drainBytes, b.ring.Now())
 	if count := len(batch) - n - 1; count > 0 {
 		batch[n] = encode(&protocol.Replay{Subscription: sub, Count: uint64(count), Kind: protocol.ReplayRetained})
 	} else {

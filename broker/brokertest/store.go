@@ -151,6 +151,7 @@ func (s *Store) Commit(r broker.Record) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state.add(r, false)
+	s.clearLaterLocked(&r)
 	s.changedLocked()
 	return s.state.Head
 }
@@ -208,6 +209,7 @@ func (s *Store) appendLocked(r broker.Record, hidden bool) broker.AppendResult {
 		}
 	}
 	s.state.add(r, hidden)
+	s.clearLaterLocked(&r)
 	s.seen[ref{r.Origin, r.Ref}] = s.state.Head
 	if len(r.Key) > 0 && s.hasLocked(broker.PowerKeys) {
 		s.state.keys[string(r.Key)] = keyed{s.state.Head, string(r.Digest), time.Now()}

@@ -84,7 +84,7 @@ func bytesOf(r *broker.Record) uint64 {
 	return uint64(n)
 }
 
-// page answers q. Its After and Through are those of q with the bounds filled in.
+// page answers q, without what has expired. Its After and Through are those of q with the bounds filled in.
 func (p *past) page(q *broker.HistoryQuery, size pageSize) broker.HistoryPage {
 	page := broker.HistoryPage{After: q.After, Through: q.Through, Floor: p.floor, Done: true}
 	for topic, offset := range p.missing {
@@ -93,8 +93,9 @@ func (p *past) page(q *broker.HistoryQuery, size pageSize) broker.HistoryPage {
 		}
 	}
 	var found []pastRecord
+	now := time.Now()
 	for _, r := range p.records {
-		if r.Offset > q.After && r.Offset <= q.Through && matchesAny(q.Filters, r.Topic) {
+		if r.Offset > q.After && r.Offset <= q.Through && !expired(&r.Record, now) && matchesAny(q.Filters, r.Topic) {
 			found = append(found, r)
 		}
 	}

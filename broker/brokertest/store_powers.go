@@ -19,7 +19,7 @@ func (s *Store) Without(powers ...broker.Power) *Store {
 	return s
 }
 
-// Has implements broker.PoweredStore. A Store begins with terms, history and keys.
+// Has implements broker.PoweredStore. A Store begins with terms, history, keys and ttl.
 func (s *Store) Has(p broker.Power) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,7 +27,8 @@ func (s *Store) Has(p broker.Power) bool {
 }
 
 func (s *Store) hasLocked(p broker.Power) bool {
-	return (p == broker.PowerTerms || p == broker.PowerHistory || p == broker.PowerKeys) && !slices.Contains(s.lacks, p)
+	has := p == broker.PowerTerms || p == broker.PowerHistory || p == broker.PowerKeys || p == broker.PowerTTL
+	return has && !slices.Contains(s.lacks, p)
 }
 
 // mayLocked is the error of a call that needs p.
@@ -39,6 +40,35 @@ func (s *Store) mayLocked(ctx context.Context, p broker.Power) error {
 		return broker.ErrNoPower
 	}
 	return ctx.Err()
+}
+
+// expired reports whether r ends by now.
+func expired(r *broker.Record, now time.Time) bool {
+	return r.Expires != 0 && r.Expires <= now.UnixMilli()
+}
+
+// clearLaterLocked has r, which was committed, cleared when it ends, if it is its topic's retained record then.
+func (s *Store) clearLaterLocked(r *broker.Record) {
+	if r.Retain && r.Expires != 0 && s.hasLocked(broker.PowerTTL) {
+		time.AfterFunc(time.Until(time.UnixMilli(r.Expires)), s.clearExpired)
+	}
+}
+
+// clearExpired commits the clears that are due.
+func (s *Store) clearExpired() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clearExpiredLocked()
+}
+
+func (s *Store) clearExpiredLocked() {
+	now := time.Now()
+	for topic, r := range s.state.retained {
+		if !s.away && expired(&r, now) {
+			s.state.add(broker.Record{Topic: topic, Retain: true, Time: now.UnixMilli()}, false)
+			s.changedLocked()
+		}
+	}
 }
 
 // keyWindow is how long a record's key is known.

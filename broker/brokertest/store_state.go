@@ -71,6 +71,7 @@ func (s *Store) ComeBack() {
 	defer s.mu.Unlock()
 	s.away = false
 	s.state.beginTerm()
+	s.clearExpiredLocked()
 	s.changedLocked()
 }
 
@@ -99,6 +100,9 @@ func (s *Store) Restore(c State) {
 	s.seen = map[ref]uint64{}
 	for _, r := range s.state.log {
 		s.seen[ref{r.Origin, r.Ref}] = r.Offset
+	}
+	for _, r := range s.state.retained {
+		s.clearLaterLocked(&r)
 	}
 	s.cuts++
 	s.changedLocked()

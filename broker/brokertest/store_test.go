@@ -293,7 +293,7 @@ func TestPowersCanBeTakenAway(t *testing.T) {
 			t.Errorf("found %v", err)
 		}
 	}
-	if s.Has(broker.PowerHistory) || s.Has(broker.PowerTerms) || !s.Has(broker.PowerKeys) || s.Has(broker.PowerTTL) {
+	if s.Has(broker.PowerHistory) || s.Has(broker.PowerTerms) || !s.Has(broker.PowerKeys) || s.Has(broker.PowerBackup) {
 		t.Error("found the wrong powers")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker"
@@ -25,12 +26,13 @@ type envelope struct {
 	headers     map[string]string
 	id          string
 	exclude     string
+	ttl         time.Duration
 }
 
 func (e *envelope) request(topic string) broker.PublishRequest {
 	return broker.PublishRequest{
 		Topic: topic, Payload: e.payload, ContentType: e.contentType, Headers: e.headers, Retain: e.retain, Receivers: e.receivers,
-		MessageID: e.messageID(topic), Exclude: e.exclude,
+		MessageID: e.messageID(topic), Exclude: e.exclude, TTL: e.ttl,
 	}
 }
 
@@ -56,9 +58,10 @@ type envelopeJSON struct {
 	Headers    map[string]string `json:"headers"`
 	ID         *string           `json:"id"`
 	Exclude    *string           `json:"exclude"`
+	TTL        json.RawMessage   `json:"ttl"`
 }
 
-var envelopeKeys = []string{"topic", "topics", "data", "data_base64", "type", "retain", "receivers", "headers", "id", "exclude"}
+var envelopeKeys = []string{"topic", "topics", "data", "data_base64", "type", "retain", "receivers", "headers", "id", "exclude", "ttl"}
 
 func badBody(format string, args ...any) *protocol.Error {
 	return protocol.Errorf(protocol.CodeBadBody, format, args...)
@@ -72,10 +75,7 @@ func parseJSONEnvelope(body []byte) (*envelope, *protocol.Error) {
 		return nil, err
 	}
 	for _, k := range keys {
-		switch {
-		case slices.Contains(unsupported, k):
-			return nil, protocol.Errorf(protocol.CodeUnsupported, "key %q is not supported by this version", k)
-		case !slices.Contains(envelopeKeys, k):
+		if !slices.Contains(envelopeKeys, k) {
 			return nil, badBody("key %q is not known; %s are", clip(k), strings.Join(envelopeKeys, ", "))
 		}
 	}
@@ -121,6 +121,11 @@ func (in *envelopeJSON) envelope() (*envelope, *protocol.Error) {
 			return nil, err
 		}
 	}
+	if in.TTL != nil && string(in.TTL) != "null" {
+		if err := e.setTTL("key", strings.Trim(string(in.TTL), `"`)); err != nil {
+			return nil, err
+		}
+	}
 	return e, e.check()
 }
 
@@ -152,6 +157,12 @@ func (e *envelope) setID(what, id string) *protocol.Error {
 func (e *envelope) setExclude(what, origin string) *protocol.Error {
 	e.exclude = origin
 	return checkOrigin(what+` "exclude"`, origin)
+}
+
+// setTTL takes a lifetime; in JSON it may be a number of seconds too.
+func (e *envelope) setTTL(what, value string) (err *protocol.Error) {
+	e.ttl, err = parseTTL(what+` "ttl"`, value)
+	return err
 }
 
 // check refuses what the core would have to carry to every subscriber.
@@ -207,8 +218,6 @@ func parseFormEnvelope(body []byte) (*envelope, *protocol.Error) {
 	e := &envelope{}
 	for name, values := range form {
 		switch {
-		case slices.Contains(unsupported, name):
-			return nil, protocol.Errorf(protocol.CodeUnsupported, "field %q is not supported by this version", name)
 		case len(values) != 1:
 			return nil, badBody("field %q is given %d times", clip(name), len(values))
 		case !utf8.ValidString(values[0]):
@@ -237,6 +246,8 @@ func (e *envelope) setField(name, value string) *protocol.Error {
 		return e.setID("field", value)
 	case "exclude":
 		return e.setExclude("field", value)
+	case "ttl":
+		return e.setTTL("field", value)
 	case "retain", "receivers":
 		v, err := strconv.ParseBool(value)
 		if err != nil {
@@ -248,7 +259,7 @@ func (e *envelope) setField(name, value string) *protocol.Error {
 			e.receivers = v
 		}
 	default:
-		return badBody("field %q is not known; topic, data, retain, receivers, id and exclude are", clip(name))
+		return badBody("field %q is not known; topic, data, retain, receivers, id, exclude and ttl are", clip(name))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker"
@@ -16,13 +17,11 @@ import (
 type options struct {
 	retain, receivers bool
 	id, exclude       string
+	ttl               time.Duration
 	after             *protocol.Position
 	limit, last       int
 	filter            string
 }
-
-// unsupported are promised by the interface and not kept by this version: taking them in silence would be a lie.
-var unsupported = []string{"ttl"}
 
 func badArgs(format string, args ...any) *protocol.Error {
 	return protocol.Errorf(protocol.CodeBadArgs, format, args...)
@@ -36,8 +35,6 @@ func (o *options) read(rawQuery string, allowed ...string) *protocol.Error {
 	}
 	for name, values := range query {
 		switch {
-		case slices.Contains(unsupported, name):
-			return protocol.Errorf(protocol.CodeUnsupported, "parameter %q is not supported by this version", name)
 		case !slices.Contains(allowed, name):
 			return badArgs("parameter %q is not known here%s", clip(name), known(allowed))
 		case len(values) != 1:
@@ -59,6 +56,8 @@ func (o *options) set(name, value string) (refusal *protocol.Error) {
 	case "id":
 		o.id = value
 		return checkMessageID(`parameter "id"`, value)
+	case "ttl":
+		o.ttl, refusal = parseTTL(`parameter "ttl"`, value)
 	case "exclude":
 		o.exclude = value
 		return checkOrigin(`parameter "exclude"`, value)
@@ -99,6 +98,18 @@ func parseCursor(where, cursor string) (*protocol.Position, *protocol.Error) {
 			WithHint("send a cursor exactly as an answer or an id had it, or leave it out to begin now")
 	}
 	return &at, nil
+}
+
+// parseTTL reads the lifetime that stands in where: whole seconds, or a duration such as 1500ms ([PUB-13]).
+func parseTTL(where, value string) (time.Duration, *protocol.Error) {
+	d, err := time.ParseDuration(value)
+	if seconds, notSeconds := strconv.ParseUint(value, 10, 32); notSeconds == nil {
+		d, err = time.Duration(seconds)*time.Second, nil
+	}
+	if err != nil || d < time.Millisecond || d > protocol.MaxTTL*time.Millisecond || d%time.Millisecond != 0 {
+		return 0, badArgs("%s is %q, want whole seconds or a duration such as 1500ms or 12h, from 1 ms to %d s", where, clip(value), protocol.MaxTTL/1000)
+	}
+	return d, nil
 }
 
 // checkOrigin checks the origin that stands in where ([CON-11], [PUB-14]).

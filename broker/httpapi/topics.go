@@ -47,7 +47,7 @@ func (h *Handler) handleTopic(r *request, rest string) {
 // postTopic publishes the body as it is.
 func (h *Handler) postTopic(r *request) {
 	var q options
-	if err := q.readPublish(r.Request, "retain", "receivers", "id", "exclude"); err != nil {
+	if err := q.readPublish(r.Request, "retain", "receivers", "id", "exclude", "ttl"); err != nil {
 		h.refuse(r, err)
 		return
 	}
@@ -62,7 +62,7 @@ func (h *Handler) postTopic(r *request) {
 	}
 	h.publishOne(r, id, broker.PublishRequest{
 		Topic: r.topic, Payload: body, ContentType: contentType(r.Header, body), Retain: q.retain, Receivers: q.receivers,
-		MessageID: q.id, Exclude: q.exclude,
+		MessageID: q.id, Exclude: q.exclude, TTL: q.ttl,
 	})
 }
 

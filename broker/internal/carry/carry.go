@@ -22,7 +22,7 @@ import (
 // sum is that of everything from the head on, so nothing of a block is looked at before it is known to be what was written there.
 const (
 	magic       = "carillon log"
-	formVersion = 1
+	formVersion = 2
 	blockBytes  = 64 << 10 // most bytes of a block
 	lastBlock   = 1 << 31
 	sumBytes    = 16 // bytes of a SHA-256

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Publish is what a publish with an id is known by. Two of a user with the same id are the same if all else is.
@@ -16,7 +17,8 @@ type Publish struct {
 	Payload            []byte
 	Headers            map[string]string
 	Retain             bool
-	Exclude            string // "": none
+	Exclude            string        // "": none
+	TTL                time.Duration // 0: none
 }
 
 // NameBytes is how many bytes of SHA-256 each of a publish's two names has.
@@ -79,6 +81,9 @@ func (p *Publish) appendContent(b []byte) []byte {
 	if p.Exclude != "" {
 		b = appendField(b, p.Exclude)
 	}
+	if p.TTL != 0 {
+		b = binary.LittleEndian.AppendUint64(b, uint64(p.TTL.Milliseconds()))
+	}
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(names)))
 	for _, name := range names {
 		b = appendField(appendField(b, name), p.Headers[name])
@@ -94,6 +99,9 @@ func (p *Publish) flags() (flags byte) {
 	}
 	if p.Exclude != "" {
 		flags |= 2
+	}
+	if p.TTL != 0 {
+		flags |= 4
 	}
 	return flags
 }

@@ -15,6 +15,7 @@ const (
 	flagStored
 	flagKept    // it is its topic's retained value
 	flagExclude // an origin is excluded
+	flagExpires
 	flagsEnd
 )
 
@@ -69,7 +70,7 @@ func (r *Ring) WriteEntries(c *carry.Writer, withValues bool) {
 			c.Int(now - e.at)
 			c.Int(int64(e.Watermark) - int64(mark))
 			mark = e.Watermark
-			e.Extra.write(c)
+			e.Extra.write(c, r.Now())
 			if e.Fleeting {
 				c.Bytes([]byte(e.Topic))
 			} else {
@@ -104,11 +105,11 @@ func (r *Ring) readEntryLocked(c *carry.Reader, seq uint64, elapsed time.Duratio
 	}
 	e := savedEntry{
 		fleeting: flags&flagFleeting != 0, stored: flags&flagStored != 0,
-		at: -age - elapsed.Milliseconds(), watermark: uint64(mark), extra: readExtra(c, flags),
+		at: -age - elapsed.Milliseconds(), watermark: uint64(mark), extra: readExtra(c, flags, r.Now()-elapsed.Milliseconds()),
 	}
 	if e.fleeting {
 		e.topic = string(c.Bytes(protocol.MaxTopicBytes))
-		if flags&^flagExclude != flagFleeting || protocol.ValidateTopic(e.topic) != nil {
+		if flags&^(flagExclude|flagExpires) != flagFleeting || protocol.ValidateTopic(e.topic) != nil {
 			c.Fail(carry.ErrForm)
 		}
 	} else {
@@ -171,6 +172,7 @@ func (r *Ring) putBackLocked(was *savedEntry) *Packet {
 	var p *Packet
 	if !was.fleeting {
 		p = &Packet{data: was.body, seq: e.Seq, mark: e.Watermark}
+		p.setExtra(e.Extra)
 		e.body.Store(p)
 	}
 	r.enterLocked(c, e)
@@ -208,8 +210,8 @@ func (r *Ring) LinkRetained() {
 	}
 }
 
-// Write writes the values that no entry from first on has.
-func (r *Retained) Write(c *carry.Writer, first uint64) {
+// Write writes the values that no entry from first on has. now is Ring.Now.
+func (r *Retained) Write(c *carry.Writer, first uint64, now int64) {
 	after, begun := "", false
 	for {
 		var page []Value
@@ -229,42 +231,64 @@ func (r *Retained) Write(c *carry.Writer, first uint64) {
 			if v.seq < first {
 				c.Uint(v.seq)
 				c.Bytes(v.Packet.data)
+				x := Extra{Expires: v.Packet.Expires()}
+				c.Uint(x.flags())
+				x.write(c, now)
 			}
 		}
 		after, begun = page[len(page)-1].Topic, true
 	}
 }
 
-// Read takes what write wrote.
-func (r *Retained) Read(c *carry.Reader, first uint64) {
+// Read takes what write wrote at now.
+func (r *Retained) Read(c *carry.Reader, first uint64, now int64) {
 	for seq := c.Uint(); seq > 0 && c.Err == nil; seq = c.Uint() {
 		data := c.Bytes(math.MaxUint32)
 		m := readMessage(c, data)
-		if seq >= first || m.Seq != seq && m.Seq != 0 || m.Offset != 0 || !m.Retain || len(m.Payload) == 0 {
+		flags := c.Uint()
+		x := readExtra(c, flags&flagExpires, now)
+		if flags&^flagExpires != 0 || seq >= first || m.Seq != seq && m.Seq != 0 || m.Offset != 0 || !m.Retain || len(m.Payload) == 0 {
 			c.Fail(carry.ErrForm)
 		}
 		if c.Err == nil {
-			r.Load(Value{Topic: m.Topic, seq: seq, Packet: &Packet{data: data, seq: seq}})
+			p := &Packet{data: data, seq: seq}
+			p.setExtra(x)
+			r.Load(Value{Topic: m.Topic, seq: seq, Packet: p})
 		}
 	}
 }
 
 // flags say what of x is written.
-func (x *Extra) flags() uint64 { return bit(x != nil && x.Exclude != "", flagExclude) }
+func (x *Extra) flags() uint64 {
+	if x == nil {
+		return 0
+	}
+	return bit(x.Exclude != "", flagExclude) | bit(x.Expires != 0, flagExpires)
+}
 
-func (x *Extra) write(c *carry.Writer) {
+// write writes x, and how long after now it expires.
+func (x *Extra) write(c *carry.Writer, now int64) {
 	if x.flags()&flagExclude != 0 {
 		c.Bytes([]byte(x.Exclude))
 	}
+	if x.flags()&flagExpires != 0 {
+		c.Int(x.Expires - now)
+	}
 }
 
-func readExtra(c *carry.Reader, flags uint64) *Extra {
-	if flags&flagExclude == 0 {
+// readExtra takes what write wrote at now.
+func readExtra(c *carry.Reader, flags uint64, now int64) *Extra {
+	if flags&(flagExclude|flagExpires) == 0 {
 		return nil
 	}
-	x := &Extra{Exclude: string(c.Bytes(protocol.MaxOrigin))}
-	if x.Exclude == "" {
-		c.Fail(carry.ErrForm)
+	x := &Extra{}
+	if flags&flagExclude != 0 {
+		if x.Exclude = string(c.Bytes(protocol.MaxOrigin)); x.Exclude == "" {
+			c.Fail(carry.ErrForm)
+		}
+	}
+	if flags&flagExpires != 0 {
+		x.Expires = max(now+c.Int(), 1) // 0 would be never
 	}
 	return x
 }

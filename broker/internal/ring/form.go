@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"encoding/binary"
 	"sort"
 	"unsafe"
 )
@@ -13,6 +14,7 @@ const (
 	FormEvent      FormKind = iota // an event of a stream, for the doors of HTTP
 	FormJSON                       // a packet in JSON
 	FormCompressed                 // a packet with its payload compressed
+	formEnd                        // no encoding: when the message expires. It stays as long as the packet, and is the last of its list
 )
 
 // form is a message in another encoding than that of its publish. A packet has a list of them, one of a kind; a form never changes.
@@ -23,7 +25,25 @@ type form struct {
 	kind FormKind
 }
 
-const formOverhead = int64(unsafe.Sizeof(form{}))
+const (
+	formOverhead = int64(unsafe.Sizeof(form{}))
+	endOverhead  = formOverhead + 8 // of a formEnd, which the entry is charged for
+)
+
+// Expires is when the message p expires, by Ring.Now; 0: never.
+func (p *Packet) Expires() int64 {
+	if f := p.form(formEnd); f != nil {
+		return int64(binary.LittleEndian.Uint64(f.body))
+	}
+	return 0
+}
+
+// setExtra gives a new packet what it has to know of x.
+func (p *Packet) setExtra(x *Extra) {
+	if x != nil && x.Expires != 0 {
+		p.forms.Store(&form{body: binary.LittleEndian.AppendUint64(nil, uint64(x.Expires)), kind: formEnd})
+	}
+}
 
 // formShare is the part of the ring that forms may take: the oldest are given up first, and made again when they are needed.
 const formShare = 4
@@ -103,7 +123,7 @@ func (r *Ring) dropFormLocked(c *chunk, p *Packet) {
 		return
 	}
 	if cost := p.formCost(); cost > 0 {
-		p.forms.Store(nil)
+		p.forms.Store(p.form(formEnd))
 		r.chargeFormLocked(c, -cost)
 	}
 }

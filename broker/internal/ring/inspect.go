@@ -27,10 +27,10 @@ func (r *Ring) Charged() (charged, forms, held int64) {
 }
 
 func (x *Extra) line() string {
-	if x == nil || x.Exclude == "" {
+	if x == nil {
 		return ""
 	}
-	return fmt.Sprintf("not for %q: ", x.Exclude)
+	return fmt.Sprintf("not for %q, until %d: ", x.Exclude, x.Expires)
 }
 
 // Lines writes down everything that the log and the retained values are, but for what they cost.

@@ -32,19 +32,20 @@ func NewPacket(data []byte) *Packet { return &Packet{data: data} }
 
 // Message is a publish on its way into the log: encoded but for its position.
 type Message struct {
-	Topic  string
-	Live   bool // kept only for the readers of now: it has no position, and no place in the log if it is not retained
-	Kept   bool // of class stored: the store has it in its topic's history once it has an offset
-	retain bool
-	clear  bool  // retain with an empty payload
-	loaded bool  // was committed before the log began; the retained values know it
-	age    int64 // milliseconds since it was accepted, if loaded
-	time   int64
-	Seq    uint64 // in the log, once appended
-	Offset uint64 // the store's, 0 when not committed
-	size   int    // bytes of payload
-	Buf    []byte // protocol.MessageHeadroom bytes, then the tail
-	Extra  *Extra // nil: it has nothing of that. The entry keeps it
+	Topic   string
+	Live    bool // kept only for the readers of now: it has no position, and no place in the log if it is not retained
+	Kept    bool // of class stored: the store has it in its topic's history once it has an offset
+	retain  bool
+	clear   bool  // retain with an empty payload
+	expired bool  // clears what has expired, and else nothing
+	loaded  bool  // was committed before the log began; the retained values know it
+	age     int64 // milliseconds since it was accepted, if loaded
+	time    int64
+	Seq     uint64 // in the log, once appended
+	Offset  uint64 // the store's, 0 when not committed
+	size    int    // bytes of payload
+	Buf     []byte // protocol.MessageHeadroom bytes, then the tail
+	Extra   *Extra // nil: it has nothing of that. The entry keeps it
 }
 
 // Receipt is told how a message comes to those who are there.
@@ -86,5 +87,7 @@ func (m *Message) Weight() int64 {
 
 // Unplaced is m as a packet that has no place in the log.
 func (m *Message) Unplaced() *Packet {
-	return NewPacket(protocol.FinishMessage(m.Buf, 0, m.Offset))
+	p := NewPacket(protocol.FinishMessage(m.Buf, 0, m.Offset))
+	p.setExtra(m.Extra)
+	return p
 }

@@ -98,9 +98,10 @@ type Stretch struct {
 	Count   uint64 // of packets, messages
 	Missed  int64  // fleeting messages that matched and are released, or from before joined
 	Joined  uint64 // 0: no bound; what is before it is not counted in inChunk either
+	now     int64  // by Ring.Now, once something was found that expires
 
 	Chunk   uint64 // first seq of the last chunk read
-	InChunk int64  // entries that matched in it
+	InChunk int64  // entries that matched in it, but for those that expire some time
 	Stored  int64  // of these, what the store has too
 }
 
@@ -114,7 +115,7 @@ func (r *Ring) Read(st *Stretch, m *Matcher, last uint64, maxBytes int) bool {
 	}
 	for looked := 0; st.Next <= last && st.Bytes < maxBytes && looked < ScanEntries; looked++ {
 		if following := at.complete(last); following != nil {
-			looked += st.takeChunk(&at, following, m, maxBytes)
+			looked += st.takeChunk(r, &at, following, m, maxBytes)
 			continue
 		}
 		e := at.Next()
@@ -123,7 +124,7 @@ func (r *Ring) Read(st *Stretch, m *Matcher, last uint64, maxBytes int) bool {
 		}
 		st.enter(e.Chunk)
 		if m.wants(e) {
-			st.take(e)
+			st.take(r, e)
 		}
 		st.Next, st.Mark = e.Seq+1, e.Watermark
 	}
@@ -146,7 +147,7 @@ func (p *Place) complete(last uint64) *chunk {
 
 // takeChunk gathers what m wants of the complete chunk at, or a part of it if that is enough, and moves at behind it. It returns how many
 // entries it has looked at.
-func (st *Stretch) takeChunk(at *Place, following *chunk, m *Matcher, maxBytes int) (looked int) {
+func (st *Stretch) takeChunk(r *Ring, at *Place, following *chunk, m *Matcher, maxBytes int) (looked int) {
 	c := at.c
 	st.enter(c.first)
 	set := m.in(c, at.i)
@@ -156,7 +157,7 @@ func (st *Stretch) takeChunk(at *Place, following *chunk, m *Matcher, maxBytes i
 		if e.Excludes(m.Origin) {
 			continue
 		}
-		st.take(e)
+		st.take(r, e)
 		if st.Bytes >= maxBytes {
 			st.Next, st.Mark, at.i = e.Seq+1, e.Watermark, uint32(i+1)
 			return looked
@@ -174,9 +175,18 @@ func (st *Stretch) enter(chunk uint64) {
 	}
 }
 
-// take gathers e, which is wanted.
-func (st *Stretch) take(e *Entry) {
-	if e.Seq >= st.Joined {
+// take gathers e, which is wanted, unless it has expired: then it is as if it had not been.
+func (st *Stretch) take(r *Ring, e *Entry) {
+	expires := e.Expires()
+	switch {
+	case expires != 0:
+		if st.now == 0 {
+			st.now = r.Now()
+		}
+		if expires <= st.now {
+			return
+		}
+	case e.Seq >= st.Joined:
 		st.InChunk++
 		if e.Stored {
 			st.Stored++
@@ -192,7 +202,7 @@ func (st *Stretch) take(e *Entry) {
 	st.Count++
 }
 
-// NewestOfEach finds, of the entries from first to last that m wants, the newest of each topic, in the order of the log. It fails when
+// NewestOfEach finds, of the entries from first to last that m wants and that have not expired, the newest of each topic, in the order of the log. It fails when
 // first is no longer held.
 func (r *Ring) NewestOfEach(m *Matcher, first, last uint64) (newest []*Entry, held bool) {
 	at, held := r.Seek(first)
@@ -204,7 +214,7 @@ func (r *Ring) NewestOfEach(m *Matcher, first, last uint64) (newest []*Entry, he
 		if following := at.complete(last); following != nil {
 			set := m.in(at.c, at.i)
 			for i := range set.all {
-				if e := &at.c.entries[i]; !e.Excludes(m.Origin) {
+				if e := &at.c.entries[i]; !e.Excludes(m.Origin) && !r.Expired(e) {
 					latest[e.Topic] = e
 				}
 			}
@@ -216,7 +226,7 @@ func (r *Ring) NewestOfEach(m *Matcher, first, last uint64) (newest []*Entry, he
 			break
 		}
 		next = e.Seq + 1
-		if m.wants(e) {
+		if m.wants(e) && !r.Expired(e) {
 			latest[e.Topic] = e
 		}
 	}

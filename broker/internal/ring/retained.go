@@ -21,9 +21,11 @@ type Retained struct {
 	limit      int
 	limitBytes int64
 
-	mu    sync.Mutex
-	tree  *btree.BTreeG[Value]
-	bytes int64
+	mu     sync.Mutex
+	tree   *btree.BTreeG[Value]
+	bytes  int64
+	ends   *btree.BTreeG[end] // nil: the store sees to it
+	sooner chan struct{}
 }
 
 // Value is one topic's value.
@@ -35,7 +37,11 @@ type Value struct {
 }
 
 func (v *Value) cost() int64 {
-	return int64(len(v.Topic)+cap(v.Packet.data)) + retainedOverhead
+	cost := int64(len(v.Topic)+cap(v.Packet.data)) + retainedOverhead
+	if v.Packet.Expires() != 0 {
+		cost += RetainedEnd
+	}
+	return cost
 }
 
 // NewRetained keeps at most limit values that take limitBytes; a number below 0 is no limit.
@@ -48,7 +54,7 @@ func NewRetained(limit int, limitBytes int64) *Retained {
 	}
 	less := func(a, b Value) bool { return a.Topic < b.Topic }
 	return &Retained{
-		limit: limit, limitBytes: limitBytes,
+		limit: limit, limitBytes: limitBytes, sooner: make(chan struct{}, 1),
 		tree: btree.NewBTreeGOptions(less, btree.Options{NoLocks: true, Degree: 64}),
 	}
 }
@@ -64,14 +70,25 @@ func (r *Retained) put(m *Message, seq uint64, p *Packet) {
 		return
 	}
 	old, replaced := r.tree.Set(v)
-	switch {
-	case replaced && old.Offset > v.Offset:
+	if replaced && old.Offset > v.Offset {
 		r.tree.Set(old)
 		return
-	case replaced:
-		r.bytes -= old.cost()
 	}
+	if replaced {
+		r.leftLocked(&old)
+	}
+	r.cameLocked(&v)
+}
+
+// cameLocked and leftLocked note that a value is in the map, and that it is not any more.
+func (r *Retained) cameLocked(v *Value) {
 	r.bytes += v.cost()
+	r.endLocked(v)
+}
+
+func (r *Retained) leftLocked(v *Value) {
+	r.bytes -= v.cost()
+	r.unendLocked(v)
 }
 
 // Load takes a value as the store has it. The feed begins behind it.
@@ -79,9 +96,9 @@ func (r *Retained) Load(v Value) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if old, replaced := r.tree.Set(v); replaced {
-		r.bytes -= old.cost()
+		r.leftLocked(&old)
 	}
-	r.bytes += v.cost()
+	r.cameLocked(&v)
 }
 
 // link gives a value that was loaded its place in the log, where the same record has been loaded, too: a snapshot as of a place before
@@ -93,9 +110,9 @@ func (r *Retained) link(topic string, offset, seq uint64, p *Packet) {
 	if !held || v.Offset != offset {
 		return
 	}
-	r.bytes -= v.cost()
+	r.leftLocked(&v)
 	v.seq, v.Packet = seq, p
-	r.bytes += v.cost()
+	r.cameLocked(&v)
 	r.tree.Set(v)
 }
 
@@ -122,7 +139,7 @@ func (r *Retained) deleteLocked(v Value) {
 		return
 	}
 	if held {
-		r.bytes -= old.cost()
+		r.leftLocked(&old)
 	}
 }
 
@@ -172,6 +189,7 @@ type Snapshot struct {
 	Head    uint64 // values with a higher seq come through the log
 	Reset   bool
 	Except  []string // filters whose matches have been sent already
+	now     int64    // what has expired by then is left out
 }
 
 // NewSnapshot begins a walk over what filter matches, as of the entry head of the log.
@@ -189,15 +207,16 @@ func literalPrefix(filter string) string {
 
 // wants reports whether v belongs to the snapshot.
 func (w *Snapshot) wants(v *Value) bool {
-	return v.seq <= w.Head && protocol.Match(w.Filter, v.Topic) &&
+	return v.seq <= w.Head && !v.Expired(w.now) && protocol.Match(w.Filter, v.Topic) &&
 		!slices.ContainsFunc(w.Except, func(sent string) bool { return protocol.Match(sent, v.Topic) })
 }
 
 // Page appends the packets of the next values to dst. It looks at no more than snapshotPage values, and stops early when
-// bytes have been gathered. more is false after the last.
-func (r *Retained) Page(w *Snapshot, dst []*Packet, bytes int) (out []*Packet, more bool) {
+// bytes have been gathered. What has expired by now, of Ring.Now, is left out. more is false after the last.
+func (r *Retained) Page(w *Snapshot, dst []*Packet, bytes int, now int64) (out []*Packet, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	w.now = now
 	if w.Literal {
 		if v, held := r.tree.Get(Value{Topic: w.Filter}); held && w.wants(&v) {
 			dst = append(dst, v.Packet)

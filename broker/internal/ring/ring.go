@@ -132,6 +132,13 @@ func (r *Ring) Append(m *Message) (e *Entry, appended uint64) {
 	return r.appendLocked(m), r.appended
 }
 
+// AppendExpired is Append of m, which clears its topic's retained value, if that has expired; else it is not appended, and there is no
+// entry.
+func (r *Ring) AppendExpired(m *Message) (e *Entry, appended uint64) {
+	m.expired = true
+	return r.Append(m)
+}
+
 // EverAppended is how many bytes have ever been appended.
 func (r *Ring) EverAppended() uint64 {
 	r.mu.Lock()
@@ -163,7 +170,7 @@ func (c *chunk) overhead() int64 {
 // is held; who appends wakes the shards after letting go of it.
 func (r *Ring) appendLocked(m *Message) *Entry {
 	r.awaitRoomLocked()
-	if r.sealed {
+	if r.sealed || m.expired && !r.retained.hasExpired(m.Topic, r.Now()) {
 		return nil
 	}
 	c, n := r.slotLocked()
@@ -182,7 +189,9 @@ func (r *Ring) appendLocked(m *Message) *Entry {
 	if m.Live {
 		seq = 0 // a live message has no position: it moves nobody's token
 	}
-	e.body.Store(&Packet{data: protocol.FinishMessage(m.Buf, seq, m.Offset), seq: e.Seq, mark: e.Watermark})
+	p := &Packet{data: protocol.FinishMessage(m.Buf, seq, m.Offset), seq: e.Seq, mark: e.Watermark}
+	p.setExtra(m.Extra)
+	e.body.Store(p)
 	r.enterLocked(c, e)
 	if e.Fleeting {
 		r.live = append(r.live, liveBody{e, c, r.appended})

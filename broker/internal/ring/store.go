@@ -113,7 +113,7 @@ func (r *Ring) WatermarkBefore(seq uint64) (mark uint64, ok bool) {
 	return at.c.entries[at.i-1].Watermark, true
 }
 
-// Newest finds where the newest n entries that m wants begin: the seq of the first of them, and how many there are.
+// Newest finds where the newest n entries that m wants begin, expired ones left out: the seq of the first of them, and how many there are.
 func (r *Ring) Newest(m *Matcher, n int) (first uint64, found int) {
 	r.mu.Lock()
 	chunks := slices.Clone(r.chunks)
@@ -130,7 +130,7 @@ func (r *Ring) Newest(m *Matcher, n int) (first uint64, found int) {
 				continue
 			}
 			e := &c.entries[k]
-			if e.Seq >= first || e.Fleeting || !m.wants(e) {
+			if e.Seq >= first || e.Fleeting || !m.wants(e) || r.Expired(e) {
 				continue
 			}
 			first = e.Seq
