@@ -32,6 +32,7 @@ type Stats struct {
 	RetainedTopics int64
 	RetainedBytes  int64
 	StoreWaitBytes int64 // publishes that wait for the store
+	Members        int64 // of all topics, each user once in each ([PRE-2])
 	MessageIDs     int64 // message ids that are known by now, but for those that the store knows
 	StoreUp        bool  // the committed feed is live; true without a store
 
@@ -71,6 +72,8 @@ func (b *Broker) Stats() Stats {
 	topics, size := b.retained.Size()
 	st.RetainedTopics, st.RetainedBytes = int64(topics), size
 	st.MessageIDs = b.messageIDs.size()
+	_, members := b.members.table.Size()
+	st.Members = int64(members)
 	if c := b.committer; c != nil {
 		c.mu.Lock()
 		st.StoreWaitBytes = c.bytes

@@ -251,7 +251,7 @@ var table = []CodeInfo{
 	{
 		CodeNotFound, "not_found", 404,
 		"There is no such thing.",
-		"A subscription that has ended, or a topic without a retained message.",
+		"A subscription that has ended, a topic without a retained message, or the inbox of a session that has ended.",
 		"Check the name or number.",
 	},
 	{

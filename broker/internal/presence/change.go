@@ -32,7 +32,9 @@ func (t *Table) Tell(now time.Time, wanted func(topic string) bool, tell func(Ch
 			t.mu.Unlock()
 			return next
 		}
+		before := len(tp.members)
 		c, found := tp.take(wanted)
+		t.held -= before - len(tp.members)
 		switch {
 		case found:
 			t.resting.push(tp, now.Add(Every))

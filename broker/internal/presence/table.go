@@ -23,6 +23,7 @@ type Table struct {
 
 	mu      sync.Mutex
 	topics  map[string]*topic
+	held    int       // members of all topics
 	soon    queue     // topics with a first change
 	resting queue     // topics of which something was told less than Every ago
 	lost    lostList  // by the time at which they are given up
@@ -79,6 +80,7 @@ func (t *Table) Join(name, user string, now time.Time) (look bool) {
 	if m == nil {
 		m = &member{topic: tp, user: user}
 		tp.members[user] = m
+		t.held++
 	}
 	was := m.there()
 	m.joins++
@@ -184,12 +186,9 @@ func (t *Table) members(name string) (users []string, count int) {
 	return users, tp.count
 }
 
-// Size is how many topics the table holds and how many members they have.
+// Size is how many topics the table holds and how many members they have, those included whose going has not been told.
 func (t *Table) Size() (topics, members int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, tp := range t.topics {
-		members += len(tp.members)
-	}
-	return len(t.topics), members
+	return len(t.topics), t.held
 }
