@@ -31,6 +31,8 @@ type cli struct {
 	Serve       serveCmd       `cmd:"" help:"Run the broker."`
 	Pub         pubCmd         `cmd:"" help:"Publish a message, a file, or standard input line by line."`
 	Sub         subCmd         `cmd:"" help:"Subscribe and print messages."`
+	Req         reqCmd         `cmd:"" help:"Send a request and print the reply."`
+	Presence    presenceCmd    `cmd:"" help:"Print who is there in a topic."`
 	History     historyCmd     `cmd:"" help:"Print the messages that the broker's store keeps of a topic."`
 	Bench       benchCmd       `cmd:"" help:"Measure a broker."`
 	Conformance conformanceCmd `cmd:"" help:"Show that a server, or an SDK, keeps the rules of the protocol."`

@@ -51,9 +51,13 @@ func newPipeline(c *carillon.Client, p *pubCmd, s streams) *pipeline {
 	if p.Retain {
 		l.options = append(l.options, carillon.Retain())
 	}
-	for name, value := range p.Header {
-		l.options = append(l.options, carillon.Header(name, value))
+	if p.TTL != nil {
+		l.options = append(l.options, carillon.TTL(*p.TTL))
 	}
+	if p.Exclude != nil {
+		l.options = append(l.options, carillon.Exclude(*p.Exclude))
+	}
+	l.options = append(l.options, p.dataFlags.options()...)
 	if p.Ack {
 		l.ack = json.NewEncoder(s.out)
 	}

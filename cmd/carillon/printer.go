@@ -78,6 +78,16 @@ func (p *printer) message(m *carillon.Message) {
 	}
 }
 
+// reply prints a message whose topic says nothing: the inbox that it came to.
+func (p *printer) reply(m *carillon.Message) {
+	if p.form != formText {
+		p.message(m)
+		return
+	}
+	data, _ := jsonForm(m)
+	p.write([]byte(text(m, data, false) + "\n"))
+}
+
 // text is a payload for people, on one line.
 func text(m *carillon.Message, data json.RawMessage, cleared bool) string {
 	switch {

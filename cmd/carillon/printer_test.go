@@ -116,7 +116,7 @@ func TestPublishedForms(t *testing.T) {
 	}{
 		{"JSON is found", pubCmd{}, `{"a":1}`, `{"a":1}`},
 		{"text", pubCmd{}, `{a`, `{a`},
-		{"msgpack keeps integers", pubCmd{Msgpack: true}, `[1,9007199254740993,1.5,"x",{"a":null}]`, string(pack(t, []any{int64(1), int64(9007199254740993), 1.5, "x", map[string]any{"a": nil}}))},
+		{"msgpack keeps integers", pubCmd{dataFlags: dataFlags{Msgpack: true}}, `[1,9007199254740993,1.5,"x",{"a":null}]`, string(pack(t, []any{int64(1), int64(9007199254740993), 1.5, "x", map[string]any{"a": nil}}))},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			v, err := tc.p.value([]byte(tc.in))
@@ -128,7 +128,7 @@ func TestPublishedForms(t *testing.T) {
 			}
 		})
 	}
-	for _, p := range []pubCmd{{JSON: true}, {Msgpack: true}} {
+	for _, p := range []dataFlags{{JSON: true}, {Msgpack: true}} {
 		for _, in := range []string{"{", "", "1 2", "NaN"} {
 			if v, err := p.value([]byte(in)); err == nil {
 				t.Errorf("%q was taken as %v", in, v)

@@ -24,16 +24,31 @@ type pubCmd struct {
 	Topic string  `arg:"" help:"Topic to publish to."`
 	Data  *string `arg:"" optional:"" help:"The message; - reads standard input, a message a line."`
 
-	Retain  bool              `help:"Keep the message as the topic's retained value; without data, clear it."`
-	ID      *string           `name:"id" help:"Id of the message: within two minutes the broker applies the same one only once." placeholder:"ID"`
+	Retain  bool           `help:"Keep the message as the topic's retained value; without data, clear it."`
+	TTL     *time.Duration `name:"ttl" help:"Send the message to nobody any more when it is so old, such as 500ms, 60s or 24h; a retained value is removed then." placeholder:"D"`
+	Exclude *string        `help:"Send the message to all but the clients of an origin; that needs the right to exclude on the topic." placeholder:"ORIGIN"`
+	ID      *string        `name:"id" help:"Id of the message: within two minutes the broker applies the same one only once." placeholder:"ID"`
+	dataFlags
+	File  string        `help:"Send the contents of a file." placeholder:"F"`
+	Count *int          `help:"Send so many messages: the data again and again, or so many lines." placeholder:"N"`
+	Every time.Duration `help:"Wait so long between two messages, such as 500ms or 2s." placeholder:"D"`
+	Ack   bool          `help:"Print each acknowledgement as a JSON object a line."`
+}
+
+// dataFlags say what the data of a message is.
+type dataFlags struct {
 	Header  map[string]string `short:"H" help:"Header of the message, may be repeated." placeholder:"K=V" mapsep:"none"`
 	JSON    bool              `name:"json" xor:"form" help:"The data is JSON; anything else is an error."`
 	Msgpack bool              `xor:"form" help:"The data is JSON and is sent as msgpack."`
 	Raw     bool              `xor:"form" help:"The data is bytes."`
-	File    string            `help:"Send the contents of a file." placeholder:"F"`
-	Count   *int              `help:"Send so many messages: the data again and again, or so many lines." placeholder:"N"`
-	Every   time.Duration     `help:"Wait so long between two messages, such as 500ms or 2s." placeholder:"D"`
-	Ack     bool              `help:"Print each acknowledgement as a JSON object a line."`
+}
+
+// options are those of a publish with the data.
+func (f *dataFlags) options() (opts []carillon.PublishOption) {
+	for name, value := range f.Header {
+		opts = append(opts, carillon.Header(name, value))
+	}
+	return opts
 }
 
 // Validate is called by kong.
@@ -56,7 +71,19 @@ func (p *pubCmd) Validate() error {
 	case p.ID != nil && (given(p.Count) > 1 || p.Data != nil && *p.Data == "-"):
 		return errors.New("--id is that of one message; without it each has one of its own")
 	}
-	return errors.Join(notEmpty("--id", "an id", p.ID), within("--count", p.Count, math.MaxInt))
+	return errors.Join(notEmpty("--id", "an id", p.ID), within("--count", p.Count, math.MaxInt), p.validateReach())
+}
+
+// validateReach checks for how long and for whom the message is.
+func (p *pubCmd) validateReach() error {
+	const longest = protocol.MaxTTL * time.Millisecond
+	switch {
+	case p.TTL != nil && (*p.TTL < time.Millisecond || *p.TTL > longest):
+		return fmt.Errorf("--ttl is %v, want 1ms to %dh", *p.TTL, int64(longest/time.Hour))
+	case len(given(p.Exclude)) > protocol.MaxOrigin:
+		return fmt.Errorf("--exclude has %d bytes, want at most %d", len(*p.Exclude), protocol.MaxOrigin)
+	}
+	return notEmpty("--exclude", "an origin", p.Exclude)
 }
 
 // Run publishes.
@@ -150,16 +177,16 @@ func (p *pubCmd) lines(ctx context.Context, s streams) func() (any, bool, error)
 }
 
 // value is data in the form that was asked for: JSON if it parses as JSON, else text, else bytes.
-func (p *pubCmd) value(data []byte) (any, error) {
+func (f *dataFlags) value(data []byte) (any, error) {
 	switch {
-	case p.Raw:
+	case f.Raw:
 		return data, nil
-	case p.JSON:
+	case f.JSON:
 		if !json.Valid(data) {
 			return nil, errors.New("the data is not JSON")
 		}
 		return json.RawMessage(data), nil
-	case p.Msgpack:
+	case f.Msgpack:
 		return toMsgpack(data)
 	case len(data) == 0:
 		return "", nil

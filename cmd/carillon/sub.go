@@ -23,6 +23,8 @@ type subCmd struct {
 	Last         *int    `help:"Begin with the newest so many messages that are still there, at most ${maxLast}, instead of the retained values." placeholder:"N"`
 	Latest       bool    `help:"When behind, get only the newest message of each topic."`
 	MaxRate      *int    `help:"Get at most so many messages a second, up to ${maxRate}; of each topic the newest is kept." placeholder:"N"`
+	Join         bool    `help:"Be a member of the topics: others see the token's user there (carillon presence)."`
+	Origin       *string `help:"Be of this origin, in place of one of its own: carillon pub --exclude leaves it out." placeholder:"ORIGIN"`
 	Count        *int    `help:"End after so many messages." placeholder:"N"`
 	RetainedOnly bool    `help:"Print the retained values and end."`
 	JSON         bool    `name:"json" xor:"form" help:"Print a JSON object a line; gaps too."`
@@ -35,8 +37,13 @@ func (c *subCmd) Validate() error {
 		if err := protocol.ValidateFilter(f); err != nil {
 			return fmt.Errorf("filter %q: %w", f, err)
 		}
+		if c.Join && !protocol.IsLiteral(f) {
+			return fmt.Errorf("--join goes with topics, and %q is a filter of many", f)
+		}
 	}
 	switch {
+	case len(given(c.Origin)) > protocol.MaxOrigin:
+		return fmt.Errorf("--origin has %d bytes, want at most %d", len(*c.Origin), protocol.MaxOrigin)
 	case c.Since != nil && c.RetainedOnly:
 		return errors.New("either --since or --retained-only")
 	case c.Since != nil && c.Last != nil:
@@ -46,7 +53,7 @@ func (c *subCmd) Validate() error {
 	case c.Last != nil && len(c.Filters) > 1:
 		return errors.New("--last goes with one filter: each filter would have newest messages of its own")
 	}
-	return errors.Join(notEmpty("--since", "a position", c.Since), within("--last", c.Last, protocol.MaxLast),
+	return errors.Join(notEmpty("--since", "a position", c.Since), notEmpty("--origin", "an origin", c.Origin), within("--last", c.Last, protocol.MaxLast),
 		within("--max-rate", c.MaxRate, protocol.MaxRate), within("--count", c.Count, math.MaxInt))
 }
 
@@ -60,7 +67,11 @@ type step struct {
 // Run subscribes and prints until a signal, --count, or a refusal.
 func (c *subCmd) Run(ctx context.Context, s streams) error {
 	c.warn(s)
-	client, err := c.dial(ctx, s.err)
+	var opts []carillon.Option
+	if c.Origin != nil {
+		opts = append(opts, carillon.WithOrigin(*c.Origin))
+	}
+	client, err := c.dial(ctx, s.err, opts...)
 	if err != nil {
 		return err
 	}
@@ -111,6 +122,9 @@ func (c *subCmd) subscribe(client *carillon.Client) []*carillon.Subscription {
 	}
 	if c.MaxRate != nil {
 		options = append(options, carillon.MaxRate(*c.MaxRate))
+	}
+	if c.Join {
+		options = append(options, carillon.Join())
 	}
 	var subs []*carillon.Subscription
 	for _, f := range c.Filters {

@@ -26,6 +26,7 @@ type tokenNewCmd struct {
 	Publish   []string      `sep:"none" help:"Filter of topics it may publish to; may be repeated." placeholder:"F"`
 	Subscribe []string      `sep:"none" help:"Filter it may subscribe to; may be repeated." placeholder:"F"`
 	History   []string      `sep:"none" help:"Filter it may read back in time without a bound; may be repeated." placeholder:"F"`
+	Presence  []string      `sep:"none" help:"Filter of topics in which it may be, and see who is there; may be repeated." placeholder:"F"`
 	Exclude   []string      `sep:"none" help:"Filter of topics in whose messages it may exclude other origins; may be repeated." placeholder:"F"`
 	TTL       time.Duration `name:"ttl" default:"1h" help:"How long it is good, such as 30m or 12h; ${default} unless told." placeholder:"D"`
 	Key       string        `help:"File with the key to sign with: a private key in PEM, or an HS256 secret." placeholder:"FILE"`
@@ -39,7 +40,7 @@ func (c *tokenNewCmd) Validate() error {
 	if c.TTL <= 0 {
 		return errors.New("--ttl has to be more than 0")
 	}
-	for _, filters := range [][]string{c.Publish, c.Subscribe, c.History, c.Exclude} {
+	for _, filters := range [][]string{c.Publish, c.Subscribe, c.History, c.Presence, c.Exclude} {
 		for _, f := range filters {
 			if err := protocol.ValidateFilter(f); err != nil {
 				return fmt.Errorf("filter %q: %w", f, err)
@@ -60,7 +61,9 @@ func (c *tokenNewCmd) Run(s streams) error {
 	}
 	now := time.Now()
 	grants := map[string][]string{}
-	for action, filters := range map[string][]string{"publish": c.Publish, "subscribe": c.Subscribe, "history": c.History, "exclude": c.Exclude} {
+	for action, filters := range map[string][]string{
+		"publish": c.Publish, "subscribe": c.Subscribe, "history": c.History, "presence": c.Presence, "exclude": c.Exclude,
+	} {
 		if len(filters) > 0 {
 			grants[action] = filters
 		}
