@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/brokertest"
@@ -187,6 +188,29 @@ func TestReplaysOfTheLogLeaveOutWhatExcludesTheSession(t *testing.T) {
 		other := dialFrom(t, b, nil, "tab-2")
 		other.Send(&protocol.Subscribe{ID: 1, Filter: "a", Last: 2})
 		wantArrived(t, other, "subscribed 1 @5", "replay 1 log 2", `message 6 a "6"`, `message 7 a "7"`, "resumed 1 @7")
+	})
+}
+
+// PUB-13, PUB-14, SUB-10: also of a long stretch of the log, the newest of a topic is the newest that may be sent.
+func TestTheNewestOfATopicIsTheNewestThatMayBeSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, broker.Options{})
+		token := b.Position().Append(nil)
+		publish(t, b, "a", "1")
+		publishPast(t, b, "a", "2")
+		publish(t, b, "b", "3")
+		publishFor(t, b, time.Second, "b", "4")
+		for range 600 {
+			publish(t, b, "c", "")
+		}
+		time.Sleep(time.Second)
+		c := dialFrom(t, b, nil, "tab-1")
+		c.Send(&protocol.Subscribe{ID: 1, Filter: "*", Position: token, Latest: true})
+		wantArrived(t, c, "subscribed 1 @0", "replay 1 log 3", `message 1 a "1"`, `message 3 b "3"`, `message 604 c ""`, "resumed 1 @604")
+		c.Send(&protocol.Subscribe{ID: 2, Filter: "a", Last: 1})
+		wantArrived(t, c, "subscribed 2 @0", "replay 2 log 1", `message 1 a "1"`, "resumed 2 @604")
+		c.Send(&protocol.Subscribe{ID: 3, Filter: "b", Last: 1})
+		wantArrived(t, c, "subscribed 3 @2", "replay 3 log 1", `message 3 b "3"`, "resumed 3 @604")
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 type modelFollower struct {
 	m        *model
 	name     int
+	origin   string
 	retained bool
 	conn     *brokertest.Conn
 	session  *broker.Session
@@ -29,7 +30,7 @@ type modelFollower struct {
 
 // open connects, with what goes on from after and what begins.
 func (f *modelFollower) open(rt *rapid.T, r broker.FollowRequest) {
-	r.NoRetained = !f.retained
+	r.NoRetained, r.Origin = !f.retained, f.origin
 	f.conn = brokertest.NewConn()
 	f.conn.OneWay()
 	f.history, f.sent = nil, map[uint64]bool{}
@@ -38,7 +39,7 @@ func (f *modelFollower) open(rt *rapid.T, r broker.FollowRequest) {
 	subs := map[string]*modelSub{}
 	for _, filter := range r.Filters {
 		if subs[filter] = f.subs[filter]; subs[filter] == nil || r.After == nil || slices.Contains(r.Fresh, filter) {
-			subs[filter] = &modelSub{filter: filter, retained: f.retained, got: map[uint64]bool{}, values: map[string]string{}, named: map[string]bool{}, placeless: map[uint64]bool{}}
+			subs[filter] = &modelSub{filter: filter, origin: f.origin, retained: f.retained, got: map[uint64]bool{}, values: map[string]string{}, named: map[string]bool{}, placeless: map[uint64]bool{}}
 		}
 		subs[filter].again()
 	}
@@ -143,20 +144,10 @@ func (f *modelFollower) count(g *protocol.Gap) error {
 	if g.Count < 0 {
 		return nil
 	}
-	var missing int64
-	for n := f.m.numberAt(g.From) + 1; n <= f.m.numberAt(&g.To); n++ {
-		e := f.m.log[n-1]
-		if f.sent[n] || e.stored || g.Reason == protocol.GapLive && !(e.live && !e.retain) {
-			continue
-		}
-		if slices.ContainsFunc(f.stream.Filters, func(s brokertest.Followed) bool { return s.Begun && protocol.Match(s.Filter, e.topic) }) {
-			missing++
-		}
-	}
-	if missing != g.Count {
-		return fmt.Errorf("found count %d, wanted %d", g.Count, missing)
-	}
-	return nil
+	return f.m.counts(g, func(n uint64, e *published) bool {
+		return !f.sent[n] && !e.notFor(f.origin) &&
+			slices.ContainsFunc(f.stream.Filters, func(s brokertest.Followed) bool { return s.Begun && protocol.Match(s.Filter, e.topic) })
+	})
 }
 
 func (f *modelFollower) on(s *brokertest.Followed, e brokertest.Event) {
@@ -204,6 +195,8 @@ func (f *modelFollower) message(s *modelSub, m *protocol.Message) {
 		f.fail("found message %d, wanted to be told first that the position is ahead", n)
 	case entry.topic != m.Topic || !protocol.Match(s.filter, m.Topic):
 		f.fail("found message %d of %q for %q", n, m.Topic, s.filter)
+	case entry.notFor(f.origin):
+		f.fail("found message %d, which excludes %s", n, f.origin)
 	case entry.live && (n <= s.last || s.got[n]):
 		s.got[n] = true
 		return // without a place it may come again where the stream goes on

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -20,7 +21,15 @@ type published struct {
 	offset uint64 // of the store, 0: not committed
 	stored bool   // the store keeps it in a history
 	lost   bool   // an older copy of the store was restored since
+
+	exclude string    // the origin that is not sent it
+	expires time.Time // zero: never
 }
+
+// notFor reports whether who has origin is not sent e.
+func (e *published) notFor(origin string) bool { return origin != "" && e.exclude == origin }
+
+func (e *published) expired() bool { return !e.expires.IsZero() && !time.Now().Before(e.expires) }
 
 // modelRun is one run of the broker: the message number n has the seq base + n - first + 1.
 type modelRun struct {
@@ -124,6 +133,38 @@ func (m *model) values() map[string]string {
 		}
 	}
 	return values
+}
+
+// unseen are the topics of which who has origin was not sent a change of the retained message, so that it may know another one.
+func (m *model) unseen(origin string) map[string]bool {
+	unseen := map[string]bool{}
+	for i := range m.log {
+		if e := &m.log[i]; e.retain && e.notFor(origin) {
+			unseen[e.topic] = true
+		}
+	}
+	return unseen
+}
+
+// counts reports whether a gap that has left out what wants says may have the given count: what has expired by now had done so when it was
+// told, or not.
+func (m *model) counts(g *protocol.Gap, wants func(n uint64, e *published) bool) error {
+	var missing, perhaps int64
+	for n := m.numberAt(g.From) + 1; n <= m.numberAt(&g.To); n++ {
+		e := &m.log[n-1]
+		switch {
+		case e.stored || g.Reason == protocol.GapLive && !(e.live && !e.retain): // what is stored comes from the store, or lies in a gap of offsets
+		case !wants(n, e):
+		case e.expired():
+			perhaps++
+		default:
+			missing++
+		}
+	}
+	if g.Count < missing || g.Count > missing+perhaps {
+		return fmt.Errorf("found count %d, wanted %d, and %d at most that have expired", g.Count, missing, perhaps)
+	}
+	return nil
 }
 
 // common is the last offset that who holds pos has in common with the store.

@@ -16,7 +16,7 @@ import (
 
 // TestSubscribersGetTheLog is G1, G4, G5 and G10 in small: random publishes, subscribes, resumes, stalls, unsubscribes, cuts and
 // restarts over a few topics, with a ring of some tens of messages and a store that goes away, loses answers, drops what its rules do
-// not keep and is replaced by an older copy of itself, against the plain list of what was published.
+// not keep and is replaced by an older copy of itself, against the plain list of what was published. Some messages exclude a client, some expire.
 //
 // A subscription has to get what matches it, from where it began, in order and once, or be told of a gap around it; across cuts and
 // restarts, too. What the store still has of a stored topic has to come in any case. The counts of gaps are exact. In the end a
@@ -38,6 +38,7 @@ func TestSubscribersGetTheLog(t *testing.T) {
 				"reopen":      m.reopen,
 				"locate":      m.locate,
 				"rest":        func(*rapid.T) { synctest.Wait() },
+				"time":        func(rt *rapid.T) { time.Sleep(time.Duration(rapid.IntRange(1, 20).Draw(rt, "seconds")) * time.Second) },
 				"restart":     m.restart,
 				"store":       m.storeFault,
 				"":            m.check,
@@ -82,13 +83,13 @@ func newModel(rt *rapid.T) *model {
 	}
 	m.start(rt, nil)
 	for i := range 3 {
-		c := &modelClient{m: m, name: i, subs: map[uint64]*modelSub{}}
+		c := &modelClient{m: m, name: i, origin: []string{"c0", "c1", ""}[i], subs: map[uint64]*modelSub{}}
 		c.tracker.On = c.on
 		m.clients = append(m.clients, c)
 		c.connect(rt)
 	}
 	for i := range 2 {
-		f := &modelFollower{m: m, name: i, retained: i == 0}
+		f := &modelFollower{m: m, name: i, origin: []string{"f0", ""}[i], retained: i == 0}
 		m.followers = append(m.followers, f)
 		f.open(rt, broker.FollowRequest{Filters: []string{rapid.SampledFrom(modelFilters).Draw(rt, "filter")}})
 	}
@@ -128,6 +129,14 @@ func (m *model) appendPlain(rt *rapid.T) {
 func (m *model) append(rt *rapid.T, topic string, size int, kind string) {
 	p := published{topic: topic, live: topic == "live.x", retain: kind != "", clear: kind == "clear"}
 	p.stored = m.mayBeStored(topic)
+	p.exclude = rapid.SampledFrom([]string{"", "", "", "", "c0", "f0"}).Draw(rt, "exclude")
+	ttl := time.Duration(0)
+	if kind == "" {
+		ttl = rapid.SampledFrom([]time.Duration{0, 0, 0, time.Second, 20 * time.Second}).Draw(rt, "ttl")
+	}
+	if ttl > 0 {
+		p.expires = time.Now().Add(ttl)
+	}
 	m.log = append(m.log, p)
 	e, n := &m.log[len(m.log)-1], uint64(len(m.log))
 	payload := make([]byte, size)
@@ -147,11 +156,15 @@ func (m *model) append(rt *rapid.T, topic string, size int, kind string) {
 			break
 		}
 		m.awaitStore()
-		e.offset = m.store.Commit(broker.Record{Topic: topic, Retain: p.retain, Payload: payload, Headers: number})
+		r := broker.Record{Topic: topic, Retain: p.retain, Payload: payload, Headers: number, Exclude: p.exclude}
+		if ttl > 0 {
+			r.Expires = p.expires.UnixMilli()
+		}
+		e.offset = m.store.Commit(r)
 		synctest.Wait()
 		return
 	}
-	r := broker.PublishRequest{Topic: topic, Payload: payload, Headers: number, Retain: p.retain, MessageID: number["n"]}
+	r := broker.PublishRequest{Topic: topic, Payload: payload, Headers: number, Retain: p.retain, MessageID: number["n"], Exclude: p.exclude, TTL: ttl}
 	ack, err := m.b.Publish(rt.Context(), broker.Everybody(), r)
 	if err != nil {
 		rt.Fatal(err)
