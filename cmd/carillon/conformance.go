@@ -19,7 +19,7 @@ type conformanceCmd struct {
 	Server       string `env:"CARILLON_SERVER" help:"Test the server at this address (ws://HOST:PORT/ws) and not a carillon started for the purpose." placeholder:"URL"`
 	SDK          string `name:"sdk" help:"Test the SDK that this program drives (spec/conformance/README.md), with a broker of the scripts' own." placeholder:"CMD"`
 	Token        string `env:"CARILLON_TOKEN" help:"Token for that server: it has to allow everything below the topic conformance." placeholder:"TOKEN"`
-	TokenCommand string `help:"Program that prints a token for that server; USER, PUBLISH, SUBSCRIBE, HISTORY (filters with blanks between) and TTL are in its environment. Without it scripts about rights are skipped." placeholder:"CMD"`
+	TokenCommand string `help:"Program that prints a token for that server; USER, PUBLISH, SUBSCRIBE, HISTORY, PRESENCE, EXCLUDE (filters with blanks between) and TTL are in its environment. Without it scripts about rights are skipped." placeholder:"CMD"`
 	Stored       string `help:"Topic of that server below which everything is stored. Without it scripts about stored topics are skipped." placeholder:"TOPIC"`
 	Anonymous    bool   `help:"That server lets in clients without a token."`
 	RunPattern   string `name:"run" help:"Play the scripts whose file/name matches." placeholder:"PATTERN"`
@@ -136,7 +136,7 @@ func (c *conformanceCmd) commandToken(ctx context.Context, r conformance.TokenRe
 	words := strings.Fields(c.TokenCommand) // not empty: server has looked
 	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 	cmd.Env = append(os.Environ(), "USER="+r.User, "PUBLISH="+strings.Join(r.Publish, " "), "SUBSCRIBE="+strings.Join(r.Subscribe, " "),
-		"HISTORY="+strings.Join(r.History, " "), "TTL="+r.TTL.String())
+		"HISTORY="+strings.Join(r.History, " "), "PRESENCE="+strings.Join(r.Presence, " "), "EXCLUDE="+strings.Join(r.Exclude, " "), "TTL="+r.TTL.String())
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

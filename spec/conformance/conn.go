@@ -48,37 +48,62 @@ func (c *conn) read(ctx context.Context, fromServer bool) {
 	defer close(c.ended)
 	for n := 1; ; n++ {
 		kind, b, err := c.ws.Read(ctx)
+		if err == nil && (kind != c.kind() || len(b) == 0) {
+			err = fmt.Errorf("a WebSocket message came that is %s, or empty [TRA-2] [JSN-1]", kind)
+		}
 		if err != nil {
 			c.end(err)
 			return
 		}
-		if kind != websocket.MessageBinary || len(b) == 0 {
-			c.end(fmt.Errorf("a WebSocket message came that is not binary, or empty [TRA-2]"))
-			return
-		}
-		for len(b) > 0 {
-			p, rest, err := decodePacket(b)
-			if f := forms.byName[p.name]; err == nil && f != nil && (fromServer && !f.server || !fromServer && !f.client) {
-				err = fmt.Errorf("%s came from the wrong side [ENC-11]", p.name)
-			}
-			if err != nil {
-				c.log.add(c.name, "received", fmt.Sprintf("%x", b[:min(len(b), 64)]))
-				c.end(err)
+		packets, err := c.packets(b)
+		for _, p := range packets {
+			if f := forms.byName[p.name]; f != nil && (fromServer && !f.server || !fromServer && !f.client) {
+				c.end(fmt.Errorf("%s came from the wrong side [ENC-11]", p.name))
 				return
 			}
-			b = rest
-			for _, p := range p.apart() {
-				c.take(ctx, received{p, n})
-			}
+			c.take(ctx, received{p, n})
+		}
+		if err != nil {
+			c.log.add(c.name, "received", fmt.Sprintf("%x", b[:min(len(b), 64)]))
+			c.end(err)
+			return
 		}
 	}
+}
+
+// kind is what its messages are.
+func (c *conn) kind() websocket.MessageType {
+	if c.ws.Subprotocol() == SubprotocolJSON {
+		return websocket.MessageText
+	}
+	return websocket.MessageBinary
+}
+
+// packets are those of a message, up to one that is none.
+func (c *conn) packets(b []byte) ([]packet, error) {
+	if c.kind() == websocket.MessageText {
+		return decodeTexts(b)
+	}
+	var all []packet
+	for len(b) > 0 {
+		p, rest, err := decodePacket(b)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, p.apart()...)
+		b = rest
+	}
+	return all, nil
 }
 
 func (c *conn) take(ctx context.Context, r received) {
 	c.log.add(c.name, "received", r.String())
 	if r.name == "Ping" && c.pongs {
 		pong, _ := encodePacket(map[string]any{"Pong": nil}) // it is in the table
-		c.write(ctx, websocket.MessageBinary, pong, 1)
+		if c.kind() == websocket.MessageText {
+			pong = []byte("[16]")
+		}
+		c.write(ctx, c.kind(), pong, 1)
 	}
 	c.mu.Lock()
 	c.arrived = append(c.arrived, r)

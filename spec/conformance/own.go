@@ -74,7 +74,7 @@ func StartOwn(ctx context.Context, executable string, log io.Writer) (*Own, erro
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	all := []string{"conformance.>", ownStored + ".>"}
-	o.Token = o.sign(TokenRequest{User: "conformance", Publish: all, Subscribe: all, History: all, TTL: time.Hour})
+	o.Token = o.sign(TokenRequest{User: "conformance", Publish: all, Subscribe: all, History: all, Presence: all, TTL: time.Hour})
 	o.Server = Server{
 		URL: "ws://" + address + "/ws", Token: o.Token, Anonymous: true, Stored: ownStored, Restart: o.restart,
 		Tokens: func(_ context.Context, r TokenRequest) (string, error) { return o.sign(r), nil },
@@ -150,7 +150,10 @@ func (o *Own) sign(r TokenRequest) string {
 	now := time.Now()
 	claims, _ := json.Marshal(map[string]any{ // strings and numbers only
 		"iss": ownAudience, "aud": ownAudience, "sub": r.User, "jti": rand.Text(), "exp": now.Add(cmp.Or(r.TTL, time.Hour)).Unix(),
-		"carillon": map[string]any{"publish": nonNil(r.Publish), "subscribe": nonNil(r.Subscribe), "history": nonNil(r.History)},
+		"carillon": map[string][]string{
+			"publish": nonNil(r.Publish), "subscribe": nonNil(r.Subscribe), "history": nonNil(r.History),
+			"presence": nonNil(r.Presence), "exclude": nonNil(r.Exclude),
+		},
 	})
 	signed := text.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT","kid":"main"}`)) + "." + text.EncodeToString(claims)
 	mac := hmac.New(sha256.New, o.secret)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -155,8 +156,14 @@ func (p *play) onConn(ctx context.Context, c *conn, s *Step, action string) erro
 		c.write(ctx, websocket.MessageBinary, b, s.Pieces)
 		return nil
 	case "text":
-		p.log.add(c.name, "sent text", s.Text)
-		c.write(ctx, websocket.MessageText, []byte(s.Text), 1)
+		text, err := p.vars.text(s.Text)
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(s.Text, "$token") {
+			p.log.add(c.name, "sent text", text)
+		}
+		c.write(ctx, websocket.MessageText, []byte(text), 1)
 		return nil
 	case "expect":
 		return p.repeated(s, func() error { return p.expect(ctx, c, s) })

@@ -109,6 +109,8 @@ type TokenRequest struct {
 	Publish   []string      `yaml:"publish,omitempty"`
 	Subscribe []string      `yaml:"subscribe,omitempty"`
 	History   []string      `yaml:"history,omitempty"`
+	Presence  []string      `yaml:"presence,omitempty"`
+	Exclude   []string      `yaml:"exclude,omitempty"`
 	TTL       time.Duration `yaml:"ttl,omitempty"` // an hour unless it is said; below 0 the token has expired
 }
 

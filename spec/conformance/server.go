@@ -88,7 +88,7 @@ func (v *Server) variables(ctx context.Context, s *Script) (variables, error) {
 		}
 		r := s.Tokens[name]
 		r.TTL = cmp.Or(r.TTL, time.Hour)
-		for _, filters := range []*[]string{&r.Publish, &r.Subscribe, &r.History} {
+		for _, filters := range []*[]string{&r.Publish, &r.Subscribe, &r.History, &r.Presence, &r.Exclude} {
 			*filters = slices.Clone(*filters)
 			for i, f := range *filters {
 				var err error
