@@ -19,6 +19,8 @@ type conn struct {
 	ended chan struct{} // closed when nothing more comes
 	stop  context.CancelFunc
 
+	farewell time.Time // when the script began to end it, kindly or not
+
 	mu      sync.Mutex
 	arrived []received
 	fault   error         // why nothing more comes
@@ -192,6 +194,13 @@ func (c *conn) tryWrite(ctx context.Context, kind websocket.MessageType, b []byt
 		b = b[n:]
 	}
 	return w.Close()
+}
+
+// leave takes down that the script ends the connection, the first time that it says so.
+func (c *conn) leave() {
+	if c.farewell.IsZero() {
+		c.farewell = time.Now()
+	}
 }
 
 // close ends the connection if it has not, and waits for its reader.

@@ -178,12 +178,14 @@ func (p *play) onConn(ctx context.Context, c *conn, s *Step, action string) erro
 	case "disconnect":
 		return p.disconnected(ctx, c, s.Disconnect)
 	case "close":
+		c.leave()
 		p.log.add(c.name, "closed with", fmt.Sprint(s.Close))
 		_ = c.ws.Close(websocket.StatusCode(s.Close), closeReason(s.Close)) // what the other side should do is a step of its own
 		return nil
 	case "closed":
 		return p.closed(ctx, c, s.Closed, "")
 	case "drop":
+		c.leave()
 		p.log.add(c.name, "cut", "")
 		c.close()
 		return nil
@@ -207,6 +209,9 @@ func (p *play) send(ctx context.Context, c *conn, s *Step) error {
 			b, err := encodePacket(one)
 			if err != nil {
 				return err
+			}
+			if _, last := one["Disconnect"]; last {
+				c.leave()
 			}
 			p.log.add(c.name, "sent", show(hidden(filled)))
 			message = append(message, b...)

@@ -163,17 +163,17 @@ func (p *sdkPlay) attempt(ctx context.Context, s *Step) (*attempt, error) {
 	case <-ctx.Done():
 		return nil, errors.New("no attempt to connect came in time")
 	}
-	waited := time.Duration(0)
-	if last := p.lastLoss(); !last.IsZero() {
-		waited = a.at.Sub(last)
+	waited, atLeast := time.Duration(0), time.Duration(0)
+	if told, lost := p.lastLoss(); !lost.IsZero() {
+		waited, atLeast = a.at.Sub(told), a.at.Sub(lost)
 	}
 	p.log.add(s.by(), "attempt", fmt.Sprintf("%.3f s after the last loss", waited.Seconds()))
 	var err error
 	switch {
 	case s.After > 0 && waited < s.After:
 		err = fmt.Errorf("the attempt came %s after the loss, wanted %s at the earliest", waited, s.After)
-	case s.Before > 0 && waited > s.Before:
-		err = fmt.Errorf("the attempt came %s after the loss, wanted %s at the latest", waited, s.Before)
+	case s.Before > 0 && atLeast > s.Before:
+		err = fmt.Errorf("the attempt came %s after the loss, wanted %s at the latest", atLeast, s.Before)
 	case a.r.Header.Get("Sec-WebSocket-Protocol") != Subprotocol:
 		err = fmt.Errorf("the SDK asks for the subprotocol %q [TRA-1]", a.r.Header.Get("Sec-WebSocket-Protocol"))
 	case strings.Contains(a.r.URL.RawQuery, "token"):
@@ -185,19 +185,24 @@ func (p *sdkPlay) attempt(ctx context.Context, s *Step) (*attempt, error) {
 	return a, err
 }
 
-// lastLoss is when the last connection ended.
-func (p *sdkPlay) lastLoss() time.Time {
-	last := p.lost
+// lastLoss is when the last connection ended: told is when the SDK may have known of it at the earliest, lost when it was over.
+func (p *sdkPlay) lastLoss() (told, lost time.Time) {
+	told, lost = p.lost, p.lost
 	for _, c := range p.conns {
 		select {
 		case <-c.ended:
-			if c.lost.After(last) {
-				last = c.lost
-			}
 		default:
+			continue
+		}
+		if c.lost.Before(lost) {
+			continue
+		}
+		told, lost = c.lost, c.lost
+		if !c.farewell.IsZero() {
+			told = c.farewell
 		}
 	}
-	return last
+	return told, lost
 }
 
 func (p *sdkPlay) refuse(a *attempt, r *Refused) {
@@ -205,11 +210,11 @@ func (p *sdkPlay) refuse(a *attempt, r *Refused) {
 		a.w.Header().Set(name, value)
 	}
 	a.w.Header().Set("Content-Type", "application/problem+json")
+	p.lost = time.Now()
 	a.w.WriteHeader(r.Status)
 	if r.Code != "" {
 		fmt.Fprintf(a.w, `{"code":%q,"detail":"by the script"}`, r.Code)
 	}
-	p.lost = time.Now()
 	close(a.settled)
 }
 
@@ -267,7 +272,8 @@ func (p *sdkPlay) accept(ctx context.Context, s *Step) error {
 func (p *sdkPlay) noAttempt(ctx context.Context, d time.Duration) error {
 	select {
 	case a := <-p.broker.attempts:
-		waited := a.at.Sub(p.lastLoss())
+		told, _ := p.lastLoss()
+		waited := a.at.Sub(told)
 		p.refuse(a, &Refused{Status: http.StatusServiceUnavailable})
 		return fmt.Errorf("an attempt to connect came %s after the loss, wanted none for %s", waited, d)
 	case <-time.After(d):

@@ -22,7 +22,8 @@ var faults = map[string]string{
 	"stale-token":    "REC-3",  // the same token is shown again after it has expired
 }
 
-const slowly = 20 * time.Second
+// slowly is the bound of a random delay: a hundredth of a percent of its times are what a script takes for at once.
+const slowly = 10 * time.Hour
 
 // faulty are the options that make the client have the fault.
 func (d *driver) faulty() []carillon.Option {
