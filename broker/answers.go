@@ -137,12 +137,30 @@ func (n *soon) add(s *Session) {
 	n.sessions = append(n.sessions, s)
 }
 
+// manyAnswers is how many sessions with answers are worth a second goroutine.
+const manyAnswers = 32
+
 // flushSoon sends what replies have gathered. Whoever settles publishes calls it when it has settled a batch.
+//
+// Each session is a system call, and its client publishes again as soon as it has its answer. Of many, half are another goroutine's: then two
+// processors send, and find the new publishes together when they have done, while one that had nothing to do would be woken for each of them.
 func (b *Broker) flushSoon() {
 	b.soon.mu.Lock()
 	sessions := b.soon.sessions
 	b.soon.sessions = nil
 	b.soon.mu.Unlock()
+	if len(sessions) < manyAnswers {
+		flushAll(sessions)
+		return
+	}
+	half := len(sessions) / 2
+	var other sync.WaitGroup
+	other.Go(func() { flushAll(sessions[:half]) })
+	flushAll(sessions[half:])
+	other.Wait()
+}
+
+func flushAll(sessions []*Session) {
 	for _, s := range sessions {
 		s.mu.Lock()
 		a := s.soon
