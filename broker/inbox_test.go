@@ -155,3 +155,20 @@ func TestSessionsCannotBeGuessed(t *testing.T) {
 		}
 	}
 }
+
+// [REQ-3]: an inbox does not wait for a store that it has nothing in.
+func TestAnInboxDoesNotWaitForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := brokertest.NewStore()
+		store.GoAway()
+		b := start(t, broker.Options{Store: store, Topics: []broker.TopicRule{{Match: "$inbox.>", Class: broker.ClassStored}, {Match: ">", Class: broker.ClassStored}}})
+		c := brokertest.Dial(t, b, broker.Everybody())
+		c.Send(&protocol.Subscribe{ID: 1, Filter: "kept", NoRetained: true})
+		wantArrived(t, c, "error 1 not_ready")
+		inbox := "$inbox." + c.Session.ID() + ".>"
+		c.Send(&protocol.Subscribe{ID: 1, Filter: inbox, NoRetained: true})
+		wantArrived(t, c, "subscribed 1 @0")
+		publish(t, b, inbox[:len(inbox)-1]+"a", "x")
+		wantArrived(t, c, fmt.Sprintf(`message 0 %sa "x"`, inbox[:len(inbox)-1]))
+	})
+}
