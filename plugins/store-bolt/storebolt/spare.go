@@ -14,7 +14,8 @@ import (
 // The bucket spare has one value of zeros, whose pages lie in one piece. In a file that is nearly full what is free lies in pieces, and what
 // takes something away may need several pages in a row: a record that is deleted lets those be written anew that share its page, each of
 // which may be large. A commit of that kind that does not fit uses the spare's pages; until they are there again, only what makes nothing
-// grow is admitted, unless a quarter is free. A file has a spare once it has come to half of its limit.
+// grow is admitted, unless a quarter is free. A file has a spare once it has come to half of its limit. docs/adr/0022-a-full-file-can-be-emptied.md
+// has the reasons.
 var (
 	bucketSpare = []byte("spare")
 	keySpare    = []byte{0}
