@@ -2,6 +2,7 @@ package badinput
 
 import (
 	"bytes"
+	"compress/flate"
 	"encoding/hex"
 	"net/http"
 	"strings"
@@ -97,6 +98,15 @@ func frameInputs() []input {
 	broken("F13", "a reason that is not UTF-8", 1007, unhex("88 84 00000000 03e8 c328"))
 	broken("F14", "the first bit of a length", 1002, unhex("82 ff 8000000000000001 00000000"))
 	broken("F15", "a length of ones", 1002, unhex("82 ff ffffffffffffffff 00000000"))
+	// Nothing deflated is taken, whatever was offered: permessage-deflate stays off, so there is nothing to blow up.
+	zeros, cut := deflated(64<<20), deflated(1000)
+	all = append(all,
+		input{id: "F35", name: "64 MiB of zeros, deflated", counts: once("bad_frame"), send: offering(rawws.Frame(0xc2, zeros))},
+		input{id: "F36", name: "a deflated ping", counts: once("bad_frame"), send: offering(rawws.Frame(0xc2, cut))},
+		input{id: "F36", name: "deflated bytes with something behind", counts: once("bad_frame"), send: offering(rawws.Frame(0xc2, append(bytes.Clone(cut), 1, 2, 3)))},
+		input{id: "F36", name: "deflated bytes that are cut off", counts: once("bad_frame"), send: offering(rawws.Frame(0xc2, cut[:len(cut)/2]))},
+		input{id: "F36", name: "deflated in a continuation", counts: once("bad_frame"), send: offering(append(rawws.Frame(0x02, []byte{0x91}), rawws.Frame(0xc0, cut)...))},
+	)
 	closed("F18", "text", "bad_frame", unhex("81 82 00000000 c328"))
 	closed("F20", "too large in fragments", "message_too_large", fragments(1000, 74))
 	closed("F20", "too large at once", "message_too_large", huge)
@@ -127,6 +137,40 @@ func frameInputs() []input {
 		}},
 	)
 	return append(all, endInputs()...)
+}
+
+// deflated is a message of n zeros as permessage-deflate would write it (RFC 7692).
+func deflated(n int) []byte {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestCompression)
+	if err == nil {
+		_, err = w.Write(make([]byte, n))
+	}
+	if err == nil {
+		err = w.Flush()
+	}
+	if err != nil {
+		panic(err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff})
+}
+
+// offering asks for permessage-deflate, gets none, and sends a frame of it all the same.
+func offering(frame []byte) func(*testing.T, *stand) {
+	return func(t *testing.T, s *stand) {
+		t.Helper()
+		w := dial(t, s.listen)
+		resp := w.exchangeHead(upgradeWith("Sec-WebSocket-Extensions: permessage-deflate"))
+		if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Extensions") != "" {
+			t.Errorf("found %s with %v", resp.Status, resp.Header)
+		}
+		w.packets(&protocol.Connect{Version: protocol.Version, Token: token(t, "tester", everything)})
+		w.until(protocol.TypeConnected)
+		go w.raw(frame)
+		if h := w.end(); h.code != "" || h.status != 1002 {
+			t.Errorf("found Disconnect %q and close frame %d, wanted 1002", h.code, h.status)
+		}
+	}
 }
 
 // fragments is a message of n pieces.

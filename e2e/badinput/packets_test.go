@@ -97,7 +97,7 @@ func serverPackets() []protocol.Packet {
 		&protocol.Connected{Session: "a"}, &protocol.Subscribed{ID: 1}, &protocol.Unsubscribed{ID: 1}, &protocol.Published{ID: 1, Receivers: -1},
 		&protocol.Message{Topic: "a"}, &protocol.Replay{Subscription: 1, Count: 1}, &protocol.RetainedEnd{Subscription: 1}, &protocol.Resumed{Subscription: 1},
 		&protocol.Gap{Reason: protocol.GapEpoch}, &protocol.Histories{ID: 1}, &protocol.ErrorPacket{Code: protocol.CodeBadArgs, Name: "x"},
-		&protocol.Disconnect{Code: protocol.CodeKicked, Name: "x"},
+		&protocol.Refreshed{ID: 1}, &protocol.Presences{ID: 1}, &protocol.Disconnect{Code: protocol.CodeKicked, Name: "x"},
 	}
 }
 

@@ -33,8 +33,11 @@ func TestMain(m *testing.M) {
 	os.Exit(built.Run(m, &carillonBinary))
 }
 
-// count is how often a test does what it does: gate times in the gate, campaign times with CARILLON_CAMPAIGN=1.
+// count is how often a test does what it does: gate times in the gate, campaign times with CARILLON_CAMPAIGN=1, and CARILLON_COUNT times if that is set.
 func count(gate, campaign int) int {
+	if n, err := strconv.Atoi(os.Getenv("CARILLON_COUNT")); err == nil {
+		return n
+	}
 	if os.Getenv("CARILLON_CAMPAIGN") != "" {
 		return campaign
 	}
