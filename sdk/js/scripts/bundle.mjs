@@ -34,9 +34,8 @@ export async function bundle(names) {
   const { code } = await minify(outputFiles[0].text, {
     module: true,
     ecma: 2020,
-    compress: { passes: 3, ecma: 2020, unsafe_arrows: true, hoist_funs: true, reduce_funcs: false, lhs_constants: false },
+    compress: { passes: 3, ecma: 2020, unsafe_arrows: true, hoist_funs: true, reduce_funcs: false, lhs_constants: false, arrows: false, conditionals: false, pure_getters: true },
     mangle: { nth_identifier: identifiers },
-    format: { preamble: '/* Carillon, Apache-2.0 */' },
   })
   return { code: code + '\n', members: Object.keys(mangleCache) }
 }

@@ -5,7 +5,7 @@ import { CarillonError, closed, lost, needsToken } from './errors.js'
 import { type HistoryPage, Reading } from './history.js'
 import { pause, whenAborted } from './intime.js'
 import type { Message } from './message.js'
-import { type Clock, type HistoryOptions, type Options, type PublishOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
+import { type Clock, type HistoryOptions, type Options, type PublishOptions, type RequestOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
 import type { Pending } from './pending.js'
 import type { Position } from './position.js'
 import { type Ack, Publishing, random } from './publish.js'
@@ -66,6 +66,14 @@ export interface Client {
   /** Reads a page of the stored messages of the topics that filter matches. It needs the right to history. */
   history(filter: string, options?: HistoryOptions): Promise<HistoryPage>
   /**
+   * Publishes data to topic and resolves with the first reply ([REQ-1]). It rejects at once when nobody is there to hear it (`no_responder`), and
+   * when there is no connection (`connection`). When the connection is lost, after `timeout` milliseconds and when `signal` is aborted
+   * it is `unknown_outcome`, if it was sent. It goes over WebSocket alone.
+   */
+  request(topic: string, data: unknown, options?: RequestOptions): Promise<Message>
+  /** Replies to a request. */
+  reply(message: Message, data: unknown, options?: PublishOptions): Promise<Ack>
+  /**
    * Waits until every publish that was accepted is acknowledged, at most `timeout` milliseconds (5,000), then ends the connection and
    * the subscriptions.
    */
@@ -108,6 +116,10 @@ export class ClientImpl implements Client {
   private readonly _listeners = new Emitter<{ status: Status }>()
   private readonly _first: (error?: unknown) => void
   private _unsettled = 0
+  /** What waits for replies, by correlation id. */
+  private readonly _requests = new Map<string | undefined, Publishing<Message>>()
+  /** The session's inbox, once there has been a request; it ends with the session ([REQ-4]). */
+  private _replies: Subscription | undefined
   private _closing?: boolean
   private _flushed: (() => void) | undefined
   /** When the present session began; undefined when there is none. */
@@ -161,6 +173,25 @@ export class ClientImpl implements Client {
     return this._ask(new Reading(filter, options))
   }
 
+  async request(topic: string, data: unknown, { headers, ...options }: RequestOptions = {}): Promise<Message> {
+    await this.ready
+    const { session } = this.status
+    if (!session) throw new CarillonError(this.transport ? 'unsupported' : 'connection')
+    const inbox = `$inbox.${session}.`
+    this._replies ??= this.subscribe(inbox + '>', (m: Message) => this._requests.get(m.headers['correlation-id'])?._settle(m), { retained: false })
+    const id = random()
+    const p = new Publishing<Message>(topic, data, { timeout: 10_000, ...options, id, headers: { ...headers, 'reply-to': inbox + 'r', 'correlation-id': id }, receivers: true })
+    // its reply settles it
+    p._answer = ({ receivers }) => receivers === 0 && p._fail(new CarillonError('no_responder'))
+    this._requests.set(id, p)
+    this._replies.ready.catch(p._fail)
+    return this._ask(p).finally(() => this._requests.delete(id))
+  }
+
+  async reply({ headers }: Message, data: unknown, options: PublishOptions = {}): Promise<Ack> {
+    return this.publish(headers['reply-to'] as string, data, { ...options, headers: { ...options.headers, 'correlation-id': headers['correlation-id'] as string } })
+  }
+
   async close({ timeout = 5000 } = {}): Promise<void> {
     this._closing = true
     if (this._unsettled) await pause(this._clock, timeout, (end) => (this._flushed = end))
@@ -168,29 +199,32 @@ export class ClientImpl implements Client {
   }
 
   private async _ask<T>(p: Pending<T>): Promise<T> {
-    const { signal } = p._options
+    const { signal, timeout } = p._options
     signal?.throwIfAborted()
     if (this._closing || this._ended) throw (this._ended && this.status.error) || closed()
-    if (this._unsettled >= (this._options.pendingLimit ?? 1024)) {
-      throw new CarillonError('queue_full', `${this._unsettled} requests wait`)
-    }
+    if (this._unsettled >= (this._options.pendingLimit ?? 1024)) throw new CarillonError('queue_full')
     this._unsettled++
     this._queue.push(p)
     this._link?._wake()
-    const abort = () => {
-      remove(this._queue, p)
-      p._over = true
-      p._end(signal?.reason)
-    }
+    const abort = () => this._abandon(p)
+    const timer = timeout && this._clock._setTimeout(abort, timeout)
     signal?.addEventListener('abort', abort)
     try {
       const answer = await p._settled
       if (p instanceof Publishing) this.latency = this._clock._now() - p._sentAt
       return answer
     } finally {
+      this._clock._clearTimeout(timer)
       signal?.removeEventListener('abort', abort)
       if (!--this._unsettled) this._flushed?.()
     }
+  }
+
+  /** _abandon gives up what nobody waits for any more. */
+  private _abandon(p: Pending): void {
+    remove(this._queue, p)
+    p._over = true
+    p._end(p._options.signal?.reason ?? lost('no answer in time'))
   }
 
   /** It is closed, for good. */
@@ -240,6 +274,9 @@ export class ClientImpl implements Client {
 
   /** _detached ends a session: the subscriptions keep their places. */
   _detached(): void {
+    this._replies?.close()
+    this._replies = undefined
+    for (const p of this._requests.values()) this._abandon(p)
     this._link = undefined
     this.limits = {}
     for (const s of this._subs) {

@@ -22,7 +22,7 @@ export function encodePayload(value: unknown, contentType = ''): readonly [paylo
   if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return [bytesOf(value).slice(), contentType || 'application/octet-stream']
   const form = formOf(contentType)
   if (form === Form.Msgpack) return [msgpack(value), contentType]
-  if (form === Form.Bytes) throw new TypeError(`carillon: ${contentType} takes bytes`)
+  if (form === Form.Bytes) throw new TypeError(`carillon: found no bytes`)
   return [utf8.encode(form === Form.Json ? JSON.stringify(value) : String(value)), contentType]
 }
 
@@ -37,5 +37,5 @@ export function decodePayload(payload: Uint8Array, contentType: string): unknown
   }
   const r = new Reader(payload, true)
   const value = r._value()
-  return r._at < payload.length ? fail('its end') : value
+  return r._at < payload.length ? fail('end') : value
 }

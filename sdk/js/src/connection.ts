@@ -12,7 +12,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
   const { WebSocket = globalThis.WebSocket, connectTimeout = timeout, name = 'carillon-js', maxSilence } = c._options
   const { _now: now, _setTimeout: setTimeout, _clearTimeout: clearTimeout } = c._clock
   return new Promise((_, reject) => {
-    if (!WebSocket) throw new CarillonError('connection', 'give option WebSocket (package ws)', { number: 4400 })
+    if (!WebSocket) throw new CarillonError('connection', 'give option WebSocket', { number: 4400 })
     const ws: WebSocketLike = new WebSocket(c._url.href.replace(/^http/, 'ws'), subprotocol)
     // what has come and is not handled yet; the last one may be the end
     const frames: (Uint8Array | CarillonError)[] = []
@@ -22,7 +22,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     let greeted = false
     let said = '' // by the event before the last one
     let heard = now()
-    let watch = setTimeout(() => end(lost(`no session within ${connectTimeout} ms`), true), connectTimeout)
+    let watch = setTimeout(() => end(lost('no answer in time'), true), connectTimeout)
 
     const end = (error: unknown, abort = false) => {
       if (over) return
@@ -46,7 +46,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     const listen = (silence: number) => {
       const left = heard + silence - now()
       if (left > 0) watch = setTimeout(() => listen(silence), left)
-      else end(lost('nothing came for too long'), true)
+      else end(lost('no sign of life'), true)
     }
     const session = newSession(c, write, ({ _ping: ping }) => {
       greeted = true
@@ -75,11 +75,11 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     ws.binaryType = 'arraybuffer'
     ws.onopen = () => {
       if (ws.protocol === subprotocol) ws.send(encode([Type.Connect, 1, token || null], { client: name.slice(0, 64) || undefined, origin: c.origin }))
-      else end(new CarillonError('protocol', `the server speaks no ${subprotocol}`))
+      else end(new CarillonError('protocol', `no ${subprotocol}`))
     }
     ws.onmessage = ({ data }: { data: string | ArrayBuffer }) => {
       heard = now()
-      void handle(typeof data === 'string' ? new CarillonError('protocol', 'found text') : new Uint8Array(data))
+      void handle(typeof data === 'string' ? new CarillonError('protocol', 'text') : new Uint8Array(data))
     }
     ws.onerror = ({ message }: { message?: string } = {}) => void (said = message ?? '') // the close event follows
     ws.onclose = ({ code, reason }: { code: number; reason: string }) => {

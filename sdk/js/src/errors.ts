@@ -8,6 +8,8 @@ export type ClientCode =
   | 'closed'
   /** The publish was sent and its acknowledgement did not come: it may or may not have been applied. */
   | 'unknown_outcome'
+  /** Nobody was there to hear a request. */
+  | 'no_responder'
   /** `pendingLimit` publishes wait already. */
   | 'queue_full'
   /** No connection could be made, or it was lost. */
@@ -46,7 +48,7 @@ export class CarillonError extends Error {
     this.hint = hint
     this.retryAfter = retryAfter
     this._number = number
-    this.retryable = number ? retryable(number) : /^(unk|que|con)/.test(code)
+    this.retryable = number ? retryable(number) : /^(unk|que|con|no_)/.test(code)
   }
 }
 
@@ -67,11 +69,11 @@ export function lost(detail: string, cause?: unknown, hint?: string): CarillonEr
 
 /** closed says that the application has closed it. */
 export function closed(): CarillonError {
-  return new CarillonError('closed', 'by the application')
+  return new CarillonError('closed')
 }
 
 /** What may be the matter when nothing is known. */
-export const guess = "wrong URL, or page not in the broker's origins?"
+export const guess = 'wrong URL or origins?'
 
 /** refused is the number of the code with which the broker has refused a connection or ended it, or of one like it; 0 for any other failure. */
 export function refused(error: unknown): number {

@@ -11,6 +11,6 @@ export * from './index.js'
 /** connect is that of `@carillon/client`, with a fallback over HTTP unless `fallback` is false. */
 export function connect(url: string | URL, options: Options = {}): Client {
   const { fallback = true, transport } = options
-  if (transport && !/^(websocket|sse|poll)$/.test(transport)) throw new TypeError(`carillon: found ${transport}, wanted transport`)
+  if (transport && !/^(websocket|sse|poll)$/.test(transport)) throw new TypeError(transport)
   return new ClientImpl(url, options, fallback || transport ? withFallback(transport) : undefined)
 }

@@ -4,7 +4,7 @@ import { Reading } from './history.js'
 import { inTime } from './intime.js'
 import { type Content, deliverable } from './message.js'
 import type { FetchAnswer, FetchInit } from './options.js'
-import { type ErrorPacket, natural } from './packets.js'
+import type { ErrorPacket } from './packets.js'
 import type { Pending } from './pending.js'
 import { bytes, parseCursor } from './position.js'
 import type { Publishing } from './publish.js'
@@ -66,7 +66,7 @@ export async function request(c: ClientImpl, token: string, path: string, init: 
   if (r.ok) return r
   const after = Number(r.headers.get('retry-after')) * 1000 || undefined
   const problem = (await r.json().catch(() => ({}))) as Problem
-  if (!problem.code) throw lost(`the server answered ${r.status}`)
+  if (!problem.code) throw lost(`HTTP ${r.status}`)
   const again = /^(408|429|5(?!01))/.test(r.status as never)
   throw refusalOf(problem, again ? 4300 : r.status === 401 ? 4200 : 4400, after)
 }
@@ -112,7 +112,7 @@ function publishOf(p: Publishing): [path: string, init: FetchInit] {
   let text = ''
   for (const b of p._payload) text += String.fromCharCode(b)
   const type = p._contentType || 'application/msgpack'
-  const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id: p._mid, ttl: ttl && `${natural(ttl)}ms`, exclude: p._exclude })
+  const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id: p._mid, ttl: ttl && `${ttl}ms`, exclude: p._exclude })
   return ['v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' } }]
 }
 

@@ -56,6 +56,7 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
     while (!over.signal.aborted) {
       changed = live = false
       sending = new AbortController()
+      for (const s of c._subs.filter((s) => s._options.join)) c._refuse(s, new CarillonError('unsupported'))
       const subs = c._subs.filter((s) => s._phase === Phase.Idle && !s._in._parked)
       try {
         if (subs.length) await serve(subs)
@@ -207,7 +208,7 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
     let timer = clock._setTimeout(() => request.abort(), patience)
     const heard = () => {
       clock._clearTimeout(timer)
-      timer = clock._setTimeout(() => request.abort(lost('nothing came for too long')), silence)
+      timer = clock._setTimeout(() => request.abort(lost('no sign of life')), silence)
       if (!came) attach()
       came = true
     }
@@ -220,14 +221,14 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
           if (changed && live) return request.abort(again)
         }
       }
-      if (came) throw lost('the stream ended')
+      if (came) throw lost('end')
     } catch (error) {
       if (refused(error) || came) throw error
     } finally {
       clock._clearTimeout(timer)
     }
     if (changed || over.signal.aborted) return
-    if (!mayPoll) throw lost('nothing came for too long')
+    if (!mayPoll) throw lost('no sign of life')
     way = 'poll'
     attach()
   }

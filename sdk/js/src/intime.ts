@@ -3,11 +3,11 @@ import type { Clock } from './options.js'
 
 /** inTime is p, given up after so many milliseconds; what happens to it then is for the caller. */
 export function inTime<T>(clock: Clock, ms: number, p: Promise<T>): Promise<T> {
-  let timer: unknown
-  const late = new Promise<never>((_, reject) => {
-    timer = clock._setTimeout(() => reject(lost(`no answer within ${ms / 1000} s`)), ms)
+  let stop!: () => void
+  const late = pause(clock, ms, (end) => (stop = end)).then(() => {
+    throw lost('no answer in time')
   })
-  return Promise.race([p, late]).finally(() => clock._clearTimeout(timer))
+  return Promise.race([p, late]).finally(stop)
 }
 
 /** pause waits for so many milliseconds, or until what it gives is called. */

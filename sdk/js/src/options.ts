@@ -140,6 +140,16 @@ export interface PublishOptions {
   receivers?: boolean | undefined
   /** Takes the publish back when it is aborted, if it was not sent yet. */
   signal?: AbortSignal | undefined
+  /** The same after so many milliseconds. */
+  timeout?: number | undefined
+}
+
+/** Options of request. */
+export interface RequestOptions extends Pick<PublishOptions, 'headers' | 'contentType' | 'ttl'> {
+  /** How long the reply may take, in milliseconds. Default 10,000. */
+  timeout?: number | undefined
+  /** Gives it up. It may have been carried out all the same. */
+  signal?: AbortSignal | undefined
 }
 
 /** What the client needs of its surroundings; tests bring their own. */

@@ -27,8 +27,6 @@ export const enum Type {
   Refreshed = 18,
   History = 19,
   Histories = 20,
-  Presence = 21,
-  Presences = 22,
   Error = 23,
   Disconnect = 24,
   Subscribes = 25,
@@ -42,7 +40,6 @@ export interface Connected {
   readonly user?: string
   readonly expires?: number
   readonly limits?: Readonly<Record<string, number>>
-  readonly compress?: string
 }
 
 export interface Refreshed {
@@ -61,7 +58,6 @@ export interface MessagePacket {
   readonly ts: number
   readonly type?: string
   readonly headers?: Readonly<Record<string, string>>
-  readonly encoding?: string
   readonly retain?: boolean
 }
 
@@ -92,13 +88,6 @@ export interface Histories {
   readonly gap?: string
 }
 
-export interface Presences {
-  readonly is: Type.Presences
-  readonly _id: number
-  readonly _count: number
-  readonly users?: readonly string[]
-}
-
 export interface ErrorPacket {
   readonly is: Type.Error
   readonly _id: number | null
@@ -127,7 +116,6 @@ export type Packet =
   | GapPacket
   | Published
   | Histories
-  | Presences
   | ErrorPacket
   | Disconnect
   | { readonly is: Type.Subscribed; readonly _id: number; readonly _position: Position }
@@ -138,16 +126,16 @@ export type Packet =
   | { readonly is: Type.Ping; readonly _position: Position | null }
   | { readonly is: Type.Pong }
 
-/** By a letter each: i integer, d id from 1, c code, s str, t token of a position, p payload, b bool, l map of integers, h map of str, a array of str; in upper case it may be nil. */
+/** By a letter each: i integer, d id from 1, c code, s str, t token of a position, p payload, b bool, l map of integers, h map of str; in upper case it may be nil. */
 type Kinds = Readonly<Record<string, string>>
 
 /** What the fields of a packet are, in their order, and its options. */
 const shapes: Readonly<Record<number, readonly [fields: Kinds, options?: Kinds]>> = {
-  [Type.Connected]: [{ _session: 's', _position: 't', _ping: 'i' }, { user: 's', expires: 'i', server: 's', limits: 'l', compress: 's' }],
+  [Type.Connected]: [{ _session: 's', _position: 't', _ping: 'i' }, { user: 's', expires: 'i', server: 's', limits: 'l' }],
   [Type.Subscribed]: [{ _id: 'd', _position: 't' }],
   [Type.Unsubscribed]: [{ _id: 'd' }],
   [Type.Published]: [{ _id: 'd', _seq: 'i', _offset: 'i', _durability: 'i' }, { receivers: 'i', duplicate: 'b' }],
-  [Type.Message]: [{ _seq: 'i', _offset: 'i', topic: 's', payload: 'p', ts: 'i' }, { type: 's', headers: 'h', retain: 'b', encoding: 's' }],
+  [Type.Message]: [{ _seq: 'i', _offset: 'i', topic: 's', payload: 'p', ts: 'i' }, { type: 's', headers: 'h', retain: 'b' }],
   [Type.Replay]: [{ _subscription: 'd', _count: 'i', _kind: 'i' }],
   [Type.RetainedEnd]: [{ _subscription: 'd' }, { reset: 'b' }],
   [Type.Resumed]: [{ _subscription: 'd', _position: 't' }],
@@ -156,7 +144,6 @@ const shapes: Readonly<Record<number, readonly [fields: Kinds, options?: Kinds]>
   [Type.Pong]: [{}],
   [Type.Refreshed]: [{ _id: 'd' }, { expires: 'i', limits: 'l' }],
   [Type.Histories]: [{ _id: 'd', _position: 't' }, { more: 'b', gap: 's' }],
-  [Type.Presences]: [{ _id: 'd', _count: 'i' }, { users: 'a' }],
   [Type.Error]: [{ _id: 'D', _code: 'c', _name: 's', _detail: 's' }, { hint: 's', retry_after: 'i' }],
   [Type.Disconnect]: [{ _code: 'c', _name: 's', _detail: 's' }, { reconnect: 'b', after: 'i', hint: 's' }],
 }
@@ -196,7 +183,6 @@ function read(kind: string, v: unknown): unknown {
   if (/[sb]/.test(lower) && (typeof v)[0] === lower) return v
   if (lower === 't' && bin) return parsePosition(v)
   if (lower === 'p' && (bin || typeof v === 'string')) return bin ? v : utf8.encode(v as string)
-  if (lower === 'a' && Array.isArray(v)) return v.map((item) => read('s', item))
   if (/[hl]/.test(lower)) {
     const map: Record<string, unknown> = { __proto__: null }
     for (const [k, item] of pairs(v, 64)) map[k] = read(lower === 'l' ? 'i' : 's', item)

@@ -1,7 +1,14 @@
 import { CarillonError } from './errors.js'
 
+/** How long the application waits. */
+interface Waiting {
+  signal?: AbortSignal | undefined
+  /** In milliseconds; for ever if it is absent. */
+  timeout?: number | undefined
+}
+
 /** Pending is a request of the application that is under way: it waits for a connection, is sent, and gets an answer. */
-export abstract class Pending<T = any, Options extends { signal?: AbortSignal | undefined } = { signal?: AbortSignal | undefined }> {
+export abstract class Pending<T = any, Options extends Waiting = Waiting> {
   readonly _settled: Promise<T>
   _settle!: (answer: T) => void
   _fail!: (error: unknown) => void
@@ -29,6 +36,6 @@ export abstract class Pending<T = any, Options extends { signal?: AbortSignal | 
 
   /** _end fails it because of error. If it may have been carried out, the outcome is unknown. */
   _end(error: unknown, maybe: unknown = this._in): void {
-    this._fail(maybe ? new CarillonError('unknown_outcome', 'no answer came', { cause: error }) : error)
+    this._fail(maybe ? new CarillonError('unknown_outcome', 'no answer in time', { cause: error }) : error)
   }
 }

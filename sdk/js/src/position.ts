@@ -18,7 +18,7 @@ const form = '\x01'
 /** parsePosition reads a token; anything but the one token of a position is `bad_position` ([POS-3]). */
 export function parsePosition(token: Uint8Array): Position {
   const text = String.fromCharCode(...token)
-  const m = /^\x01(.{8})([\x80-\xff]*.)(.{8})(.+)$/s.exec(text) ?? []
+  const m = /.(.{8})([\x80-\xff]*.)(.{8})(.+)/s.exec(text) ?? []
   const [, epoch = '', seq = '', term = '', offset = ''] = m
   const p = { _epoch: epoch, _seq: number(seq), _term: term, _offset: number(offset) }
   // one token for one position: a number that is longer than it has to be, too large or none is written differently
@@ -26,7 +26,7 @@ export function parsePosition(token: Uint8Array): Position {
 }
 
 function refuse(): never {
-  throw new CarillonError('bad_position', 'found no position')
+  throw new CarillonError('bad_position')
 }
 
 function number(leb: string): number {

@@ -27,7 +27,7 @@ export function random(): string {
 }
 
 /** Publishing is a publish that is under way. */
-export class Publishing extends Pending<Ack, PublishOptions> {
+export class Publishing<T = Ack> extends Pending<T, PublishOptions> {
   readonly _payload: Uint8Array
   readonly _contentType: string
   /** By which the broker recognizes a repetition, from the first attempt on ([PUB-7]). */
@@ -42,7 +42,7 @@ export class Publishing extends Pending<Ack, PublishOptions> {
     readonly _topic: string,
     value: unknown,
     options: PublishOptions,
-    origin: string,
+    origin = '',
   ) {
     super(options)
     text(_topic)
@@ -71,13 +71,14 @@ export class Publishing extends Pending<Ack, PublishOptions> {
   _answer(p: Published): void {
     const { _seq: seq, _offset: offset, receivers, duplicate = false } = p
     const before = duplicate ? { _seq: 0, _offset: 0 } : this._base
-    this._settle({
+    const ack: Ack = {
       seq,
       offset,
       receivers,
       durability: p._durability ? 'committed' : 'appended',
       duplicate,
       cursor: cursorOf({ ...this._base, _seq: seq || before._seq, _offset: offset || before._offset }),
-    })
+    }
+    this._settle(ack as T)
   }
 }

@@ -77,7 +77,7 @@ export class Reader {
 
   private _take(n: number): Uint8Array {
     const at = this._at
-    if (n > this._bytes.length - at) fail('its end')
+    if (n > this._bytes.length - at) fail('end')
     this._at += n
     return this._bytes.subarray(at, this._at)
   }
@@ -116,7 +116,7 @@ export class Reader {
   }
 
   private _values(n: number, most: number, depth: number): unknown[] {
-    if (n > this._bytes.length - this._at || (n > most && !this._plain) || depth >= (this._plain ? 64 : 16)) fail('too much')
+    if (n > this._bytes.length - this._at || (n > most && !this._plain) || depth >= (this._plain ? 64 : 16)) fail('size')
     const values = []
     while (values.length < n) values.push(this._value(depth + 1))
     return values
@@ -127,7 +127,7 @@ export class Reader {
 function object(items: readonly unknown[]): object {
   const entries = []
   for (let i = 0; i < items.length; i += 2) {
-    if (!/^(string|number)$/.test(typeof items[i])) fail('a key')
+    if (!/^(string|number)$/.test(typeof items[i])) fail('key')
     entries.push([items[i], items[i + 1]] as const)
   }
   return Object.fromEntries(entries)
@@ -135,5 +135,5 @@ function object(items: readonly unknown[]): object {
 
 /** fail refuses bytes: what was found is not as it should be. */
 export function fail(what: string): never {
-  throw new CarillonError('bad_packet', `wrong bytes: ${what}`)
+  throw new CarillonError('bad_packet', what)
 }

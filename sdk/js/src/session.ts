@@ -91,7 +91,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
         queue.shift()
         if (r instanceof Publishing) {
           if (b.length > packet) {
-            r._end(new CarillonError('too_large', `found ${b.length} bytes, wanted at most ${packet}`))
+            r._end(new CarillonError('too_large'))
             continue
           }
           r._base = c._pos as Position
@@ -113,19 +113,16 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
 
   /** many asks for them in one packet, and a while later one by one if that has brought nothing: who does not know it does not answer ([ENC-9]). */
   const many = (subs: Sub[]): Uint8Array => {
-    if (!together) {
-      const [s] = subs as [Sub]
-      const id = s._id
-      timers.push(c._clock._setTimeout(() => s._id === id && s._phase === Phase.Asked && oneByOne(), patience))
-    }
-    together = true
+    const [s] = subs as [Sub]
+    const id = s._id
+    together ??= !!timers.push(c._clock._setTimeout(() => s._id === id && s._phase === Phase.Asked && oneByOne(), patience))
     return encodeSubscribes(subs.map((s) => s._wanted(s._id)))
   }
 
   /** oneByOne asks again for what was asked for together. It is taken back first, in case that the broker was merely slow. */
   const oneByOne = (): void => {
     together = false
-    for (const s of [...byId.values()]) {
+    for (const s of c._subs) {
       if (s._phase !== Phase.Asked) continue
       inflight.delete(s._id)
       leave(s)
@@ -164,7 +161,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
   }
 
   const dispatch = (p: Packet): Slow => {
-    if (!c._link && p.is !== Type.Connected && p.is !== Type.Disconnect) throw new CarillonError('protocol', 'found no Connected')
+    if (!c._link && p.is !== Type.Connected && p.is !== Type.Disconnect) throw new CarillonError('protocol')
     switch (p.is) {
       case Type.Connected:
         begin(p)

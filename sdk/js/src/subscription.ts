@@ -97,7 +97,7 @@ export class Sub extends Stream implements Subscription {
   }
 
   async *events(): AsyncIterableIterator<Event> {
-    if (this._read) throw new TypeError('carillon: read already')
+    if (this._read) throw new TypeError('carillon: read')
     this._read = true
     try {
       for (let e; (e = await this._in._take()); ) {

@@ -30,7 +30,7 @@ export function newTokens(source: Options['token'], clock: Clock, signal: AbortS
     try {
       return text(await inTime(clock, 10_000, (async () => (source as Extract<typeof source, Function>)({ reason, signal }))()))
     } catch (cause) {
-      throw lost(`no token: ${cause}`, cause)
+      throw lost(`token: ${cause}`, cause)
     }
   }
   const fixed = typeof source !== 'function'

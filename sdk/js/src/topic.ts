@@ -3,7 +3,7 @@ import { utf8 } from './writer.js'
 
 /** text is a topic, a filter or a token; it throws unless that is text. Whether it is a valid one is for the broker to say, which knows why not. */
 export function text(name: unknown): string {
-  if (typeof name !== 'string') throw new TypeError(`carillon: found ${typeof name}, wanted text`)
+  if (typeof name !== 'string') throw new TypeError(`carillon: found ${typeof name}`)
   return name
 }
 
@@ -26,7 +26,7 @@ export function covers(wider: string, narrower: string): boolean {
 }
 
 // what no level may hold ([TOP-3], [TOP-4]), or what means something in one
-const special = /^\$|[.*>%\p{White_Space}\p{Cc}\p{Cf}\p{Cs}]/gu
+const special = /^\$|[.*>%\p{Z}\p{Cc}\p{Cf}\p{Cs}]/gu
 
 /** escapeLevel makes exactly one level of a topic out of any text: a host name, a user id ([NAM-1]). */
 export function escapeLevel(text: string): string {

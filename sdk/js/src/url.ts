@@ -3,7 +3,7 @@ export function serverUrl(url: string | URL): URL {
   const here = (globalThis as { location?: { href: string } }).location?.href
   const u = new URL(url, /^http/.test(here as string) ? here : undefined)
   u.protocol = u.protocol.replace(/^ws/, 'http')
-  if (!/^http/.test(u.protocol) || u.hash || /token|=eyJ/.test(u.search)) throw new TypeError('carillon: bad scheme, # or token')
+  if (!/^http/.test(u.protocol) || u.hash || /token|=eyJ/.test(u.search)) throw new TypeError('carillon: bad URL')
   if (u.pathname === '/') u.pathname = '/ws'
   return u
 }

@@ -45,9 +45,11 @@ export function msgpack(value: unknown): Uint8Array {
     } else if (n >= 0) head(n, 0, 128, 0xcc)
     else if (n >= -32) int(1, n)
     else {
-      const width = n >= -128 ? 0 : n >= -32768 ? 1 : n >= -(2 ** 31) ? 2 : 3
-      int(1, 0xd0 + width)
-      int(1 << width, n)
+      let width = 1
+      let tag = 0xd0
+      for (; n < -(2 ** (8 * width - 1)); width *= 2) tag++
+      int(1, tag)
+      int(width, n)
     }
   }
   /** date writes a timestamp of 96 bits. */
@@ -72,7 +74,7 @@ export function msgpack(value: unknown): Uint8Array {
       const entries = v instanceof Map ? [...v] : Object.entries(v).filter(([, item]) => item !== undefined)
       head(entries.length, 0x80, 16, 0xde, 2)
       for (const pair of entries) pair.forEach(write)
-    } else throw new TypeError(`carillon: found ${type}, wanted data`)
+    } else throw new TypeError(`carillon: found ${type}`)
   }
 
   write(value)

@@ -328,7 +328,7 @@ test('without a WebSocket the client says so and stops', async (t) => {
   t.after(() => (g.WebSocket = had))
   const b = new FakeBroker()
   const c = b.client({ WebSocket: undefined })
-  await assert.rejects(c.ready, /option WebSocket .package ws/)
+  await assert.rejects(c.ready, /option WebSocket/)
 })
 
 test('an address that no broker is at is refused at once', () => {
@@ -355,9 +355,9 @@ test('a lost connection says why, and what may be the matter with one that never
 
 test('a token that cannot be had, does not come or is no text is not sent, and the error says so', async () => {
   for (const [source, want] of [
-    [() => Promise.reject(new Error('login first')), /no token: .*login first/],
-    [() => new Promise<string>(() => {}), /no token: .*no answer within 10 s/],
-    [() => ({ token: 'x' }) as never, /no token: .*found object, wanted text/],
+    [() => Promise.reject(new Error('login first')), /token: .*login first/],
+    [() => new Promise<string>(() => {}), /token: .*no answer in time/],
+    [() => ({ token: 'x' }) as never, /token: .*found object/],
   ] as const) {
     const b = new FakeBroker()
     const c = b.client({ token: source })

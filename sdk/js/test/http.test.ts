@@ -98,7 +98,7 @@ test('a stream that is silent for 25 s is dead', async () => {
   assert.ok(!r.aborted)
   await b.clock.advance(1)
   assert.ok(r.aborted)
-  assert.equal((b.ws.statuses.at(-1) as Status).error?.message, 'connection: nothing came for too long')
+  assert.equal((b.ws.statuses.at(-1) as Status).error?.message, 'connection: no sign of life')
 })
 
 test('after a restart of the broker there is one gap and the retained values again', async () => {
@@ -357,7 +357,7 @@ test('nothing over HTTP waits for ever when no connection to the host is free', 
   const probe = await b.take('/v1/publish', 'OPTIONS')
   await b.clock.advance(10_000)
   assert.ok(probe.aborted)
-  assert.match((b.ws.statuses.at(-1) as Status).error!.message, /no answer within 10 s/)
+  assert.match((b.ws.statuses.at(-1) as Status).error!.message, /no answer in time/)
   await b.clock.advance(250)
   await (await b.take('/v1/publish', 'OPTIONS')).json(null, 204)
   const publish = c.publish('a', 1)
