@@ -48,7 +48,6 @@ auth:
   anonymous: allow
   anonymous_publish: ["conformance.>"]
   anonymous_subscribe: ["conformance.>"]
-  cookie: conformance
   config:
     issuer: conformance
     audience: conformance
