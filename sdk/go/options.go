@@ -129,7 +129,7 @@ func WithOrigin(origin string) Option {
 }
 
 // WithoutCompression asks the broker not to compress payloads. Without it the client takes them compressed where the broker does that: less
-// to transfer, for some work and about 45 KB while one is read.
+// to transfer, for some work and about 40 KB while one is read.
 func WithoutCompression() Option {
 	return func(o *options) { o.plain = true }
 }
