@@ -59,7 +59,7 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.opt.Limits.StoreTimeout)
 	defer cancel()
-	gather := historyPage{now: b.ring.Now(), query: q, limit: r.Limit, most: most, last: r.Last > 0}
+	gather := historyPage{query: q, limit: r.Limit, most: most, last: r.Last > 0}
 	if err := gather.read(ctx, b.archive); err != nil {
 		if _, ok := b.stats.mayLog(); ok {
 			b.opt.Logger.Warn("a history could not be read", "err", err)
@@ -133,6 +133,7 @@ func (g *historyPage) read(ctx context.Context, a *archive) error {
 			return err
 		}
 		g.lost = max(g.lost, found.TrimmedThrough, found.Floor)
+		g.now = a.b.ring.Now()
 		all, full := g.take(&found), len(g.messages) >= g.limit
 		g.damaged = g.damaged || len(found.Damaged) > 0 && found.Damaged[0] <= g.through
 		switch {

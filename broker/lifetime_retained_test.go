@@ -72,9 +72,12 @@ func TestAnExpiredRetainedMessageIsNotShown(t *testing.T) {
 			}
 		}
 		show(`message 1/1 a "1"`, `message 2/2 b "2"`)
+		b.Close()
+		b = run(t, store, broker.Options{}) // which has loaded them
+		show(`message 0/1 a "1"`, `message 0/2 b "2"`)
 		store.GoAway() // it cannot remove anything now
 		time.Sleep(time.Second)
-		show(`message 2/2 b "2"`)
+		show(`message 0/2 b "2"`)
 		if n := retainedTopics(b); n != 2 {
 			t.Fatalf("found %d retained topics, wanted both", n)
 		}
@@ -166,6 +169,24 @@ func TestManyRetainedMessagesExpireAtOnce(t *testing.T) {
 		synctest.Wait()
 		if st := b.Stats(); st.RetainedTopics != 0 || st.RetainedBytes != 0 {
 			t.Errorf("found %d retained topics of %d bytes, wanted none", st.RetainedTopics, st.RetainedBytes)
+		}
+	})
+}
+
+// PUB-13: the broker looks up when a message comes that expires before all others.
+func TestARetainedMessageThatExpiresSoonerIsRemovedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, broker.Options{})
+		for i := range 5 {
+			retainFor(t, b, time.Duration(50-10*i)*time.Second, fmt.Sprint("a.", i), "1")
+			synctest.Wait()
+		}
+		for left := 4; left >= 0; left-- {
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if n := retainedTopics(b); n != left {
+				t.Errorf("found %d retained topics, wanted %d", n, left)
+			}
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -302,4 +303,56 @@ func TestAnotherLifetimeIsAnotherMessage(t *testing.T) {
 			})
 		})
 	}
+}
+
+// PUB-13: what has expired before the shard comes to it is sent to nobody.
+func TestWhatExpiresBeforeItsTurnIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, broker.Options{Shards: 1})
+		c := brokertest.Dial(t, b, nil)
+		c.Subscribe(1, "a")
+		synctest.Wait()
+		free := b.HoldShards()
+		publishFor(t, b, time.Second, "a", "1")
+		publish(t, b, "a", "2")
+		time.Sleep(time.Second)
+		free()
+		wantArrived(t, c, `message 2 a "2"`)
+	})
+}
+
+// slowReader is a store whose histories take a second to arrive.
+type slowReader struct{ *brokertest.Store }
+
+func (s slowReader) ReadHistory(ctx context.Context, q broker.HistoryQuery) (broker.HistoryPage, error) {
+	page, err := s.Store.ReadHistory(ctx, q)
+	time.Sleep(time.Second)
+	return page, err
+}
+
+// PUB-13: what expires while the store is being read is not sent either.
+func TestWhatExpiresWhileTheStoreIsReadIsNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := run(t, slowReader{brokertest.NewStore()}, broker.Options{RingBytes: 64 << 10})
+		at := b.Position()
+		fill := func() {
+			for range 100 {
+				publish(t, b, "plain", kib(1))
+			}
+			synctest.Wait()
+		}
+		publish(t, b, "kept.a", "1")
+		publishFor(t, b, 500*time.Millisecond, "kept.a", "2")
+		publish(t, b, "kept.a", "3")
+		fill()
+		page, err := b.History(t.Context(), broker.Everybody(), broker.HistoryRequest{Filter: "kept.a"})
+		if err != nil || len(page.Messages) != 2 || string(page.Messages[1].Payload) != "3" {
+			t.Errorf("found the history %+v, %v", page, err)
+		}
+		publishFor(t, b, 500*time.Millisecond, "kept.a", "4")
+		fill()
+		c := resume(t, b, nil, "kept.a", at)
+		time.Sleep(5 * time.Second)
+		wantLines(t, slices.DeleteFunc(unpinged(c), notAMessage), `message 0/1 kept.a "1"`, `message 0/3 kept.a "3"`)
+	})
 }
