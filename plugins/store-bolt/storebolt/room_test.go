@@ -44,13 +44,18 @@ func fillAndEmpty(t *testing.T, r *rand.Rand) {
 	if most < 1000 {
 		limit = 1 << 20
 	}
-	s := open(t, Config{
+	cfg := Config{
 		Dir: t.TempDir(), MaxFileBytes: limit, KeepRecords: 1 + r.IntN(50), segmentRecords: 4 + r.IntN(60), hotSegments: 1 + r.IntN(8),
 		tick: time.Hour, now: now.Load,
-	})
+	}
+	s := open(t, cfg)
 	setRules(t, s, broker.RetentionRule{Match: "h.>", Count: 1 << 40})
 	f := &filler{t: t, s: s, rand: r, now: now, most: most, retained: map[string]bool{}, expires: map[string]bool{}}
 	f.fill()
+	if r.IntN(2) == 0 {
+		closeStore(t, s)
+		f.s = open(t, cfg)
+	}
 	f.empty()
 }
 
