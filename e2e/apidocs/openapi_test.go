@@ -24,6 +24,8 @@ var notHere = map[string]string{
 	"readHistory 503 not_ready":       "as above",
 	"subscribe 503 not_ready":         "as above",
 	"clearRetained 507 quota":         "only the store's limits reach it: tests of plugins/store-bolt",
+	"publishToTopic 501 unsupported":  "a lifetime that the store cannot see to, and store-bolt can: tests of broker",
+	"publish 501 unsupported":         "as above",
 	"subscribe 501 unsupported":       "a connection that cannot be taken over is one of HTTP/2, which is not offered",
 	"subscribe 503 store_unavailable": "a stream that has begun tells it as its end",
 }

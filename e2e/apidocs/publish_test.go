@@ -13,7 +13,7 @@ const asJSON = "Content-Type: application/json"
 
 func publishing(t *testing.T, doc *apidoc.Document) {
 	s := open(t, doc)
-	for _, query := range []string{"", "?retain=true", "?receivers=true", "?id=a1", "?retain=true&receivers=true&id=a2&exclude=tab"} {
+	for _, query := range []string{"", "?retain=true", "?receivers=true", "?id=a1", "?ttl=90", "?ttl=1500ms&retain=true", "?retain=true&receivers=true&id=a2&exclude=tab"} {
 		for _, topic := range []string{"orders.1", "live.1", "kept.1", "caf%C3%A9.menu", "x%2Fb"} {
 			a := s.ask(t, "POST", "/v1/topics/"+topic+strings.Replace(query, "id=", "id="+topic[:1], 1), "1", s.auth)
 			a.wants(t, topic+query, 200, "")
@@ -33,7 +33,7 @@ func publishing(t *testing.T, doc *apidoc.Document) {
 		m.ask(t, s, "?receivers=perhaps", s.auth).wants(t, m.id, 400, "bad_args")
 		m.ask(t, s, "?id=a&id=b", s.auth).wants(t, m.id, 400, "bad_args")
 		m.ask(t, s, "?id=a", "Idempotency-Key: b", s.auth).wants(t, m.id, 400, "bad_args")
-		m.ask(t, s, "?ttl=1s", s.auth).wants(t, m.id, 501, "unsupported")
+		m.ask(t, s, "?ttl=0", s.auth).wants(t, m.id, 400, "bad_args")
 		m.with("/v1/topics/$sys.a").ask(t, s, "", s.auth).wants(t, m.id, 403, "forbidden")
 	}
 	s.ask(t, "POST", "/v1/topics/a", "1", s.auth, "Content-Type: "+strings.Repeat("x", 256)).wants(t, "a long content type", 400, "bad_args")
@@ -61,7 +61,8 @@ func envelopes(t *testing.T, doc *apidoc.Document) {
 		`{"topic":"a","data":1}`, `{"topic":"a","data":null}`, `{"topics":["a"],"data":[]}`, `{"topics":["a","b"],"data":{"x":"y"}}`,
 		`{"topic":"a","data_base64":"AAEC"}`, `{"topic":"a","data_base64":"","type":"image/png"}`, `{"topic":"a","retain":true}`,
 		`{"topic":"a","topics":null,"data":1,"type":null,"data_base64":null,"retain":null,"receivers":true,"headers":{"a":"b"},"id":"e1"}`,
-		`{"topic":"a","data":1,"headers":null,"id":null,"exclude":null,"receivers":false}`, `{"topics":["a","b"],"data":1,"exclude":"tab"}`, `{"topic":null,"topics":["kept.a","live.a","c"],"data":1,"retain":true}`,
+		`{"topic":"a","data":1,"headers":null,"id":null,"exclude":null,"receivers":false}`, `{"topics":["a","b"],"data":1,"exclude":"tab"}`,
+		`{"topic":"a","data":1,"ttl":"90s"}`, `{"topic":"a","data":1,"ttl":90}`, `{"topic":"a","data":1,"ttl":null}`, `{"topic":null,"topics":["kept.a","live.a","c"],"data":1,"retain":true}`,
 	} {
 		post(body).wants(t, body, 200, "")
 		if err := doc.ValidateText("Envelope", []byte(body)); err != nil {
@@ -79,7 +80,7 @@ func envelopes(t *testing.T, doc *apidoc.Document) {
 			t.Errorf("%s is refused, and the document allows it", body)
 		}
 	}
-	post(`{"topic":"a","data":1,"ttl":"1s"}`).wants(t, "a lifetime", 501, "unsupported")
+	post(`{"topic":"a","data":1,"ttl":"0s"}`).wants(t, "a lifetime of nothing", 400, "bad_args")
 	post(`{"topic":"a","data":1,"id":""}`).wants(t, "an empty id", 400, "bad_args")
 	post(`{"topic":"a*","data":1}`).wants(t, "a bad topic", 400, "bad_topic")
 	post(`{"topics":["a","$sys.a"],"data":1}`).wants(t, "one that nobody may publish to", 403, "forbidden")
@@ -89,7 +90,7 @@ func envelopes(t *testing.T, doc *apidoc.Document) {
 	s.ask(t, "POST", "/v1/publish", "<a/>", s.auth, "Content-Type: application/xml").wants(t, "XML", 415, "unsupported_media_type")
 	s.ask(t, "POST", "/v1/publish", "1", s.auth, asJSON, "Content-Encoding: gzip").wants(t, "a compressed body", 415, "unsupported_media_type")
 	form := "Content-Type: application/x-www-form-urlencoded"
-	s.ask(t, "POST", "/v1/publish", "topic=a&data=x&retain=true&receivers=true&id=f1&exclude=tab", s.auth, form).wants(t, "a form", 200, "")
+	s.ask(t, "POST", "/v1/publish", "topic=a&data=x&retain=true&receivers=true&id=f1&exclude=tab&ttl=5s", s.auth, form).wants(t, "a form", 200, "")
 	s.ask(t, "POST", "/v1/publish", "topic=a", s.auth, form).wants(t, "a form without data", 400, "bad_body")
 }
 

@@ -25,7 +25,6 @@ func retained(t *testing.T, doc *apidoc.Document) {
 	s.ask(t, "GET", "/v1/topics/b", "", s.auth).wants(t, "none", 404, "not_found")
 	s.ask(t, "HEAD", "/v1/topics/b", "", s.auth).wants(t, "none", 404, "")
 	s.ask(t, "GET", "/v1/topics/a?x=1", "", s.auth).wants(t, "a query", 400, "bad_args")
-	s.ask(t, "GET", "/v1/topics/a?ttl=1s", "", s.auth).wants(t, "a lifetime", 501, "unsupported")
 	s.ask(t, "GET", "/v1/topics/a.*", "", s.auth).wants(t, "a filter", 400, "bad_topic")
 }
 
@@ -154,7 +153,6 @@ func presence(t *testing.T, doc *apidoc.Document) {
 	s.ask(t, "HEAD", "/v1/presence?filter=room.7", "", s.auth).wants(t, "HEAD", 200, "")
 	s.ask(t, "GET", "/v1/presence?filter=room.*", "", s.auth).wants(t, "a filter", 400, "bad_topic")
 	s.ask(t, "GET", "/v1/presence", "", s.auth).wants(t, "no filter", 400, "bad_args")
-	s.ask(t, "GET", "/v1/presence?filter=room.7&ttl=1", "", s.auth).wants(t, "a lifetime", 501, "unsupported")
 }
 
 func upgrades(t *testing.T, doc *apidoc.Document) {
