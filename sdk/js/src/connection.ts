@@ -46,7 +46,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     const listen = (silence: number) => {
       const left = heard + silence - now()
       if (left > 0) watch = setTimeout(() => listen(silence), left)
-      else end(lost('no sign of life'), true)
+      else end(lost('silence'), true)
     }
     const session = newSession(c, write, ({ _ping: ping }) => {
       greeted = true

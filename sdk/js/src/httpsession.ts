@@ -208,7 +208,7 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
     let timer = clock._setTimeout(() => request.abort(), patience)
     const heard = () => {
       clock._clearTimeout(timer)
-      timer = clock._setTimeout(() => request.abort(lost('no sign of life')), silence)
+      timer = clock._setTimeout(() => request.abort(lost('silence')), silence)
       if (!came) attach()
       came = true
     }
@@ -228,7 +228,7 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
       clock._clearTimeout(timer)
     }
     if (changed || over.signal.aborted) return
-    if (!mayPoll) throw lost('no sign of life')
+    if (!mayPoll) throw lost('silence')
     way = 'poll'
     attach()
   }
@@ -329,7 +329,7 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
   }
 
   const subscribe = (query: Record<string, string>, subs: Sub[], wait = 0): Promise<FetchAnswer> => {
-    const q = new URLSearchParams(query)
+    const q = new URLSearchParams({ ...query, origin: c.origin })
     for (const filter of new Set(subs.map((s) => s.filter))) q.append('filter', filter)
     if (!subs.some((s) => s._wantsRetained)) q.set('retained', 'false')
     return send(`v1/subscribe?${q}`, {}, answer + wait * 1000)

@@ -35,9 +35,9 @@ export class Request {
     return !!this.init.signal?.aborted
   }
 
-  /** query is the parameters, with filters as a list. */
+  /** query is the parameters, with filters as a list, without the client's origin. */
   get query(): object {
-    const q = Object.fromEntries(this.url.searchParams)
+    const { origin: _, ...q } = Object.fromEntries(this.url.searchParams)
     return { ...q, filter: this.url.searchParams.getAll('filter') }
   }
 

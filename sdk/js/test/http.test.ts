@@ -98,7 +98,7 @@ test('a stream that is silent for 25 s is dead', async () => {
   assert.ok(!r.aborted)
   await b.clock.advance(1)
   assert.ok(r.aborted)
-  assert.equal((b.ws.statuses.at(-1) as Status).error?.message, 'connection: no sign of life')
+  assert.equal((b.ws.statuses.at(-1) as Status).error?.message, 'connection: silence')
 })
 
 test('after a restart of the broker there is one gap and the retained values again', async () => {

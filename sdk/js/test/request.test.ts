@@ -3,7 +3,7 @@ import { test } from 'node:test'
 
 import type { Client } from '../src/client.js'
 import type { CarillonError } from '../src/errors.js'
-import { FakeHttp } from './fakehttp.js'
+import { cursor, FakeHttp } from './fakehttp.js'
 import { FakeBroker, message, quiet, settled, type Socket, token } from './fake.js'
 
 type Headers = Record<string, string>
@@ -152,4 +152,17 @@ test('what goes over WebSocket alone is refused over HTTP: requests, and join', 
   await assert.rejects(s.ready, code('unsupported'))
   await (await b.take('/v1/publish', 'OPTIONS')).json({})
   await assert.rejects(c.request('a', 1), code('unsupported'))
+})
+
+test('over HTTP the broker is told the origin of a client, and what a publish leaves out [CON-11] [PUB-14]', async () => {
+  const b = new FakeHttp()
+  const c = b.client('sse', { origin: 'mine' })
+  c.subscribe('a')
+  const poll = await b.take('/v1/subscribe')
+  assert.equal(poll.url.searchParams.get('origin'), 'mine')
+  await poll.json({ messages: [], cursor: cursor(1) })
+  void c.publish('a', 1, { exclude: true, ttl: 500 }).catch(() => {})
+  await settled()
+  const { body } = b.requests.find((r) => r.method === 'POST') as unknown as { body: Record<string, unknown> }
+  assert.deepEqual([body['exclude'], body['ttl']], ['mine', '500ms'])
 })
