@@ -33,6 +33,8 @@ type Broker struct {
 	messageIDs *messageIDs
 	members    *members
 
+	compression compression
+
 	runMu sync.Mutex
 	epoch protocol.RunID
 	term  protocol.RunID // the store's
@@ -73,6 +75,7 @@ func New(opt Options) (*Broker, error) {
 	b.ring = ring.New(opt.RingBytes, b.retained)
 	b.registry = newRegistry(b)
 	b.members = newMembers(b)
+	b.compression = newCompression(opt.Shards)
 	b.walks = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	for range opt.Shards {
 		b.shards = append(b.shards, newShard(b))

@@ -82,7 +82,7 @@ func (c *committer) load(ctx context.Context) error {
 			r := &page[i]
 			named[r.Topic] = struct{}{}
 			m := r.message(c.b.opt.classOf(r.Topic))
-			c.b.retained.Load(ring.Value{Topic: r.Topic, Offset: r.Offset, Packet: m.Unplaced()})
+			c.b.retained.Load(ring.Value{Topic: r.Topic, Offset: r.Offset, Packet: m.Lasting()})
 		}
 		return ctx.Err()
 	})

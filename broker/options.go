@@ -61,6 +61,7 @@ type Options struct {
 	Logger     *slog.Logger
 	Log        io.Reader // what WriteLog wrote at the end of the last run: New reads it. nil: the log begins anew
 	ServerName string    // told to clients in Connected
+	NoCompress bool      // payloads are compressed for nobody ([CON-12])
 
 	// RefusalLevel is the level at which refusals are logged: slog.LevelInfo (default) or, in production, slog.LevelWarn.
 	RefusalLevel slog.Level

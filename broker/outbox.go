@@ -204,21 +204,21 @@ const (
 // Position if it has none. It is made once, however many sessions get it, and shared by all of them, for as long as the log holds the
 // message; so there is one encode for a kind, which must not call the broker. Nobody may change the result.
 func (b *Broker) Form(p *Packet, kind FormKind, encode func(*protocol.Message, protocol.Position) []byte) []byte {
-	return b.ring.Form(p, kind, func(p *Packet) []byte {
+	return b.ring.Form(p, kind, func(p *Packet) (form []byte, keep bool) {
 		var m protocol.Message
 		raw, _, err := protocol.Next(p.Bytes())
 		if err == nil {
 			err = m.Decode(raw)
 		}
 		if err != nil {
-			return nil // not from here: the broker has encoded it
+			return nil, false // not from here: the broker has encoded it
 		}
 		var at protocol.Position
 		if m.Seq > 0 {
 			_, mark := p.Entry()
 			at = b.positionAt(m.Seq, mark)
 		}
-		return encode(&m, at)
+		return encode(&m, at), true
 	})
 }
 

@@ -209,10 +209,11 @@ func (s *Session) handleConnect(raw protocol.Raw) error {
 	}
 	s.mu.Lock()
 	s.identity, s.connected, s.origin = id, true, p.Origin
+	compress := s.startCompress(p.Compress)
 	s.mu.Unlock()
 	s.info.Header = nil // it has served; a session lasts
 	at := s.b.Position()
-	s.send(s.connectedPacket(id, at)) // at once: the shard may answer what follows before the reader has come to its end ([CON-7])
+	s.send(s.connectedPacket(id, at, compress)) // at once: the shard may answer what follows before the reader has come to its end ([CON-7])
 	s.shard.post(func() {
 		s.shard.welcome(s, id)
 		if s.b.positionAt(0, 0).Term != at.Term { // setTerm has passed over who was not welcome yet
@@ -222,10 +223,10 @@ func (s *Session) handleConnect(raw protocol.Raw) error {
 	return nil
 }
 
-func (s *Session) connectedPacket(id *Identity, at protocol.Position) *Packet {
+func (s *Session) connectedPacket(id *Identity, at protocol.Position, compress string) *Packet {
 	p := protocol.Connected{
 		Session: s.id, Position: at, Ping: s.b.opt.PingEvery, User: id.User, Expires: id.expires(), Server: s.b.opt.ServerName,
-		Limits: s.b.limitsOf(id),
+		Limits: s.b.limitsOf(id), Compress: compress,
 	}
 	return encode(&p)
 }

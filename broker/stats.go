@@ -23,6 +23,7 @@ type Stats struct {
 
 	Published map[Class]uint64
 	Delivered uint64
+	Saved     uint64 // bytes of messages that were not sent because their payloads were compressed
 	Gaps      map[protocol.GapReason]uint64
 	Rejected  map[protocol.Code]uint64
 
@@ -51,7 +52,7 @@ type Histogram struct {
 func (b *Broker) Stats() Stats {
 	st := Stats{
 		Sessions: int64(b.registry.sessions()), Subscriptions: b.registry.subscriptions.Load(), Lagging: b.stats.lagging.Load(),
-		Published: map[Class]uint64{}, Delivered: b.stats.delivered.Load(), StoreUp: true,
+		Published: map[Class]uint64{}, Delivered: b.stats.delivered.Load(), Saved: b.stats.saved.Load(), StoreUp: true,
 		Gaps: map[protocol.GapReason]uint64{}, Rejected: map[protocol.Code]uint64{},
 		PublishSeconds: b.stats.publishTime.snapshot(), StoreCommitSeconds: b.stats.commitTime.snapshot(),
 	}
@@ -107,6 +108,7 @@ func (b *Broker) furthest() (entries int64, span time.Duration) {
 type counters struct {
 	published   [3]atomic.Uint64 // by class
 	delivered   atomic.Uint64
+	saved       atomic.Uint64
 	lagging     atomic.Int64
 	publishTime histogram
 	commitTime  histogram

@@ -90,7 +90,7 @@ func TestPaths(t *testing.T) {
 
 func TestMetricsHaveThePromisedNames(t *testing.T) {
 	b := &fake{stats: broker.Stats{
-		Sessions: 3, Subscriptions: 4, Lagging: 1, LagEntries: 7, LagSpan: 1500 * time.Millisecond, DrainSessions: 2, Delivered: 9, RingBytes: 1024, RingSpan: 90 * time.Second, StoreUp: true, MessageIDs: 12, Members: 13,
+		Sessions: 3, Subscriptions: 4, Lagging: 1, LagEntries: 7, LagSpan: 1500 * time.Millisecond, DrainSessions: 2, Delivered: 9, Saved: 8, RingBytes: 1024, RingSpan: 90 * time.Second, StoreUp: true, MessageIDs: 12, Members: 13,
 		Published:          map[broker.Class]uint64{broker.ClassLive: 1, broker.ClassMemory: 2, broker.ClassStored: 3},
 		Gaps:               map[protocol.GapReason]uint64{"epoch": 5},
 		Rejected:           map[protocol.Code]uint64{protocol.CodeForbidden: 6},
@@ -104,7 +104,7 @@ func TestMetricsHaveThePromisedNames(t *testing.T) {
 	for _, line := range []string{
 		"carillon_sessions 3", "carillon_subscriptions 4", "carillon_sessions_lagging 1", "carillon_lag_entries_max 7", "carillon_lag_seconds_max 1.5", "carillon_drain_sessions 2",
 		`carillon_messages_published_total{class="live"} 1`, `carillon_messages_published_total{class="memory"} 2`,
-		`carillon_messages_published_total{class="stored"} 3`, "carillon_messages_delivered_total 9",
+		`carillon_messages_published_total{class="stored"} 3`, "carillon_messages_delivered_total 9", "carillon_compression_saved_bytes_total 8",
 		`carillon_gaps_total{reason="epoch"} 5`, `carillon_rejected_total{code="forbidden"} 6`,
 		`carillon_publish_seconds_bucket{le="0.1"} 1`, "carillon_publish_seconds_count 2", "carillon_store_commit_seconds_sum 0.25",
 		"carillon_ring_bytes 1024", "carillon_ring_seconds 90", "carillon_store_up 1", "carillon_message_ids 12", "carillon_presence_members 13",

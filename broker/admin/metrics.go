@@ -17,6 +17,7 @@ var (
 	draining      = desc("drain_sessions", "Sessions still open while the broker drains.")
 	published     = desc("messages_published_total", "Messages accepted, by the class of their topic.", "class")
 	delivered     = desc("messages_delivered_total", "Messages handed to sessions.")
+	saved         = desc("compression_saved_bytes_total", "Bytes that were not sent because payloads were compressed.")
 	gaps          = desc("gaps_total", "Gaps that subscribers were told of, by reason.", "reason")
 	rejected      = desc("rejected_total", "Requests and sessions refused, by code.", "code")
 
@@ -67,7 +68,7 @@ type collector struct {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		sessions, subscriptions, lagging, lagEntries, lagSeconds, draining, published, delivered, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
+		sessions, subscriptions, lagging, lagEntries, lagSeconds, draining, published, delivered, saved, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
 		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, storeUp, storeWaiting, pluginUp, pluginRestarts, buildInfo,
 	} {
 		ch <- d
@@ -100,6 +101,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(published, n, class.String())
 	}
 	counter(delivered, s.Delivered)
+	counter(saved, s.Saved)
 	for reason, n := range s.Gaps {
 		counter(gaps, n, string(reason))
 	}

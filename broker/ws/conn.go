@@ -11,7 +11,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-var _ broker.Conn = (*conn)(nil)
+var (
+	_ broker.Conn       = (*conn)(nil)
+	_ broker.Compressor = (*conn)(nil)
+)
 
 // conn is one WebSocket connection.
 type conn struct {
@@ -26,6 +29,7 @@ type conn struct {
 	// The reader's.
 	in       frames
 	early    []byte // came with the upgrade request
+	compress bool   // sends payloads compressed; set before anything is sent
 	parks    bool   // has no goroutine while there is nothing to read
 	warm     bool   // but keeps it for now
 	cools    bool   // the read deadline is set for the end of that
@@ -42,14 +46,20 @@ func newConn(nc net.Conn, h *Handler) *conn {
 
 // Write implements broker.Conn.
 func (c *conn) Write(batch []*broker.Packet) (done bool, err error) {
-	if c.in.text {
-		return c.writeText(batch)
+	if c.in.text || c.compress {
+		return c.writeForms(batch)
 	}
 	bp := outlet.Buffer()
 	frame := appendMessage((*bp)[:0], batch)
 	done, err = c.out.Send(frame)
 	outlet.GiveBack(bp, frame)
 	return done, err
+}
+
+// Compress implements broker.Compressor: [MSG-5] is for those who read bytes.
+func (c *conn) Compress() bool {
+	c.compress = !c.in.text
+	return c.compress
 }
 
 // Flush implements broker.Conn.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"unicode/utf8"
 
-	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/internal/outlet"
 	"github.com/carillon-mq/carillon/broker/internal/packetjson"
 	"github.com/carillon-mq/carillon/protocol"
@@ -45,36 +44,6 @@ func (c *conn) receiveText(text []byte, more bool) error {
 			return err
 		}
 	}
-}
-
-// headerRoom is what the header of a frame of ours takes at most.
-const headerRoom = 10
-
-// writeText is Write in JSON.
-func (c *conn) writeText(batch []*broker.Packet) (done bool, err error) {
-	bp := outlet.Buffer()
-	b := append((*bp)[:0], make([]byte, headerRoom)...)
-	for _, p := range batch {
-		if b, err = c.appendText(b, p); err != nil {
-			outlet.GiveBack(bp, b)
-			return true, err
-		}
-	}
-	var head [headerRoom]byte
-	header := appendHeader(head[:0], opText, len(b)-headerRoom)
-	frame := b[headerRoom-len(header):]
-	copy(frame, header)
-	done, err = c.out.Send(frame)
-	outlet.GiveBack(bp, b)
-	return done, err
-}
-
-// appendText appends what p is in JSON. A message is made that once for all.
-func (c *conn) appendText(b []byte, p *broker.Packet) ([]byte, error) {
-	if p.Type() == protocol.TypeMessage {
-		return append(b, c.h.b.Form(p, broker.FormJSON, messageText)...), nil
-	}
-	return packetjson.Append(b, p.Bytes())
 }
 
 // messageText is a form of messages: see broker.Broker.Form.

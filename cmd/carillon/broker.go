@@ -14,7 +14,7 @@ func brokerOptions(c *config.Config, log *slog.Logger, refusals slog.Level) brok
 		Anonymous: anonymous(c), Limits: limits(&c.Limits), RingBytes: int64(c.Limits.Ring),
 		Logger: log, ServerName: "carillon/" + version, RefusalLevel: refusals,
 		PingEvery: time.Duration(c.Limits.PingEvery), PongWait: time.Duration(c.Limits.PongWait), Stalled: time.Duration(c.Limits.Stalled),
-		ResumeWindow: time.Duration(c.Limits.ResumeWindow), DrainSpread: time.Duration(c.Limits.DrainSpread),
+		ResumeWindow: time.Duration(c.Limits.ResumeWindow), DrainSpread: time.Duration(c.Limits.DrainSpread), NoCompress: c.Compress == "off",
 	}
 	for _, t := range c.Topics {
 		o.Topics = append(o.Topics, broker.TopicRule{

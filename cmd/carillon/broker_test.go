@@ -11,6 +11,17 @@ import (
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
 )
 
+func TestCompressionIsOnUnlessItIsTurnedOff(t *testing.T) {
+	c := config.Default()
+	if brokerOptions(c, slog.Default(), slog.LevelInfo).NoCompress {
+		t.Error("found it off by default")
+	}
+	c.Compress = "off"
+	if !brokerOptions(c, slog.Default(), slog.LevelInfo).NoCompress {
+		t.Error("found it on although it is turned off")
+	}
+}
+
 func TestTopicRulesReachTheCoreWhole(t *testing.T) {
 	c := config.Default()
 	c.Topics = []config.Topic{

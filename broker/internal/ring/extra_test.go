@@ -23,14 +23,14 @@ func TestAPacketWhoseFormsAreGivenUpKnowsItsEnd(t *testing.T) {
 	e, _ := r.Append(&m)
 	p := e.Packet()
 	for range 2 {
-		if form := r.Form(p, FormJSON, func(*Packet) []byte { return []byte("json") }); string(form) != "json" {
+		if form := r.Form(p, FormJSON, func(*Packet) ([]byte, bool) { return []byte("json"), true }); string(form) != "json" {
 			t.Fatalf("found the form %q", form)
 		}
 		if charged, _, held := r.Charged(); p.Expires() != 12345 || charged != held {
 			t.Errorf("found the end %d, %d bytes charged for %d", p.Expires(), charged, held)
 		}
 		r.mu.Lock()
-		r.dropFormsLocked(r.chunks[0])
+		r.dropFormsLocked(r.chunks[0], true)
 		r.mu.Unlock()
 		if charged, forms, held := r.Charged(); p.Expires() != 12345 || charged != held || forms != 0 {
 			t.Errorf("found the end %d, %d bytes charged for %d, %d of forms", p.Expires(), charged, held, forms)

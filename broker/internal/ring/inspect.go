@@ -8,7 +8,7 @@ import (
 	"github.com/carillon-mq/carillon/broker/internal/sketch"
 )
 
-// Charged is what the ring is charged for, what of that is for forms, and what its chunks really hold.
+// Charged is what the ring is charged for, what of that is for forms, and what it really holds.
 func (r *Ring) Charged() (charged, forms, held int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -22,6 +22,9 @@ func (r *Ring) Charged() (charged, forms, held int64) {
 				held += p.formCost()
 			}
 		}
+	}
+	for _, l := range r.loose {
+		held += l.cost
 	}
 	return r.bytes, r.formed, held
 }

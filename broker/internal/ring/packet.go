@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"math"
 	"sync/atomic"
 
 	"github.com/carillon-mq/carillon/protocol"
@@ -19,7 +20,18 @@ type Packet struct {
 func (p *Packet) Bytes() []byte { return p.data }
 
 // Entry is the seq of the entry that p is the body of, 0 if it is of none, and the store's watermark there.
-func (p *Packet) Entry() (seq, watermark uint64) { return p.seq, p.mark }
+func (p *Packet) Entry() (seq, watermark uint64) {
+	if p.seq == 0 {
+		return 0, 0
+	}
+	return p.seq, p.mark
+}
+
+// lasting is the mark of a packet that is the body of no entry, and held for long.
+const lasting = math.MaxUint64
+
+// held reports whether others than one reader will want p.
+func (p *Packet) held() bool { return p.seq > 0 || p.mark == lasting }
 
 // Type is the packet's type.
 func (p *Packet) Type() protocol.Type { return protocol.Type(p.data[1]) } // behind the head of a short array
@@ -83,6 +95,13 @@ func (p *Packet) place() (seq, offset uint64) {
 // Weight is what the log is charged for m.
 func (m *Message) Weight() int64 {
 	return entryOverhead + int64(len(m.Topic)+cap(m.Buf)) + m.Extra.cost()
+}
+
+// Lasting is Unplaced of a message that lasts: others will want it too.
+func (m *Message) Lasting() *Packet {
+	p := m.Unplaced()
+	p.mark = lasting
+	return p
 }
 
 // Unplaced is m as a packet that has no place in the log.

@@ -76,19 +76,21 @@ type Ring struct {
 
 	forming [16]sync.Mutex // of forms, by seq
 
-	mu        sync.Mutex
-	room      *sync.Cond // a shard has moved on while an appender waited (A5)
-	waiting   atomic.Int32
-	chunks    []*chunk
-	bytes     int64  // held now
-	formed    int64  // of that, for forms
-	appended  uint64 // ever appended, in bytes
-	watermark uint64
-	base      feedStart
-	lastAt    int64      // of the newest entry
-	live      []liveBody // bodies of fleeting entries that are still held, oldest first
-	closed    bool
-	sealed    bool // nothing is appended any more
+	mu         sync.Mutex
+	room       *sync.Cond // a shard has moved on while an appender waited (A5)
+	waiting    atomic.Int32
+	chunks     []*chunk
+	bytes      int64   // held now
+	formed     int64   // of that, for forms
+	looseBytes int64   // of that, for those of messages that are not in the log
+	loose      []loose // oldest first
+	appended   uint64  // ever appended, in bytes
+	watermark  uint64
+	base       feedStart
+	lastAt     int64      // of the newest entry
+	live       []liveBody // bodies of fleeting entries that are still held, oldest first
+	closed     bool
+	sealed     bool // nothing is appended any more
 
 	head atomic.Uint64 // seq of the newest entry, 0 before the first
 }
@@ -259,7 +261,7 @@ func (r *Ring) trimLocked() {
 	passed := r.slowest()
 	for len(r.live) > 0 && r.live[0].until <= passed {
 		l := r.live[0]
-		r.dropFormLocked(l.c, l.e.body.Load())
+		r.dropFormLocked(l.c, l.e.body.Load(), false)
 		l.e.body.Store(nil)
 		l.c.held -= l.e.BodyCost
 		r.bytes -= l.e.BodyCost
@@ -272,7 +274,7 @@ func (r *Ring) trimLocked() {
 // dropLocked drops the oldest chunks until at most limit bytes are held.
 func (r *Ring) dropLocked(limit int64, passed uint64) {
 	for r.bytes > limit && len(r.chunks) > 1 && r.chunks[0].end <= passed {
-		r.dropFormsLocked(r.chunks[0])
+		r.dropFormsLocked(r.chunks[0], false)
 		r.bytes -= r.chunks[0].held
 		r.chunks[0] = nil
 		r.chunks = r.chunks[1:]

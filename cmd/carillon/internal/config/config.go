@@ -23,6 +23,8 @@ type Config struct {
 	TrustedProxies []string `key:"trusted_proxies" doc:"Addresses and ranges of the proxies in front, whose word about a client's address is taken."`
 	TrustedHeader  string   `key:"trusted_header" enum:"auto,x-forwarded-for,forwarded" doc:"The header in which they say it; auto: X-Forwarded-For, or Forwarded in a request without it."`
 
+	Compress string `key:"compress" enum:"on,off" doc:"Whether payloads are compressed for clients that ask for it, each message once for all."`
+
 	DataDir string  `key:"data_dir" doc:"Folder for everything that is kept."`
 	Log     Log     `key:"log" doc:"What is logged, on standard error."`
 	Limits  Limits  `key:"limits" doc:"Bounds on what clients can make the broker hold or do."`
@@ -118,7 +120,7 @@ func Default() *Config {
 		TLS:     TLS{MinVersion: "1.2"},
 		DataDir: "data",
 
-		TrustedHeader: "auto",
+		TrustedHeader: "auto", Compress: "on",
 
 		Log:    Log{Level: "info", Format: "text"},
 		Limits: defaultLimits(),
