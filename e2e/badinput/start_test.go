@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.etcd.io/bbolt"
 )
 
 // startInput is a configuration, or a machine, on which a broker must not start.
@@ -50,6 +52,9 @@ func startInputs(t testing.TB) []startInput {
 		{id: "C9", name: "a secret that is not there", config: authHead + "      - {alg: HS256, file: /nonexistent/key}\n", want: `/nonexistent/key`},
 		{id: "C12", name: "an empty store", data: []byte{}, want: `store`},
 		{id: "C12", name: "random bytes for a store", data: []byte(strings.Repeat("random bytes ", 5000)), want: `store`},
+		{id: "C12", name: "a database of something else", data: database(t, false), want: `store`},
+		{id: "C12", name: "a database whose first pages are damaged", data: database(t, true), want: `store`},
+		{id: "C11", name: "a folder that cannot be made", args: []string{"--data-dir", "/proc/nowhere/data"}, want: `/proc/nowhere`},
 		{id: "C11", name: "a file for a folder", want: `data`, prepare: func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, "data"), nil, 0o600); err != nil {
 				t.Fatal(err)
@@ -83,6 +88,32 @@ func startInputs(t testing.TB) []startInput {
 		all = append(all, startInput{id: "J25", name: name, config: rs, key: der, want: `KEY|RS256|2048`})
 	}
 	return all
+}
+
+// database is a file of bbolt that is not of the store, or has no page left that says what it is.
+func database(t testing.TB, damaged bool) []byte {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "other.db")
+	db, err := bbolt.Open(file, 0o600, nil)
+	if err == nil {
+		err = db.Update(func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucket([]byte("other"))
+			return err
+		})
+	}
+	if err == nil {
+		err = db.Close()
+	}
+	b, readErr := os.ReadFile(file)
+	if err != nil || readErr != nil {
+		t.Fatal(err, readErr)
+	}
+	if damaged {
+		for i := range 2 * os.Getpagesize() {
+			b[i] ^= 0xff
+		}
+	}
+	return b
 }
 
 // TestBadStarts has the broker refuse to start, in time, in a line that says why, and without changing anything.
