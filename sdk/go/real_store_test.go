@@ -190,7 +190,7 @@ func TestSessionThatTheLogHasPassedGoesOnFromTheStore(t *testing.T) {
 	const total = 1500 // more than the buffers of the kernel hold
 	store := brokertest.NewStore()
 	b := startOn(t, store, broker.Options{RingBytes: 256 << 10})
-	c := b.throughProxy(t)
+	c := b.throughProxy(t, carillon.WithoutCompression()) // blanks would take next to no room
 	before := len(store.Reads())
 	sub := subscribe(t, c, "a", carillon.NoRetained())
 	b.publishNumbers(t, 1, 10, 10_000)
