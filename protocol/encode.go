@@ -12,17 +12,17 @@ type encoder struct{ b []byte }
 // begin starts a packet of so many fields and options on b. It ends with end.
 func begin(b []byte, t Type, fields, options int) encoder {
 	e := encoder{b}
-	e.head(0x90, 15, 0xdc, 1+fields+min(options, 1))
+	e.head(0x90, 0xdc, 1+fields+min(options, 1))
 	e.uint(uint64(t))
 	return e
 }
 
 func (e encoder) end() []byte { return e.b }
 
-// head writes the head of n elements: short with n in its low bits up to most, else long and n in two bytes. More are not in a
+// head writes the head of n elements: short with n in its low bits up to 15, else long and n in two bytes. More are not in a
 // packet.
-func (e *encoder) head(short byte, most int, long byte, n int) {
-	if n <= most {
+func (e *encoder) head(short, long byte, n int) {
+	if n <= 15 {
 		e.b = append(e.b, short|byte(n))
 		return
 	}
@@ -48,7 +48,7 @@ func (e *encoder) options(n int) {
 	}
 }
 
-func (e *encoder) pairs(n int)   { e.head(0x80, 15, 0xde, n) }
+func (e *encoder) pairs(n int)   { e.head(0x80, 0xde, n) }
 func (e *encoder) uint(v uint64) { e.b = appendUint(e.b, v) }
 func (e *encoder) null()         { e.b = append(e.b, 0xc0) }
 

@@ -35,7 +35,7 @@ func TestTheEncoderWritesWhatTheLibraryWrites(t *testing.T) {
 		if n > MaxArray {
 			continue
 		}
-		check("an array", n, func(e *encoder) { e.head(0x90, 15, 0xdc, int(n)) }, func(l *msgpack.Encoder) error { return l.EncodeArrayLen(int(n)) })
+		check("an array", n, func(e *encoder) { e.head(0x90, 0xdc, int(n)) }, func(l *msgpack.Encoder) error { return l.EncodeArrayLen(int(n)) })
 		check("a map", n, func(e *encoder) { e.pairs(int(n)) }, func(l *msgpack.Encoder) error { return l.EncodeMapLen(int(n)) })
 	}
 	for _, v := range []bool{true, false} {

@@ -20,7 +20,9 @@ func (*Message) Type() Type { return TypeMessage }
 
 const messageFields = 5
 
-func (p *Message) options() int { return count(p.ContentType != "", len(p.Headers) > 0, p.Retain, p.Encoding != "") }
+func (p *Message) options() int {
+	return count(p.ContentType != "", len(p.Headers) > 0, p.Retain, p.Encoding != "")
+}
 
 // Append implements Packet.
 func (p *Message) Append(b []byte) []byte {

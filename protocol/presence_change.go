@@ -23,7 +23,7 @@ func (p *PresenceChange) Append(b []byte) []byte {
 
 func (e *encoder) strs(name string, list []string) {
 	e.key(name)
-	e.head(0x90, 15, 0xdc, len(list))
+	e.head(0x90, 0xdc, len(list))
 	for _, s := range list {
 		e.str(s)
 	}

@@ -15,7 +15,7 @@ func (p *Subscribes) Append(b []byte) []byte {
 	common := p.common()
 	opts := common.options()
 	e := begin(b, TypeSubscribes, 1, opts)
-	e.head(0x90, 15, 0xdc, len(p.Subscriptions))
+	e.head(0x90, 0xdc, len(p.Subscriptions))
 	for i := range p.Subscriptions {
 		p.Subscriptions[i].without(&common).appendElement(&e)
 	}
@@ -26,7 +26,7 @@ func (p *Subscribes) Append(b []byte) []byte {
 
 func (p *Subscribe) appendElement(e *encoder) {
 	opts := p.options()
-	e.head(0x90, 15, 0xdc, 2+min(opts, 1))
+	e.head(0x90, 0xdc, 2+min(opts, 1))
 	e.uint(p.ID)
 	e.str(p.Filter)
 	e.options(opts)
