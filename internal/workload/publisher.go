@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -115,13 +116,20 @@ func (p *publisher) outcome(ctx context.Context, d *draft) (again bool) {
 	return again
 }
 
-// payload is the text of m, at least size bytes long.
+// payload is the text of m, at least size bytes long. What fills it up can be compressed in one message of four: in all of them, nobody
+// would lag.
 func payload(m Message, size int) []byte {
 	b := fmt.Appendf(nil, "%s %d ", m.Publisher, m.N)
-	if n := size - len(b); n > 0 {
-		b = append(b, strings.Repeat(".", n)...)
+	n := size - len(b)
+	switch {
+	case n <= 0:
+		return b
+	case m.N%4 == 0:
+		return append(b, strings.Repeat(".", n)...)
 	}
-	return b
+	fill := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(m.N)}).Read(fill)
+	return append(b, fill...)
 }
 
 // messageIn is the message that a payload in topic is of; N is -1 if it is none.
