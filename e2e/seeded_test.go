@@ -106,7 +106,7 @@ func seededDelivery(packets []*Packet) []*Packet {
 	packets = slices.Clone(packets)
 	other := packets[max(i-1, 0)]
 	if seeded == "drop" {
-		other = ring.NewPacket(nil)
+		other = ring.NewPacket((&protocol.Pong{}).Append(nil)) // which a client passes over
 	} else {
 		packets[max(i-1, 0)] = packets[i]
 	}

@@ -259,9 +259,10 @@ func TestWhatEndsASessionOfJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := c.read()
-		if websocket.CloseStatus(err) != 1007 || b.Stats().Rejected[protocol.CodeBadFrame] != 1 {
+		if websocket.CloseStatus(err) != 1007 {
 			t.Errorf("found %v", err)
 		}
+		eventually(t, "it is counted", func() bool { return b.Stats().Rejected[protocol.CodeBadFrame] == 1 })
 	})
 }
 
@@ -327,5 +328,19 @@ func TestEveryWayOfAMessageInJSON(t *testing.T) {
 	load.Wait() // what the sockets have not taken by now, the log has
 	for i := range messages {
 		slow.want(fmt.Sprintf(`[9,*,0,"m",{"n":%d,"text":"*"},*,{"type":"application/json"}]`, i))
+	}
+}
+
+// eventually waits until is holds.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for late := time.After(20 * time.Second); !is(); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal(what)
+		}
 	}
 }

@@ -17,20 +17,6 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// eventually waits until is holds.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for late := time.After(20 * time.Second); !is(); {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatal(what)
-		}
-	}
-}
-
 // subscribed is a raw client with a subscription.
 func subscribed(t *testing.T, url, filter string) *raw {
 	t.Helper()
