@@ -12,7 +12,9 @@ import (
 // listen opens a TCP listener on addr, of its address family alone if it is a literal address: 0.0.0.0 is not IPv6 too. When the
 // port is taken the error names who has it, as far as this user may see.
 func listen(ctx context.Context, key, addr string) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, network(addr), addr)
+	config := net.ListenConfig{Control: boundProbes}
+	config.SetMultipathTCP(false) // whose sockets do not take the option
+	l, err := config.Listen(ctx, network(addr), addr)
 	if err == nil {
 		return l, nil
 	}
