@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -87,21 +90,43 @@ func rounds(t *testing.T, gate time.Duration, faults int, fresh func() *broker, 
 // load runs a load while disturb does its worst, then waits until everybody has everything, reads back what is kept, and checks.
 func load(t *testing.T, b *broker, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) workload.Report {
 	t.Helper()
-	report, err := tryLoad(t, b, opt, floor, disturb)
+	report, events, err := runLoad(t, b, opt, floor, disturb)
 	if err != nil {
-		t.Errorf("%v\n%s", err, report)
+		t.Errorf("%v\n%s%s", err, report, courses(err.Error(), events))
 	}
 	return report
+}
+
+// courses is what has happened, but for messages, to the subscriptions that text names, and what was done to the broker meanwhile.
+func courses(text string, events []workload.Event) string {
+	named := regexp.MustCompile(`\bs\d+\b`).FindAllString(text, -1)
+	var out strings.Builder
+	for i, e := range events {
+		switch e.Kind {
+		case workload.Shown, workload.Sent, workload.Acked, workload.Lost, workload.Refused:
+		default:
+			if e.Who == "" || slices.Contains(named, e.Who) {
+				fmt.Fprintf(&out, "\n%6d %s", i, e)
+			}
+		}
+	}
+	return out.String()
 }
 
 // tryLoad is load for tests that seed a fault and want the error.
 func tryLoad(t *testing.T, b *broker, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) (workload.Report, error) {
 	t.Helper()
+	report, _, err := runLoad(t, b, opt, floor, disturb)
+	return report, err
+}
+
+func runLoad(t *testing.T, b *broker, opt workload.Options, floor workload.Floor, disturb func(context.Context, *workload.Load)) (workload.Report, []workload.Event, error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 120*time.Second)
 	defer cancel()
 	l, err := workload.Start(ctx, opt)
 	if err != nil {
-		return workload.Report{}, err
+		return workload.Report{}, nil, err
 	}
 	defer l.Close()
 	defer watchdog(t, b, l)()
@@ -113,10 +138,11 @@ func tryLoad(t *testing.T, b *broker, opt workload.Options, floor workload.Floor
 	} else {
 		err = errors.Join(l.AuditStored(settle, "resume"), l.AuditHistory(settle, "history"), l.AuditRetained(settle, "snapshot"))
 	}
-	report := workload.Check(l.Log.Events())
+	events := l.Log.Events()
+	report := workload.Check(events)
 	err = errors.Join(err, report.Err(floor))
-	keepEvents(t, opt.Name, l.Log.Events())
-	return report, err
+	keepEvents(t, opt.Name, events)
+	return report, events, err
 }
 
 // silence is how long nothing may be heard of a load before everybody has to say what it is doing.
