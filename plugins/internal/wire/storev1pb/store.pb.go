@@ -1198,6 +1198,10 @@ type ReadStatisticsResponse struct {
 	CommitNanos      uint64 `protobuf:"varint,18,opt,name=commit_nanos,json=commitNanos,proto3" json:"commit_nanos,omitempty"`
 	// Commits by the time they took: at most 1, 2, 4, … ms; the last one: longer than all the others.
 	CommitBuckets []uint64 `protobuf:"varint,19,rep,packed,name=commit_buckets,json=commitBuckets,proto3" json:"commit_buckets,omitempty"`
+	// Keys of the keyspace, their bytes with their values, and leases.
+	KeyspaceKeys  uint64 `protobuf:"varint,20,opt,name=keyspace_keys,json=keyspaceKeys,proto3" json:"keyspace_keys,omitempty"`
+	KeyspaceBytes uint64 `protobuf:"varint,21,opt,name=keyspace_bytes,json=keyspaceBytes,proto3" json:"keyspace_bytes,omitempty"`
+	Leases        uint64 `protobuf:"varint,22,opt,name=leases,proto3" json:"leases,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1365,6 +1369,27 @@ func (x *ReadStatisticsResponse) GetCommitBuckets() []uint64 {
 	return nil
 }
 
+func (x *ReadStatisticsResponse) GetKeyspaceKeys() uint64 {
+	if x != nil {
+		return x.KeyspaceKeys
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetKeyspaceBytes() uint64 {
+	if x != nil {
+		return x.KeyspaceBytes
+	}
+	return 0
+}
+
+func (x *ReadStatisticsResponse) GetLeases() uint64 {
+	if x != nil {
+		return x.Leases
+	}
+	return 0
+}
+
 type BackupRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Bytes a second, about; 0 is as fast as possible.
@@ -1471,6 +1496,925 @@ func (x *BackupResponse) GetLast() bool {
 	return false
 }
 
+// KeyEntry is what the keyspace has of a key.
+type KeyEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// Of its last change; never 0.
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The lease that the key is under: 16 bytes; empty if it stays by itself.
+	Lease []byte `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`
+	// PutKeyRequest.write of the put that made it.
+	Write []byte `protobuf:"bytes,5,opt,name=write,proto3" json:"write,omitempty"`
+	// In WatchKeys only: the key is not there any more. Only key and revision are set.
+	Deleted       bool `protobuf:"varint,6,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyEntry) Reset() {
+	*x = KeyEntry{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyEntry) ProtoMessage() {}
+
+func (x *KeyEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyEntry.ProtoReflect.Descriptor instead.
+func (*KeyEntry) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *KeyEntry) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KeyEntry) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *KeyEntry) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *KeyEntry) GetLease() []byte {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *KeyEntry) GetWrite() []byte {
+	if x != nil {
+		return x.Write
+	}
+	return nil
+}
+
+func (x *KeyEntry) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+type GetKeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyRequest) Reset() {
+	*x = GetKeyRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyRequest) ProtoMessage() {}
+
+func (x *GetKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyRequest.ProtoReflect.Descriptor instead.
+func (*GetKeyRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+type GetKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Missing if there is no such key.
+	Entry         *KeyEntry `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyResponse) Reset() {
+	*x = GetKeyResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyResponse) ProtoMessage() {}
+
+func (x *GetKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyResponse.ProtoReflect.Descriptor instead.
+func (*GetKeyResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetKeyResponse) GetEntry() *KeyEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+type ListKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// May be empty: all keys.
+	Prefix string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Only keys above this one, which need not be there; empty: from the first one.
+	After string `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	// Most entries of the answer: 1 to 1,024; 0 is 1,024. It also ends at 1 MiB of entries, but has at least one if there is one.
+	Limit         uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysRequest) Reset() {
+	*x = ListKeysRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysRequest) ProtoMessage() {}
+
+func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListKeysRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListKeysRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ListKeysRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *ListKeysRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ListKeysResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Entries []*KeyEntry            `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// There are no others behind the last of entries.
+	Done          bool `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListKeysResponse) Reset() {
+	*x = ListKeysResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListKeysResponse) ProtoMessage() {}
+
+func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListKeysResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListKeysResponse) GetEntries() []*KeyEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *ListKeysResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+type PutKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// The revision that the key must have; 0: it must not be there. Missing: whatever it has.
+	Expect *uint64 `protobuf:"varint,3,opt,name=expect,proto3,oneof" json:"expect,omitempty"`
+	// The lease to put the key under: 16 bytes. Empty: under none, even if it was under one before.
+	Lease []byte `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`
+	// 16 random bytes that name this put, and are kept with the entry.
+	Write         []byte `protobuf:"bytes,5,opt,name=write,proto3" json:"write,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutKeyRequest) Reset() {
+	*x = PutKeyRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutKeyRequest) ProtoMessage() {}
+
+func (x *PutKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutKeyRequest.ProtoReflect.Descriptor instead.
+func (*PutKeyRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PutKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *PutKeyRequest) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *PutKeyRequest) GetExpect() uint64 {
+	if x != nil && x.Expect != nil {
+		return *x.Expect
+	}
+	return 0
+}
+
+func (x *PutKeyRequest) GetLease() []byte {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+func (x *PutKeyRequest) GetWrite() []byte {
+	if x != nil {
+		return x.Write
+	}
+	return nil
+}
+
+// PutKeyResponse is one of: applied, a conflict (none of the other three is set), no_lease, a refusal.
+type PutKeyResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Applied bool                   `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
+	// The key's present entry: the new one if it was applied. Missing if the key is not there, and with no_lease or a refusal.
+	Entry *KeyEntry `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	// The lease is not there, or not any more; nothing was changed.
+	NoLease bool `protobuf:"varint,3,opt,name=no_lease,json=noLease,proto3" json:"no_lease,omitempty"`
+	// Nothing was changed. Codes: quota, store_unavailable.
+	Refusal       *commonv1pb.Refusal `protobuf:"bytes,4,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutKeyResponse) Reset() {
+	*x = PutKeyResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutKeyResponse) ProtoMessage() {}
+
+func (x *PutKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutKeyResponse.ProtoReflect.Descriptor instead.
+func (*PutKeyResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PutKeyResponse) GetApplied() bool {
+	if x != nil {
+		return x.Applied
+	}
+	return false
+}
+
+func (x *PutKeyResponse) GetEntry() *KeyEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+func (x *PutKeyResponse) GetNoLease() bool {
+	if x != nil {
+		return x.NoLease
+	}
+	return false
+}
+
+func (x *PutKeyResponse) GetRefusal() *commonv1pb.Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+type DeleteKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// As in PutKeyRequest; 0 makes no sense.
+	Expect        *uint64 `protobuf:"varint,2,opt,name=expect,proto3,oneof" json:"expect,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteKeyRequest) Reset() {
+	*x = DeleteKeyRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteKeyRequest) ProtoMessage() {}
+
+func (x *DeleteKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteKeyRequest.ProtoReflect.Descriptor instead.
+func (*DeleteKeyRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DeleteKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DeleteKeyRequest) GetExpect() uint64 {
+	if x != nil && x.Expect != nil {
+		return *x.Expect
+	}
+	return 0
+}
+
+type DeleteKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key is not there any more.
+	Applied bool `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
+	// If it was not applied: the key's present entry.
+	Entry         *KeyEntry `protobuf:"bytes,2,opt,name=entry,proto3" json:"entry,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteKeyResponse) Reset() {
+	*x = DeleteKeyResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteKeyResponse) ProtoMessage() {}
+
+func (x *DeleteKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteKeyResponse.ProtoReflect.Descriptor instead.
+func (*DeleteKeyResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DeleteKeyResponse) GetApplied() bool {
+	if x != nil {
+		return x.Applied
+	}
+	return false
+}
+
+func (x *DeleteKeyResponse) GetEntry() *KeyEntry {
+	if x != nil {
+		return x.Entry
+	}
+	return nil
+}
+
+type WatchKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// May be empty: all keys.
+	Prefix        string `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchKeysRequest) Reset() {
+	*x = WatchKeysRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchKeysRequest) ProtoMessage() {}
+
+func (x *WatchKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchKeysRequest.ProtoReflect.Descriptor instead.
+func (*WatchKeysRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *WatchKeysRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+// WatchKeysResponse carries entries, or caught_up, or both (the entries come first).
+type WatchKeysResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Entries []*KeyEntry            `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	// Set once, when every entry that was there at the time of the call has been sent.
+	CaughtUp      bool `protobuf:"varint,2,opt,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchKeysResponse) Reset() {
+	*x = WatchKeysResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchKeysResponse) ProtoMessage() {}
+
+func (x *WatchKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchKeysResponse.ProtoReflect.Descriptor instead.
+func (*WatchKeysResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *WatchKeysResponse) GetEntries() []*KeyEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *WatchKeysResponse) GetCaughtUp() bool {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return false
+}
+
+type GrantLeaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 random bytes, not all of them 0.
+	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// 1,000 to 86,400,000.
+	TtlMs         int64 `protobuf:"varint,2,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantLeaseRequest) Reset() {
+	*x = GrantLeaseRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantLeaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantLeaseRequest) ProtoMessage() {}
+
+func (x *GrantLeaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantLeaseRequest.ProtoReflect.Descriptor instead.
+func (*GrantLeaseRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *GrantLeaseRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *GrantLeaseRequest) GetTtlMs() int64 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+type GrantLeaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// No lease was made. Codes: quota, store_unavailable.
+	Refusal       *commonv1pb.Refusal `protobuf:"bytes,1,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantLeaseResponse) Reset() {
+	*x = GrantLeaseResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantLeaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantLeaseResponse) ProtoMessage() {}
+
+func (x *GrantLeaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantLeaseResponse.ProtoReflect.Descriptor instead.
+func (*GrantLeaseResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *GrantLeaseResponse) GetRefusal() *commonv1pb.Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+type RenewLeaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewLeaseRequest) Reset() {
+	*x = RenewLeaseRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewLeaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewLeaseRequest) ProtoMessage() {}
+
+func (x *RenewLeaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewLeaseRequest.ProtoReflect.Descriptor instead.
+func (*RenewLeaseRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RenewLeaseRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+type RenewLeaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The lease is not there, or not any more: its keys are gone.
+	NoLease       bool `protobuf:"varint,1,opt,name=no_lease,json=noLease,proto3" json:"no_lease,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewLeaseResponse) Reset() {
+	*x = RenewLeaseResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewLeaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewLeaseResponse) ProtoMessage() {}
+
+func (x *RenewLeaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewLeaseResponse.ProtoReflect.Descriptor instead.
+func (*RenewLeaseResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *RenewLeaseResponse) GetNoLease() bool {
+	if x != nil {
+		return x.NoLease
+	}
+	return false
+}
+
+type RevokeLeaseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeLeaseRequest) Reset() {
+	*x = RevokeLeaseRequest{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeLeaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeLeaseRequest) ProtoMessage() {}
+
+func (x *RevokeLeaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeLeaseRequest.ProtoReflect.Descriptor instead.
+func (*RevokeLeaseRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RevokeLeaseRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+type RevokeLeaseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeLeaseResponse) Reset() {
+	*x = RevokeLeaseResponse{}
+	mi := &file_plugin_store_v1_store_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeLeaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeLeaseResponse) ProtoMessage() {}
+
+func (x *RevokeLeaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_store_v1_store_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeLeaseResponse.ProtoReflect.Descriptor instead.
+func (*RevokeLeaseResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_store_v1_store_proto_rawDescGZIP(), []int{37}
+}
+
 var File_plugin_store_v1_store_proto protoreflect.FileDescriptor
 
 const file_plugin_store_v1_store_proto_rawDesc = "" +
@@ -1553,7 +2497,7 @@ const file_plugin_store_v1_store_proto_rawDesc = "" +
 	"\x05floor\x18\x06 \x01(\x04R\x05floor\x12\x12\n" +
 	"\x04head\x18\a \x01(\x04R\x04head\x12\x18\n" +
 	"\adamaged\x18\b \x03(\x04R\adamaged\"\x17\n" +
-	"\x15ReadStatisticsRequest\"\xfb\x04\n" +
+	"\x15ReadStatisticsRequest\"\xdf\x05\n" +
 	"\x16ReadStatisticsResponse\x12\x12\n" +
 	"\x04head\x18\x01 \x01(\x04R\x04head\x12\x16\n" +
 	"\x06oldest\x18\x02 \x01(\x04R\x06oldest\x12\x14\n" +
@@ -1576,13 +2520,70 @@ const file_plugin_store_v1_store_proto_rawDesc = "" +
 	"\acommits\x18\x10 \x01(\x04R\acommits\x12+\n" +
 	"\x11committed_records\x18\x11 \x01(\x04R\x10committedRecords\x12!\n" +
 	"\fcommit_nanos\x18\x12 \x01(\x04R\vcommitNanos\x12%\n" +
-	"\x0ecommit_buckets\x18\x13 \x03(\x04R\rcommitBuckets\"9\n" +
+	"\x0ecommit_buckets\x18\x13 \x03(\x04R\rcommitBuckets\x12#\n" +
+	"\rkeyspace_keys\x18\x14 \x01(\x04R\fkeyspaceKeys\x12%\n" +
+	"\x0ekeyspace_bytes\x18\x15 \x01(\x04R\rkeyspaceBytes\x12\x16\n" +
+	"\x06leases\x18\x16 \x01(\x04R\x06leases\"9\n" +
 	"\rBackupRequest\x12(\n" +
 	"\x10bytes_per_second\x18\x01 \x01(\x04R\x0ebytesPerSecond\"L\n" +
 	"\x0eBackupResponse\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\x04R\x04head\x12\x12\n" +
-	"\x04last\x18\x03 \x01(\bR\x04last2\xd4\x06\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\x94\x01\n" +
+	"\bKeyEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05lease\x18\x04 \x01(\fR\x05lease\x12\x14\n" +
+	"\x05write\x18\x05 \x01(\fR\x05write\x12\x18\n" +
+	"\adeleted\x18\x06 \x01(\bR\adeleted\"!\n" +
+	"\rGetKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"J\n" +
+	"\x0eGetKeyResponse\x128\n" +
+	"\x05entry\x18\x01 \x01(\v2\".carillon.plugin.store.v1.KeyEntryR\x05entry\"U\n" +
+	"\x0fListKeysRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\"d\n" +
+	"\x10ListKeysResponse\x12<\n" +
+	"\aentries\x18\x01 \x03(\v2\".carillon.plugin.store.v1.KeyEntryR\aentries\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\bR\x04done\"\x8b\x01\n" +
+	"\rPutKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x1b\n" +
+	"\x06expect\x18\x03 \x01(\x04H\x00R\x06expect\x88\x01\x01\x12\x14\n" +
+	"\x05lease\x18\x04 \x01(\fR\x05lease\x12\x14\n" +
+	"\x05write\x18\x05 \x01(\fR\x05writeB\t\n" +
+	"\a_expect\"\xbd\x01\n" +
+	"\x0ePutKeyResponse\x12\x18\n" +
+	"\aapplied\x18\x01 \x01(\bR\aapplied\x128\n" +
+	"\x05entry\x18\x02 \x01(\v2\".carillon.plugin.store.v1.KeyEntryR\x05entry\x12\x19\n" +
+	"\bno_lease\x18\x03 \x01(\bR\anoLease\x12<\n" +
+	"\arefusal\x18\x04 \x01(\v2\".carillon.plugin.common.v1.RefusalR\arefusal\"L\n" +
+	"\x10DeleteKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1b\n" +
+	"\x06expect\x18\x02 \x01(\x04H\x00R\x06expect\x88\x01\x01B\t\n" +
+	"\a_expect\"g\n" +
+	"\x11DeleteKeyResponse\x12\x18\n" +
+	"\aapplied\x18\x01 \x01(\bR\aapplied\x128\n" +
+	"\x05entry\x18\x02 \x01(\v2\".carillon.plugin.store.v1.KeyEntryR\x05entry\"*\n" +
+	"\x10WatchKeysRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\"n\n" +
+	"\x11WatchKeysResponse\x12<\n" +
+	"\aentries\x18\x01 \x03(\v2\".carillon.plugin.store.v1.KeyEntryR\aentries\x12\x1b\n" +
+	"\tcaught_up\x18\x02 \x01(\bR\bcaughtUp\":\n" +
+	"\x11GrantLeaseRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x15\n" +
+	"\x06ttl_ms\x18\x02 \x01(\x03R\x05ttlMs\"R\n" +
+	"\x12GrantLeaseResponse\x12<\n" +
+	"\arefusal\x18\x01 \x01(\v2\".carillon.plugin.common.v1.RefusalR\arefusal\"#\n" +
+	"\x11RenewLeaseRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"/\n" +
+	"\x12RenewLeaseResponse\x12\x19\n" +
+	"\bno_lease\x18\x01 \x01(\bR\anoLease\"$\n" +
+	"\x12RevokeLeaseRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\"\x15\n" +
+	"\x13RevokeLeaseResponse2\xfd\f\n" +
 	"\fStoreService\x12o\n" +
 	"\fLoadRetained\x12-.carillon.plugin.store.v1.LoadRetainedRequest\x1a..carillon.plugin.store.v1.LoadRetainedResponse0\x01\x12]\n" +
 	"\x06Follow\x12'.carillon.plugin.store.v1.FollowRequest\x1a(.carillon.plugin.store.v1.FollowResponse0\x01\x12_\n" +
@@ -1591,7 +2592,17 @@ const file_plugin_store_v1_store_proto_rawDesc = "" +
 	"\fSetRetention\x12-.carillon.plugin.store.v1.SetRetentionRequest\x1a..carillon.plugin.store.v1.SetRetentionResponse\x12j\n" +
 	"\vReadHistory\x12,.carillon.plugin.store.v1.ReadHistoryRequest\x1a-.carillon.plugin.store.v1.ReadHistoryResponse\x12s\n" +
 	"\x0eReadStatistics\x12/.carillon.plugin.store.v1.ReadStatisticsRequest\x1a0.carillon.plugin.store.v1.ReadStatisticsResponse\x12]\n" +
-	"\x06Backup\x12'.carillon.plugin.store.v1.BackupRequest\x1a(.carillon.plugin.store.v1.BackupResponse0\x01BAZ?github.com/carillon-mq/carillon/plugins/internal/wire/storev1pbb\x06proto3"
+	"\x06Backup\x12'.carillon.plugin.store.v1.BackupRequest\x1a(.carillon.plugin.store.v1.BackupResponse0\x01\x12[\n" +
+	"\x06GetKey\x12'.carillon.plugin.store.v1.GetKeyRequest\x1a(.carillon.plugin.store.v1.GetKeyResponse\x12a\n" +
+	"\bListKeys\x12).carillon.plugin.store.v1.ListKeysRequest\x1a*.carillon.plugin.store.v1.ListKeysResponse\x12[\n" +
+	"\x06PutKey\x12'.carillon.plugin.store.v1.PutKeyRequest\x1a(.carillon.plugin.store.v1.PutKeyResponse\x12d\n" +
+	"\tDeleteKey\x12*.carillon.plugin.store.v1.DeleteKeyRequest\x1a+.carillon.plugin.store.v1.DeleteKeyResponse\x12f\n" +
+	"\tWatchKeys\x12*.carillon.plugin.store.v1.WatchKeysRequest\x1a+.carillon.plugin.store.v1.WatchKeysResponse0\x01\x12g\n" +
+	"\n" +
+	"GrantLease\x12+.carillon.plugin.store.v1.GrantLeaseRequest\x1a,.carillon.plugin.store.v1.GrantLeaseResponse\x12g\n" +
+	"\n" +
+	"RenewLease\x12+.carillon.plugin.store.v1.RenewLeaseRequest\x1a,.carillon.plugin.store.v1.RenewLeaseResponse\x12j\n" +
+	"\vRevokeLease\x12,.carillon.plugin.store.v1.RevokeLeaseRequest\x1a-.carillon.plugin.store.v1.RevokeLeaseResponseBAZ?github.com/carillon-mq/carillon/plugins/internal/wire/storev1pbb\x06proto3"
 
 var (
 	file_plugin_store_v1_store_proto_rawDescOnce sync.Once
@@ -1605,7 +2616,7 @@ func file_plugin_store_v1_store_proto_rawDescGZIP() []byte {
 	return file_plugin_store_v1_store_proto_rawDescData
 }
 
-var file_plugin_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_plugin_store_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_plugin_store_v1_store_proto_goTypes = []any{
 	(*Record)(nil),                 // 0: carillon.plugin.store.v1.Record
 	(*LoadRetainedRequest)(nil),    // 1: carillon.plugin.store.v1.LoadRetainedRequest
@@ -1628,41 +2639,81 @@ var file_plugin_store_v1_store_proto_goTypes = []any{
 	(*ReadStatisticsResponse)(nil), // 18: carillon.plugin.store.v1.ReadStatisticsResponse
 	(*BackupRequest)(nil),          // 19: carillon.plugin.store.v1.BackupRequest
 	(*BackupResponse)(nil),         // 20: carillon.plugin.store.v1.BackupResponse
-	nil,                            // 21: carillon.plugin.store.v1.Record.HeadersEntry
-	(*commonv1pb.Refusal)(nil),     // 22: carillon.plugin.common.v1.Refusal
+	(*KeyEntry)(nil),               // 21: carillon.plugin.store.v1.KeyEntry
+	(*GetKeyRequest)(nil),          // 22: carillon.plugin.store.v1.GetKeyRequest
+	(*GetKeyResponse)(nil),         // 23: carillon.plugin.store.v1.GetKeyResponse
+	(*ListKeysRequest)(nil),        // 24: carillon.plugin.store.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),       // 25: carillon.plugin.store.v1.ListKeysResponse
+	(*PutKeyRequest)(nil),          // 26: carillon.plugin.store.v1.PutKeyRequest
+	(*PutKeyResponse)(nil),         // 27: carillon.plugin.store.v1.PutKeyResponse
+	(*DeleteKeyRequest)(nil),       // 28: carillon.plugin.store.v1.DeleteKeyRequest
+	(*DeleteKeyResponse)(nil),      // 29: carillon.plugin.store.v1.DeleteKeyResponse
+	(*WatchKeysRequest)(nil),       // 30: carillon.plugin.store.v1.WatchKeysRequest
+	(*WatchKeysResponse)(nil),      // 31: carillon.plugin.store.v1.WatchKeysResponse
+	(*GrantLeaseRequest)(nil),      // 32: carillon.plugin.store.v1.GrantLeaseRequest
+	(*GrantLeaseResponse)(nil),     // 33: carillon.plugin.store.v1.GrantLeaseResponse
+	(*RenewLeaseRequest)(nil),      // 34: carillon.plugin.store.v1.RenewLeaseRequest
+	(*RenewLeaseResponse)(nil),     // 35: carillon.plugin.store.v1.RenewLeaseResponse
+	(*RevokeLeaseRequest)(nil),     // 36: carillon.plugin.store.v1.RevokeLeaseRequest
+	(*RevokeLeaseResponse)(nil),    // 37: carillon.plugin.store.v1.RevokeLeaseResponse
+	nil,                            // 38: carillon.plugin.store.v1.Record.HeadersEntry
+	(*commonv1pb.Refusal)(nil),     // 39: carillon.plugin.common.v1.Refusal
 }
 var file_plugin_store_v1_store_proto_depIdxs = []int32{
-	21, // 0: carillon.plugin.store.v1.Record.headers:type_name -> carillon.plugin.store.v1.Record.HeadersEntry
+	38, // 0: carillon.plugin.store.v1.Record.headers:type_name -> carillon.plugin.store.v1.Record.HeadersEntry
 	0,  // 1: carillon.plugin.store.v1.LoadRetainedResponse.records:type_name -> carillon.plugin.store.v1.Record
 	0,  // 2: carillon.plugin.store.v1.FollowResponse.records:type_name -> carillon.plugin.store.v1.Record
 	5,  // 3: carillon.plugin.store.v1.FollowResponse.caught_up:type_name -> carillon.plugin.store.v1.CaughtUp
 	0,  // 4: carillon.plugin.store.v1.AppendRequest.records:type_name -> carillon.plugin.store.v1.Record
 	8,  // 5: carillon.plugin.store.v1.AppendResponse.results:type_name -> carillon.plugin.store.v1.AppendResult
-	22, // 6: carillon.plugin.store.v1.AppendResult.refusal:type_name -> carillon.plugin.common.v1.Refusal
+	39, // 6: carillon.plugin.store.v1.AppendResult.refusal:type_name -> carillon.plugin.common.v1.Refusal
 	11, // 7: carillon.plugin.store.v1.ListTermsResponse.terms:type_name -> carillon.plugin.store.v1.Term
 	13, // 8: carillon.plugin.store.v1.SetRetentionRequest.rules:type_name -> carillon.plugin.store.v1.RetentionRule
 	0,  // 9: carillon.plugin.store.v1.ReadHistoryResponse.records:type_name -> carillon.plugin.store.v1.Record
-	1,  // 10: carillon.plugin.store.v1.StoreService.LoadRetained:input_type -> carillon.plugin.store.v1.LoadRetainedRequest
-	3,  // 11: carillon.plugin.store.v1.StoreService.Follow:input_type -> carillon.plugin.store.v1.FollowRequest
-	6,  // 12: carillon.plugin.store.v1.StoreService.Append:input_type -> carillon.plugin.store.v1.AppendRequest
-	9,  // 13: carillon.plugin.store.v1.StoreService.ListTerms:input_type -> carillon.plugin.store.v1.ListTermsRequest
-	12, // 14: carillon.plugin.store.v1.StoreService.SetRetention:input_type -> carillon.plugin.store.v1.SetRetentionRequest
-	15, // 15: carillon.plugin.store.v1.StoreService.ReadHistory:input_type -> carillon.plugin.store.v1.ReadHistoryRequest
-	17, // 16: carillon.plugin.store.v1.StoreService.ReadStatistics:input_type -> carillon.plugin.store.v1.ReadStatisticsRequest
-	19, // 17: carillon.plugin.store.v1.StoreService.Backup:input_type -> carillon.plugin.store.v1.BackupRequest
-	2,  // 18: carillon.plugin.store.v1.StoreService.LoadRetained:output_type -> carillon.plugin.store.v1.LoadRetainedResponse
-	4,  // 19: carillon.plugin.store.v1.StoreService.Follow:output_type -> carillon.plugin.store.v1.FollowResponse
-	7,  // 20: carillon.plugin.store.v1.StoreService.Append:output_type -> carillon.plugin.store.v1.AppendResponse
-	10, // 21: carillon.plugin.store.v1.StoreService.ListTerms:output_type -> carillon.plugin.store.v1.ListTermsResponse
-	14, // 22: carillon.plugin.store.v1.StoreService.SetRetention:output_type -> carillon.plugin.store.v1.SetRetentionResponse
-	16, // 23: carillon.plugin.store.v1.StoreService.ReadHistory:output_type -> carillon.plugin.store.v1.ReadHistoryResponse
-	18, // 24: carillon.plugin.store.v1.StoreService.ReadStatistics:output_type -> carillon.plugin.store.v1.ReadStatisticsResponse
-	20, // 25: carillon.plugin.store.v1.StoreService.Backup:output_type -> carillon.plugin.store.v1.BackupResponse
-	18, // [18:26] is the sub-list for method output_type
-	10, // [10:18] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	21, // 10: carillon.plugin.store.v1.GetKeyResponse.entry:type_name -> carillon.plugin.store.v1.KeyEntry
+	21, // 11: carillon.plugin.store.v1.ListKeysResponse.entries:type_name -> carillon.plugin.store.v1.KeyEntry
+	21, // 12: carillon.plugin.store.v1.PutKeyResponse.entry:type_name -> carillon.plugin.store.v1.KeyEntry
+	39, // 13: carillon.plugin.store.v1.PutKeyResponse.refusal:type_name -> carillon.plugin.common.v1.Refusal
+	21, // 14: carillon.plugin.store.v1.DeleteKeyResponse.entry:type_name -> carillon.plugin.store.v1.KeyEntry
+	21, // 15: carillon.plugin.store.v1.WatchKeysResponse.entries:type_name -> carillon.plugin.store.v1.KeyEntry
+	39, // 16: carillon.plugin.store.v1.GrantLeaseResponse.refusal:type_name -> carillon.plugin.common.v1.Refusal
+	1,  // 17: carillon.plugin.store.v1.StoreService.LoadRetained:input_type -> carillon.plugin.store.v1.LoadRetainedRequest
+	3,  // 18: carillon.plugin.store.v1.StoreService.Follow:input_type -> carillon.plugin.store.v1.FollowRequest
+	6,  // 19: carillon.plugin.store.v1.StoreService.Append:input_type -> carillon.plugin.store.v1.AppendRequest
+	9,  // 20: carillon.plugin.store.v1.StoreService.ListTerms:input_type -> carillon.plugin.store.v1.ListTermsRequest
+	12, // 21: carillon.plugin.store.v1.StoreService.SetRetention:input_type -> carillon.plugin.store.v1.SetRetentionRequest
+	15, // 22: carillon.plugin.store.v1.StoreService.ReadHistory:input_type -> carillon.plugin.store.v1.ReadHistoryRequest
+	17, // 23: carillon.plugin.store.v1.StoreService.ReadStatistics:input_type -> carillon.plugin.store.v1.ReadStatisticsRequest
+	19, // 24: carillon.plugin.store.v1.StoreService.Backup:input_type -> carillon.plugin.store.v1.BackupRequest
+	22, // 25: carillon.plugin.store.v1.StoreService.GetKey:input_type -> carillon.plugin.store.v1.GetKeyRequest
+	24, // 26: carillon.plugin.store.v1.StoreService.ListKeys:input_type -> carillon.plugin.store.v1.ListKeysRequest
+	26, // 27: carillon.plugin.store.v1.StoreService.PutKey:input_type -> carillon.plugin.store.v1.PutKeyRequest
+	28, // 28: carillon.plugin.store.v1.StoreService.DeleteKey:input_type -> carillon.plugin.store.v1.DeleteKeyRequest
+	30, // 29: carillon.plugin.store.v1.StoreService.WatchKeys:input_type -> carillon.plugin.store.v1.WatchKeysRequest
+	32, // 30: carillon.plugin.store.v1.StoreService.GrantLease:input_type -> carillon.plugin.store.v1.GrantLeaseRequest
+	34, // 31: carillon.plugin.store.v1.StoreService.RenewLease:input_type -> carillon.plugin.store.v1.RenewLeaseRequest
+	36, // 32: carillon.plugin.store.v1.StoreService.RevokeLease:input_type -> carillon.plugin.store.v1.RevokeLeaseRequest
+	2,  // 33: carillon.plugin.store.v1.StoreService.LoadRetained:output_type -> carillon.plugin.store.v1.LoadRetainedResponse
+	4,  // 34: carillon.plugin.store.v1.StoreService.Follow:output_type -> carillon.plugin.store.v1.FollowResponse
+	7,  // 35: carillon.plugin.store.v1.StoreService.Append:output_type -> carillon.plugin.store.v1.AppendResponse
+	10, // 36: carillon.plugin.store.v1.StoreService.ListTerms:output_type -> carillon.plugin.store.v1.ListTermsResponse
+	14, // 37: carillon.plugin.store.v1.StoreService.SetRetention:output_type -> carillon.plugin.store.v1.SetRetentionResponse
+	16, // 38: carillon.plugin.store.v1.StoreService.ReadHistory:output_type -> carillon.plugin.store.v1.ReadHistoryResponse
+	18, // 39: carillon.plugin.store.v1.StoreService.ReadStatistics:output_type -> carillon.plugin.store.v1.ReadStatisticsResponse
+	20, // 40: carillon.plugin.store.v1.StoreService.Backup:output_type -> carillon.plugin.store.v1.BackupResponse
+	23, // 41: carillon.plugin.store.v1.StoreService.GetKey:output_type -> carillon.plugin.store.v1.GetKeyResponse
+	25, // 42: carillon.plugin.store.v1.StoreService.ListKeys:output_type -> carillon.plugin.store.v1.ListKeysResponse
+	27, // 43: carillon.plugin.store.v1.StoreService.PutKey:output_type -> carillon.plugin.store.v1.PutKeyResponse
+	29, // 44: carillon.plugin.store.v1.StoreService.DeleteKey:output_type -> carillon.plugin.store.v1.DeleteKeyResponse
+	31, // 45: carillon.plugin.store.v1.StoreService.WatchKeys:output_type -> carillon.plugin.store.v1.WatchKeysResponse
+	33, // 46: carillon.plugin.store.v1.StoreService.GrantLease:output_type -> carillon.plugin.store.v1.GrantLeaseResponse
+	35, // 47: carillon.plugin.store.v1.StoreService.RenewLease:output_type -> carillon.plugin.store.v1.RenewLeaseResponse
+	37, // 48: carillon.plugin.store.v1.StoreService.RevokeLease:output_type -> carillon.plugin.store.v1.RevokeLeaseResponse
+	33, // [33:49] is the sub-list for method output_type
+	17, // [17:33] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_plugin_store_v1_store_proto_init() }
@@ -1670,13 +2721,15 @@ func file_plugin_store_v1_store_proto_init() {
 	if File_plugin_store_v1_store_proto != nil {
 		return
 	}
+	file_plugin_store_v1_store_proto_msgTypes[26].OneofWrappers = []any{}
+	file_plugin_store_v1_store_proto_msgTypes[28].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_store_v1_store_proto_rawDesc), len(file_plugin_store_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

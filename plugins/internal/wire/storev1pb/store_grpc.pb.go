@@ -29,6 +29,14 @@ const (
 	StoreService_ReadHistory_FullMethodName    = "/carillon.plugin.store.v1.StoreService/ReadHistory"
 	StoreService_ReadStatistics_FullMethodName = "/carillon.plugin.store.v1.StoreService/ReadStatistics"
 	StoreService_Backup_FullMethodName         = "/carillon.plugin.store.v1.StoreService/Backup"
+	StoreService_GetKey_FullMethodName         = "/carillon.plugin.store.v1.StoreService/GetKey"
+	StoreService_ListKeys_FullMethodName       = "/carillon.plugin.store.v1.StoreService/ListKeys"
+	StoreService_PutKey_FullMethodName         = "/carillon.plugin.store.v1.StoreService/PutKey"
+	StoreService_DeleteKey_FullMethodName      = "/carillon.plugin.store.v1.StoreService/DeleteKey"
+	StoreService_WatchKeys_FullMethodName      = "/carillon.plugin.store.v1.StoreService/WatchKeys"
+	StoreService_GrantLease_FullMethodName     = "/carillon.plugin.store.v1.StoreService/GrantLease"
+	StoreService_RenewLease_FullMethodName     = "/carillon.plugin.store.v1.StoreService/RenewLease"
+	StoreService_RevokeLease_FullMethodName    = "/carillon.plugin.store.v1.StoreService/RevokeLease"
 )
 
 // StoreServiceClient is the client API for StoreService service.
@@ -37,6 +45,10 @@ const (
 //
 // StoreService keeps records. It has one sequence of offsets (1, 2, 3, …; gaps are allowed) over everything it commits,
 // whoever appended it. Each time it opens for writing it durably starts a new term, a random id.
+//
+// Several brokers may share what is kept, each through a plugin process of its own. There is one sequence, one term, one
+// set of keys and one keyspace for all of them: that another process joins or leaves begins no term; that the sequence may have
+// lost its end, or was restored, does. Every feed brings every broker's records, in the same order.
 //
 // Committed means: it survives the loss of the process and of power. A store that cannot promise that anymore (a failed
 // fsync) ends its streams with an error and exits; it is started again.
@@ -49,6 +61,7 @@ const (
 //   - "keys": Record.key and digest, AppendResult.repeats.
 //   - "statistics": ReadStatistics.
 //   - "backup": Backup.
+//   - "keyspace": GetKey, ListKeys, PutKey, DeleteKey, WatchKeys, GrantLease, RenewLease, RevokeLease.
 //
 // The calls of a power that is not announced are answered with UNIMPLEMENTED; its fields are never sent.
 type StoreServiceClient interface {
@@ -105,6 +118,39 @@ type StoreServiceClient interface {
 	//
 	// Deadline: none. A stream that ends without last is no backup. Power "backup".
 	Backup(ctx context.Context, in *BackupRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupResponse], error)
+	// GetKey is the present entry of one key. Deadline: 5 s.
+	GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*GetKeyResponse, error)
+	// ListKeys is one page of the entries whose keys begin with a prefix, in increasing order of the keys' bytes. A page is exact
+	// at one moment; two pages are of two. Deadline: 5 s.
+	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
+	// PutKey sets a key if its present revision is the expected one. Deadline: 5 s.
+	//
+	// Idempotency: a put whose answer was lost is sent again with the same write. If the key's present entry has this write, the put
+	// has been done before and is answered as applied, with that entry.
+	PutKey(ctx context.Context, in *PutKeyRequest, opts ...grpc.CallOption) (*PutKeyResponse, error)
+	// DeleteKey deletes a key if its present revision is the expected one. Deadline: 5 s.
+	//
+	// Idempotency: to delete a key that is not there is applied, and changes nothing.
+	DeleteKey(ctx context.Context, in *DeleteKeyRequest, opts ...grpc.CallOption) (*DeleteKeyResponse, error)
+	// WatchKeys is the feed of the changes under a prefix: first every present entry, in any order, then one message with
+	// caught_up set, then each change as it happens, in increasing order of revisions. Of several changes of a key that come
+	// close together only the last one need be sent. Messages have at most 1 MiB of entries.
+	//
+	// Deadline: none; the stream stays open until either side ends it. Who watches again begins afresh.
+	WatchKeys(ctx context.Context, in *WatchKeysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchKeysResponse], error)
+	// GrantLease makes a lease. Keys that are put under it are deleted when it ends: by RevokeLease, or by itself when it was not
+	// renewed for its time. Deadline: 5 s.
+	//
+	// The time is measured by the store's clock, which goes on evenly while the store is open, and begins anew with each renewal and
+	// with each start of the store: a lease never ends early. It ends at most 2 s late while the store is up. Its holder counts from
+	// the moment at which it asked, and so has stopped before another one can begin.
+	//
+	// Idempotency: the id is the caller's, random. Granting a lease that is there sets its time and renews it.
+	GrantLease(ctx context.Context, in *GrantLeaseRequest, opts ...grpc.CallOption) (*GrantLeaseResponse, error)
+	// RenewLease begins a lease's time anew. Deadline: 5 s. It need not be durable: a start of the store renews as well.
+	RenewLease(ctx context.Context, in *RenewLeaseRequest, opts ...grpc.CallOption) (*RenewLeaseResponse, error)
+	// RevokeLease ends a lease and deletes its keys at once. A lease that is not there is as good as revoked. Deadline: 5 s.
+	RevokeLease(ctx context.Context, in *RevokeLeaseRequest, opts ...grpc.CallOption) (*RevokeLeaseResponse, error)
 }
 
 type storeServiceClient struct {
@@ -225,12 +271,105 @@ func (c *storeServiceClient) Backup(ctx context.Context, in *BackupRequest, opts
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StoreService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
 
+func (c *storeServiceClient) GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*GetKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetKeyResponse)
+	err := c.cc.Invoke(ctx, StoreService_GetKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListKeysResponse)
+	err := c.cc.Invoke(ctx, StoreService_ListKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) PutKey(ctx context.Context, in *PutKeyRequest, opts ...grpc.CallOption) (*PutKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutKeyResponse)
+	err := c.cc.Invoke(ctx, StoreService_PutKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) DeleteKey(ctx context.Context, in *DeleteKeyRequest, opts ...grpc.CallOption) (*DeleteKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteKeyResponse)
+	err := c.cc.Invoke(ctx, StoreService_DeleteKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) WatchKeys(ctx context.Context, in *WatchKeysRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchKeysResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &StoreService_ServiceDesc.Streams[4], StoreService_WatchKeys_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchKeysRequest, WatchKeysResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StoreService_WatchKeysClient = grpc.ServerStreamingClient[WatchKeysResponse]
+
+func (c *storeServiceClient) GrantLease(ctx context.Context, in *GrantLeaseRequest, opts ...grpc.CallOption) (*GrantLeaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GrantLeaseResponse)
+	err := c.cc.Invoke(ctx, StoreService_GrantLease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) RenewLease(ctx context.Context, in *RenewLeaseRequest, opts ...grpc.CallOption) (*RenewLeaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RenewLeaseResponse)
+	err := c.cc.Invoke(ctx, StoreService_RenewLease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *storeServiceClient) RevokeLease(ctx context.Context, in *RevokeLeaseRequest, opts ...grpc.CallOption) (*RevokeLeaseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeLeaseResponse)
+	err := c.cc.Invoke(ctx, StoreService_RevokeLease_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // StoreServiceServer is the server API for StoreService service.
 // All implementations must embed UnimplementedStoreServiceServer
 // for forward compatibility.
 //
 // StoreService keeps records. It has one sequence of offsets (1, 2, 3, …; gaps are allowed) over everything it commits,
 // whoever appended it. Each time it opens for writing it durably starts a new term, a random id.
+//
+// Several brokers may share what is kept, each through a plugin process of its own. There is one sequence, one term, one
+// set of keys and one keyspace for all of them: that another process joins or leaves begins no term; that the sequence may have
+// lost its end, or was restored, does. Every feed brings every broker's records, in the same order.
 //
 // Committed means: it survives the loss of the process and of power. A store that cannot promise that anymore (a failed
 // fsync) ends its streams with an error and exits; it is started again.
@@ -243,6 +382,7 @@ type StoreService_BackupClient = grpc.ServerStreamingClient[BackupResponse]
 //   - "keys": Record.key and digest, AppendResult.repeats.
 //   - "statistics": ReadStatistics.
 //   - "backup": Backup.
+//   - "keyspace": GetKey, ListKeys, PutKey, DeleteKey, WatchKeys, GrantLease, RenewLease, RevokeLease.
 //
 // The calls of a power that is not announced are answered with UNIMPLEMENTED; its fields are never sent.
 type StoreServiceServer interface {
@@ -299,6 +439,39 @@ type StoreServiceServer interface {
 	//
 	// Deadline: none. A stream that ends without last is no backup. Power "backup".
 	Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error
+	// GetKey is the present entry of one key. Deadline: 5 s.
+	GetKey(context.Context, *GetKeyRequest) (*GetKeyResponse, error)
+	// ListKeys is one page of the entries whose keys begin with a prefix, in increasing order of the keys' bytes. A page is exact
+	// at one moment; two pages are of two. Deadline: 5 s.
+	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
+	// PutKey sets a key if its present revision is the expected one. Deadline: 5 s.
+	//
+	// Idempotency: a put whose answer was lost is sent again with the same write. If the key's present entry has this write, the put
+	// has been done before and is answered as applied, with that entry.
+	PutKey(context.Context, *PutKeyRequest) (*PutKeyResponse, error)
+	// DeleteKey deletes a key if its present revision is the expected one. Deadline: 5 s.
+	//
+	// Idempotency: to delete a key that is not there is applied, and changes nothing.
+	DeleteKey(context.Context, *DeleteKeyRequest) (*DeleteKeyResponse, error)
+	// WatchKeys is the feed of the changes under a prefix: first every present entry, in any order, then one message with
+	// caught_up set, then each change as it happens, in increasing order of revisions. Of several changes of a key that come
+	// close together only the last one need be sent. Messages have at most 1 MiB of entries.
+	//
+	// Deadline: none; the stream stays open until either side ends it. Who watches again begins afresh.
+	WatchKeys(*WatchKeysRequest, grpc.ServerStreamingServer[WatchKeysResponse]) error
+	// GrantLease makes a lease. Keys that are put under it are deleted when it ends: by RevokeLease, or by itself when it was not
+	// renewed for its time. Deadline: 5 s.
+	//
+	// The time is measured by the store's clock, which goes on evenly while the store is open, and begins anew with each renewal and
+	// with each start of the store: a lease never ends early. It ends at most 2 s late while the store is up. Its holder counts from
+	// the moment at which it asked, and so has stopped before another one can begin.
+	//
+	// Idempotency: the id is the caller's, random. Granting a lease that is there sets its time and renews it.
+	GrantLease(context.Context, *GrantLeaseRequest) (*GrantLeaseResponse, error)
+	// RenewLease begins a lease's time anew. Deadline: 5 s. It need not be durable: a start of the store renews as well.
+	RenewLease(context.Context, *RenewLeaseRequest) (*RenewLeaseResponse, error)
+	// RevokeLease ends a lease and deletes its keys at once. A lease that is not there is as good as revoked. Deadline: 5 s.
+	RevokeLease(context.Context, *RevokeLeaseRequest) (*RevokeLeaseResponse, error)
 	mustEmbedUnimplementedStoreServiceServer()
 }
 
@@ -332,6 +505,30 @@ func (UnimplementedStoreServiceServer) ReadStatistics(context.Context, *ReadStat
 }
 func (UnimplementedStoreServiceServer) Backup(*BackupRequest, grpc.ServerStreamingServer[BackupResponse]) error {
 	return status.Error(codes.Unimplemented, "method Backup not implemented")
+}
+func (UnimplementedStoreServiceServer) GetKey(context.Context, *GetKeyRequest) (*GetKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetKey not implemented")
+}
+func (UnimplementedStoreServiceServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
+}
+func (UnimplementedStoreServiceServer) PutKey(context.Context, *PutKeyRequest) (*PutKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutKey not implemented")
+}
+func (UnimplementedStoreServiceServer) DeleteKey(context.Context, *DeleteKeyRequest) (*DeleteKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteKey not implemented")
+}
+func (UnimplementedStoreServiceServer) WatchKeys(*WatchKeysRequest, grpc.ServerStreamingServer[WatchKeysResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchKeys not implemented")
+}
+func (UnimplementedStoreServiceServer) GrantLease(context.Context, *GrantLeaseRequest) (*GrantLeaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GrantLease not implemented")
+}
+func (UnimplementedStoreServiceServer) RenewLease(context.Context, *RenewLeaseRequest) (*RenewLeaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RenewLease not implemented")
+}
+func (UnimplementedStoreServiceServer) RevokeLease(context.Context, *RevokeLeaseRequest) (*RevokeLeaseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeLease not implemented")
 }
 func (UnimplementedStoreServiceServer) mustEmbedUnimplementedStoreServiceServer() {}
 func (UnimplementedStoreServiceServer) testEmbeddedByValue()                      {}
@@ -466,6 +663,143 @@ func _StoreService_Backup_Handler(srv interface{}, stream grpc.ServerStream) err
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type StoreService_BackupServer = grpc.ServerStreamingServer[BackupResponse]
 
+func _StoreService_GetKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).GetKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_GetKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).GetKey(ctx, req.(*GetKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_ListKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).ListKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_ListKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).ListKeys(ctx, req.(*ListKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_PutKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).PutKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_PutKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).PutKey(ctx, req.(*PutKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_DeleteKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).DeleteKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_DeleteKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).DeleteKey(ctx, req.(*DeleteKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_WatchKeys_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchKeysRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(StoreServiceServer).WatchKeys(m, &grpc.GenericServerStream[WatchKeysRequest, WatchKeysResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type StoreService_WatchKeysServer = grpc.ServerStreamingServer[WatchKeysResponse]
+
+func _StoreService_GrantLease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GrantLeaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).GrantLease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_GrantLease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).GrantLease(ctx, req.(*GrantLeaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_RenewLease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RenewLeaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).RenewLease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_RenewLease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).RenewLease(ctx, req.(*RenewLeaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _StoreService_RevokeLease_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeLeaseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(StoreServiceServer).RevokeLease(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: StoreService_RevokeLease_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(StoreServiceServer).RevokeLease(ctx, req.(*RevokeLeaseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // StoreService_ServiceDesc is the grpc.ServiceDesc for StoreService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -489,6 +823,34 @@ var StoreService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "ReadStatistics",
 			Handler:    _StoreService_ReadStatistics_Handler,
 		},
+		{
+			MethodName: "GetKey",
+			Handler:    _StoreService_GetKey_Handler,
+		},
+		{
+			MethodName: "ListKeys",
+			Handler:    _StoreService_ListKeys_Handler,
+		},
+		{
+			MethodName: "PutKey",
+			Handler:    _StoreService_PutKey_Handler,
+		},
+		{
+			MethodName: "DeleteKey",
+			Handler:    _StoreService_DeleteKey_Handler,
+		},
+		{
+			MethodName: "GrantLease",
+			Handler:    _StoreService_GrantLease_Handler,
+		},
+		{
+			MethodName: "RenewLease",
+			Handler:    _StoreService_RenewLease_Handler,
+		},
+		{
+			MethodName: "RevokeLease",
+			Handler:    _StoreService_RevokeLease_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -510,6 +872,11 @@ var StoreService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Backup",
 			Handler:       _StoreService_Backup_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "WatchKeys",
+			Handler:       _StoreService_WatchKeys_Handler,
 			ServerStreams: true,
 		},
 	},
