@@ -81,7 +81,56 @@ func (x Grant_Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Grant_Action.Descriptor instead.
 func (Grant_Action) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{4, 0}
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{5, 0}
+}
+
+type Decision_Verdict int32
+
+const (
+	Decision_VERDICT_UNSPECIFIED Decision_Verdict = 0
+	Decision_VERDICT_ALLOWED     Decision_Verdict = 1
+	Decision_VERDICT_DENIED      Decision_Verdict = 2
+)
+
+// Enum value maps for Decision_Verdict.
+var (
+	Decision_Verdict_name = map[int32]string{
+		0: "VERDICT_UNSPECIFIED",
+		1: "VERDICT_ALLOWED",
+		2: "VERDICT_DENIED",
+	}
+	Decision_Verdict_value = map[string]int32{
+		"VERDICT_UNSPECIFIED": 0,
+		"VERDICT_ALLOWED":     1,
+		"VERDICT_DENIED":      2,
+	}
+)
+
+func (x Decision_Verdict) Enum() *Decision_Verdict {
+	p := new(Decision_Verdict)
+	*p = x
+	return p
+}
+
+func (x Decision_Verdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Decision_Verdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_plugin_auth_v1_auth_proto_enumTypes[1].Descriptor()
+}
+
+func (Decision_Verdict) Type() protoreflect.EnumType {
+	return &file_plugin_auth_v1_auth_proto_enumTypes[1]
+}
+
+func (x Decision_Verdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Decision_Verdict.Descriptor instead.
+func (Decision_Verdict) EnumDescriptor() ([]byte, []int) {
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{10, 0}
 }
 
 type AuthenticateRequest struct {
@@ -94,7 +143,9 @@ type AuthenticateRequest struct {
 	Remote string `protobuf:"bytes,3,opt,name=remote,proto3" json:"remote,omitempty"`
 	// Headers of the HTTP request that may carry credentials (Cookie, Authorization, Origin, User-Agent, …). Bytes that are
 	// not UTF-8 are replaced by U+FFFD.
-	Headers       []*Header `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
+	Headers []*Header `protobuf:"bytes,4,rep,name=headers,proto3" json:"headers,omitempty"`
+	// Set for a fresh token on a connection: who the client has been there so far. Such a request has no headers.
+	Previous      *Principal `protobuf:"bytes,5,opt,name=previous,proto3" json:"previous,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -157,6 +208,84 @@ func (x *AuthenticateRequest) GetHeaders() []*Header {
 	return nil
 }
 
+func (x *AuthenticateRequest) GetPrevious() *Principal {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
+// Principal is somebody the plugin has let in, in its own words of then.
+type Principal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty for an anonymous client.
+	User       string            `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	TokenId    string            `protobuf:"bytes,2,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	Attributes map[string]string `protobuf:"bytes,3,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Of the session, the id that Connected told the client. Empty for a single HTTP request, and where many may share the answer.
+	Session       string `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Principal) Reset() {
+	*x = Principal{}
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Principal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Principal) ProtoMessage() {}
+
+func (x *Principal) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Principal.ProtoReflect.Descriptor instead.
+func (*Principal) Descriptor() ([]byte, []int) {
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Principal) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Principal) GetTokenId() string {
+	if x != nil {
+		return x.TokenId
+	}
+	return ""
+}
+
+func (x *Principal) GetAttributes() map[string]string {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *Principal) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Canonical name ("Cookie").
@@ -168,7 +297,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[1]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -180,7 +309,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[1]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -193,7 +322,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{1}
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Header) GetName() string {
@@ -224,7 +353,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[2]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -236,7 +365,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[2]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -249,7 +378,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{2}
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AuthenticateResponse) GetDecision() isAuthenticateResponse_Decision {
@@ -316,14 +445,20 @@ type Identity struct {
 	// Overrides of the broker's limits. Absent: the broker's.
 	Limits *Limits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
 	// Free attributes; at most 64, keys of at most 128 bytes, values of at most 4,096.
-	Attributes    map[string]string `protobuf:"bytes,8,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Attributes map[string]string `protobuf:"bytes,8,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When the token was issued, in Unix milliseconds; 0: not known. Revocations of a user or token may spare what was issued later;
+	// what is not known to be later is not spared. At most 60 s in the future.
+	IssuedAtMs int64 `protobuf:"varint,9,opt,name=issued_at_ms,json=issuedAtMs,proto3" json:"issued_at_ms,omitempty"`
+	// For which actions the plugin is to be asked (Authorize) where no grant allows them; each must be a known one. Ignored if the plugin
+	// has not announced "authorize": what no grant allows is then forbidden.
+	Ask           []Grant_Action `protobuf:"varint,10,rep,packed,name=ask,proto3,enum=carillon.plugin.auth.v1.Grant_Action" json:"ask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Identity) Reset() {
 	*x = Identity{}
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[3]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +470,7 @@ func (x *Identity) String() string {
 func (*Identity) ProtoMessage() {}
 
 func (x *Identity) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[3]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +483,7 @@ func (x *Identity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identity.ProtoReflect.Descriptor instead.
 func (*Identity) Descriptor() ([]byte, []int) {
-	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{3}
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Identity) GetUser() string {
@@ -407,6 +542,20 @@ func (x *Identity) GetAttributes() map[string]string {
 	return nil
 }
 
+func (x *Identity) GetIssuedAtMs() int64 {
+	if x != nil {
+		return x.IssuedAtMs
+	}
+	return 0
+}
+
+func (x *Identity) GetAsk() []Grant_Action {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
 // Grant allows actions on the topics that a filter matches.
 type Grant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -421,7 +570,7 @@ type Grant struct {
 
 func (x *Grant) Reset() {
 	*x = Grant{}
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[4]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +582,7 @@ func (x *Grant) String() string {
 func (*Grant) ProtoMessage() {}
 
 func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[4]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +595,7 @@ func (x *Grant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Grant.ProtoReflect.Descriptor instead.
 func (*Grant) Descriptor() ([]byte, []int) {
-	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{4}
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Grant) GetActions() []Grant_Action {
@@ -482,7 +631,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[5]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +643,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_auth_v1_auth_proto_msgTypes[5]
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +656,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{5}
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Limits) GetPublishRate() int64 {
@@ -545,16 +694,477 @@ func (x *Limits) GetSessionsOfUser() int64 {
 	return 0
 }
 
+type AuthorizeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whose session or request it is.
+	Principal *Principal `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	// 1 to 256, each once.
+	Questions     []*Question `protobuf:"bytes,2,rep,name=questions,proto3" json:"questions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorizeRequest) Reset() {
+	*x = AuthorizeRequest{}
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorizeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorizeRequest) ProtoMessage() {}
+
+func (x *AuthorizeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorizeRequest.ProtoReflect.Descriptor instead.
+func (*AuthorizeRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AuthorizeRequest) GetPrincipal() *Principal {
+	if x != nil {
+		return x.Principal
+	}
+	return nil
+}
+
+func (x *AuthorizeRequest) GetQuestions() []*Question {
+	if x != nil {
+		return x.Questions
+	}
+	return nil
+}
+
+// Question asks for one action on one topic, or on all that a filter matches. Nothing is asked that no grant could allow, such as
+// the inboxes of other sessions.
+type Question struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Action Grant_Action           `protobuf:"varint,1,opt,name=action,proto3,enum=carillon.plugin.auth.v1.Grant_Action" json:"action,omitempty"`
+	// To publish and to exclude: a topic. Otherwise a filter, which a topic is too; the action must be allowed for everything that it
+	// matches. At most 255 bytes; valid by the protocol's rules.
+	Filter        string `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Question) Reset() {
+	*x = Question{}
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Question) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Question) ProtoMessage() {}
+
+func (x *Question) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Question.ProtoReflect.Descriptor instead.
+func (*Question) Descriptor() ([]byte, []int) {
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Question) GetAction() Grant_Action {
+	if x != nil {
+		return x.Action
+	}
+	return Grant_ACTION_UNSPECIFIED
+}
+
+func (x *Question) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+type AuthorizeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each question, in their order. Another number of them is malformed as a whole.
+	Decisions     []*Decision `protobuf:"bytes,1,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthorizeResponse) Reset() {
+	*x = AuthorizeResponse{}
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthorizeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthorizeResponse) ProtoMessage() {}
+
+func (x *AuthorizeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthorizeResponse.ProtoReflect.Descriptor instead.
+func (*AuthorizeResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AuthorizeResponse) GetDecisions() []*Decision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+// Decision is the answer to one question. One that is malformed spoils the whole answer.
+type Decision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Must be a known one.
+	Verdict Decision_Verdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=carillon.plugin.auth.v1.Decision_Verdict" json:"verdict,omitempty"`
+	// For how long the answer holds, either way: 1,000 (1 s) to 86,400,000 (24 h). No longer than the identity, whatever it says.
+	TtlMs uint32 `protobuf:"varint,2,opt,name=ttl_ms,json=ttlMs,proto3" json:"ttl_ms,omitempty"`
+	// Of a denial: why; it reaches the client. No secret, no NUL. At most 1,024 bytes count. May be empty.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Decision) Reset() {
+	*x = Decision{}
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Decision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Decision) ProtoMessage() {}
+
+func (x *Decision) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Decision.ProtoReflect.Descriptor instead.
+func (*Decision) Descriptor() ([]byte, []int) {
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Decision) GetVerdict() Decision_Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return Decision_VERDICT_UNSPECIFIED
+}
+
+func (x *Decision) GetTtlMs() uint32 {
+	if x != nil {
+		return x.TtlMs
+	}
+	return 0
+}
+
+func (x *Decision) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RevocationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the last RevocationsResponse that the broker has had of this plugin since the broker was started. Empty: none.
+	Cursor        []byte `protobuf:"bytes,1,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevocationsRequest) Reset() {
+	*x = RevocationsRequest{}
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevocationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevocationsRequest) ProtoMessage() {}
+
+func (x *RevocationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevocationsRequest.ProtoReflect.Descriptor instead.
+func (*RevocationsRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RevocationsRequest) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+type RevocationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1,000. They take effect in this order. May be empty, to move the cursor.
+	Revocations []*Revocation `protobuf:"bytes,1,rep,name=revocations,proto3" json:"revocations,omitempty"`
+	// Stands for everything up to here; at most 255 bytes, only the plugin knows what they mean. Empty: the one before stays.
+	Cursor        []byte `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevocationsResponse) Reset() {
+	*x = RevocationsResponse{}
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevocationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevocationsResponse) ProtoMessage() {}
+
+func (x *RevocationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevocationsResponse.ProtoReflect.Descriptor instead.
+func (*RevocationsResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RevocationsResponse) GetRevocations() []*Revocation {
+	if x != nil {
+		return x.Revocations
+	}
+	return nil
+}
+
+func (x *RevocationsResponse) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+// Revocation takes back what was granted to a user, by a token, or to one session.
+type Revocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Subject:
+	//
+	//	*Revocation_User
+	//	*Revocation_TokenId
+	//	*Revocation_Session
+	Subject isRevocation_Subject `protobuf_oneof:"subject"`
+	// What was issued (Identity.issued_at_ms) at this time or later is spared, in Unix milliseconds; so a user who has got a new token
+	// stays. 0: nothing is spared. Must be 0 for a session.
+	IssuedBeforeMs int64 `protobuf:"varint,4,opt,name=issued_before_ms,json=issuedBeforeMs,proto3" json:"issued_before_ms,omitempty"`
+	// Until when the broker has to remember it, in Unix milliseconds: the expiry of the last token that it is about. At most 10 years in
+	// the future. Required for a user and a token; one that is over has no effect. Must be 0 for a session.
+	UntilMs int64 `protobuf:"varint,5,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
+	// What the clients are told, and those that come back with what was revoked. Codes: revoked (they stay away), kicked (so, too),
+	// token_expired (they come back with a fresh token). Absent: revoked.
+	Refusal       *commonv1pb.Refusal `protobuf:"bytes,6,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revocation) Reset() {
+	*x = Revocation{}
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revocation) ProtoMessage() {}
+
+func (x *Revocation) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_auth_v1_auth_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
+func (*Revocation) Descriptor() ([]byte, []int) {
+	return file_plugin_auth_v1_auth_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Revocation) GetSubject() isRevocation_Subject {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
+}
+
+func (x *Revocation) GetUser() string {
+	if x != nil {
+		if x, ok := x.Subject.(*Revocation_User); ok {
+			return x.User
+		}
+	}
+	return ""
+}
+
+func (x *Revocation) GetTokenId() string {
+	if x != nil {
+		if x, ok := x.Subject.(*Revocation_TokenId); ok {
+			return x.TokenId
+		}
+	}
+	return ""
+}
+
+func (x *Revocation) GetSession() string {
+	if x != nil {
+		if x, ok := x.Subject.(*Revocation_Session); ok {
+			return x.Session
+		}
+	}
+	return ""
+}
+
+func (x *Revocation) GetIssuedBeforeMs() int64 {
+	if x != nil {
+		return x.IssuedBeforeMs
+	}
+	return 0
+}
+
+func (x *Revocation) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
+}
+
+func (x *Revocation) GetRefusal() *commonv1pb.Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+type isRevocation_Subject interface {
+	isRevocation_Subject()
+}
+
+type Revocation_User struct {
+	// All sessions and tokens of a user id, 1 to 255 bytes.
+	User string `protobuf:"bytes,1,opt,name=user,proto3,oneof"`
+}
+
+type Revocation_TokenId struct {
+	// Everything that was let in by the token of this id (Identity.token_id), 1 to 255 bytes.
+	TokenId string `protobuf:"bytes,2,opt,name=token_id,json=tokenId,proto3,oneof"`
+}
+
+type Revocation_Session struct {
+	// The session of this id, 1 to 64 bytes: it is closed, no more. Its token lets the client in again.
+	Session string `protobuf:"bytes,3,opt,name=session,proto3,oneof"`
+}
+
+func (*Revocation_User) isRevocation_Subject() {}
+
+func (*Revocation_TokenId) isRevocation_Subject() {}
+
+func (*Revocation_Session) isRevocation_Subject() {}
+
 var File_plugin_auth_v1_auth_proto protoreflect.FileDescriptor
 
 const file_plugin_auth_v1_auth_proto_rawDesc = "" +
 	"\n" +
-	"\x19plugin/auth/v1/auth.proto\x12\x17carillon.plugin.auth.v1\x1a\x1dplugin/common/v1/common.proto\"\x9c\x01\n" +
+	"\x19plugin/auth/v1/auth.proto\x12\x17carillon.plugin.auth.v1\x1a\x1dplugin/common/v1/common.proto\"\xdc\x01\n" +
 	"\x13AuthenticateRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x1c\n" +
 	"\ttransport\x18\x02 \x01(\tR\ttransport\x12\x16\n" +
 	"\x06remote\x18\x03 \x01(\tR\x06remote\x129\n" +
-	"\aheaders\x18\x04 \x03(\v2\x1f.carillon.plugin.auth.v1.HeaderR\aheaders\"4\n" +
+	"\aheaders\x18\x04 \x03(\v2\x1f.carillon.plugin.auth.v1.HeaderR\aheaders\x12>\n" +
+	"\bprevious\x18\x05 \x01(\v2\".carillon.plugin.auth.v1.PrincipalR\bprevious\"\xe7\x01\n" +
+	"\tPrincipal\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x19\n" +
+	"\btoken_id\x18\x02 \x01(\tR\atokenId\x12R\n" +
+	"\n" +
+	"attributes\x18\x03 \x03(\v22.carillon.plugin.auth.v1.Principal.AttributesEntryR\n" +
+	"attributes\x12\x18\n" +
+	"\asession\x18\x04 \x01(\tR\asession\x1a=\n" +
+	"\x0fAttributesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"4\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\"\xa3\x01\n" +
@@ -562,7 +1172,7 @@ const file_plugin_auth_v1_auth_proto_rawDesc = "" +
 	"\bidentity\x18\x01 \x01(\v2!.carillon.plugin.auth.v1.IdentityH\x00R\bidentity\x12>\n" +
 	"\arefusal\x18\x02 \x01(\v2\".carillon.plugin.common.v1.RefusalH\x00R\arefusalB\n" +
 	"\n" +
-	"\bdecision\"\xa3\x03\n" +
+	"\bdecision\"\xfe\x03\n" +
 	"\bIdentity\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x1c\n" +
 	"\tanonymous\x18\x02 \x01(\bR\tanonymous\x12\x19\n" +
@@ -573,7 +1183,11 @@ const file_plugin_auth_v1_auth_proto_rawDesc = "" +
 	"\x06limits\x18\a \x01(\v2\x1f.carillon.plugin.auth.v1.LimitsR\x06limits\x12Q\n" +
 	"\n" +
 	"attributes\x18\b \x03(\v21.carillon.plugin.auth.v1.Identity.AttributesEntryR\n" +
-	"attributes\x1a=\n" +
+	"attributes\x12 \n" +
+	"\fissued_at_ms\x18\t \x01(\x03R\n" +
+	"issuedAtMs\x127\n" +
+	"\x03ask\x18\n" +
+	" \x03(\x0e2%.carillon.plugin.auth.v1.Grant.ActionR\x03ask\x1a=\n" +
 	"\x0fAttributesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xea\x01\n" +
@@ -592,9 +1206,41 @@ const file_plugin_auth_v1_auth_proto_rawDesc = "" +
 	"\rpublish_bytes\x18\x02 \x01(\x03R\fpublishBytes\x12$\n" +
 	"\rsubscriptions\x18\x03 \x01(\x03R\rsubscriptions\x12%\n" +
 	"\x0esubscribe_rate\x18\x04 \x01(\x03R\rsubscribeRate\x12(\n" +
-	"\x10sessions_of_user\x18\x05 \x01(\x03R\x0esessionsOfUser2z\n" +
+	"\x10sessions_of_user\x18\x05 \x01(\x03R\x0esessionsOfUser\"\x95\x01\n" +
+	"\x10AuthorizeRequest\x12@\n" +
+	"\tprincipal\x18\x01 \x01(\v2\".carillon.plugin.auth.v1.PrincipalR\tprincipal\x12?\n" +
+	"\tquestions\x18\x02 \x03(\v2!.carillon.plugin.auth.v1.QuestionR\tquestions\"a\n" +
+	"\bQuestion\x12=\n" +
+	"\x06action\x18\x01 \x01(\x0e2%.carillon.plugin.auth.v1.Grant.ActionR\x06action\x12\x16\n" +
+	"\x06filter\x18\x02 \x01(\tR\x06filter\"T\n" +
+	"\x11AuthorizeResponse\x12?\n" +
+	"\tdecisions\x18\x01 \x03(\v2!.carillon.plugin.auth.v1.DecisionR\tdecisions\"\xcb\x01\n" +
+	"\bDecision\x12C\n" +
+	"\averdict\x18\x01 \x01(\x0e2).carillon.plugin.auth.v1.Decision.VerdictR\averdict\x12\x15\n" +
+	"\x06ttl_ms\x18\x02 \x01(\rR\x05ttlMs\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"K\n" +
+	"\aVerdict\x12\x17\n" +
+	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fVERDICT_ALLOWED\x10\x01\x12\x12\n" +
+	"\x0eVERDICT_DENIED\x10\x02\",\n" +
+	"\x12RevocationsRequest\x12\x16\n" +
+	"\x06cursor\x18\x01 \x01(\fR\x06cursor\"t\n" +
+	"\x13RevocationsResponse\x12E\n" +
+	"\vrevocations\x18\x01 \x03(\v2#.carillon.plugin.auth.v1.RevocationR\vrevocations\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"\xe9\x01\n" +
+	"\n" +
+	"Revocation\x12\x14\n" +
+	"\x04user\x18\x01 \x01(\tH\x00R\x04user\x12\x1b\n" +
+	"\btoken_id\x18\x02 \x01(\tH\x00R\atokenId\x12\x1a\n" +
+	"\asession\x18\x03 \x01(\tH\x00R\asession\x12(\n" +
+	"\x10issued_before_ms\x18\x04 \x01(\x03R\x0eissuedBeforeMs\x12\x19\n" +
+	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\x12<\n" +
+	"\arefusal\x18\x06 \x01(\v2\".carillon.plugin.common.v1.RefusalR\arefusalB\t\n" +
+	"\asubject2\xca\x02\n" +
 	"\vAuthService\x12k\n" +
-	"\fAuthenticate\x12,.carillon.plugin.auth.v1.AuthenticateRequest\x1a-.carillon.plugin.auth.v1.AuthenticateResponseB@Z>github.com/carillon-mq/carillon/plugins/internal/wire/authv1pbb\x06proto3"
+	"\fAuthenticate\x12,.carillon.plugin.auth.v1.AuthenticateRequest\x1a-.carillon.plugin.auth.v1.AuthenticateResponse\x12b\n" +
+	"\tAuthorize\x12).carillon.plugin.auth.v1.AuthorizeRequest\x1a*.carillon.plugin.auth.v1.AuthorizeResponse\x12j\n" +
+	"\vRevocations\x12+.carillon.plugin.auth.v1.RevocationsRequest\x1a,.carillon.plugin.auth.v1.RevocationsResponse0\x01B@Z>github.com/carillon-mq/carillon/plugins/internal/wire/authv1pbb\x06proto3"
 
 var (
 	file_plugin_auth_v1_auth_proto_rawDescOnce sync.Once
@@ -608,34 +1254,58 @@ func file_plugin_auth_v1_auth_proto_rawDescGZIP() []byte {
 	return file_plugin_auth_v1_auth_proto_rawDescData
 }
 
-var file_plugin_auth_v1_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_plugin_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_plugin_auth_v1_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_plugin_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_plugin_auth_v1_auth_proto_goTypes = []any{
 	(Grant_Action)(0),            // 0: carillon.plugin.auth.v1.Grant.Action
-	(*AuthenticateRequest)(nil),  // 1: carillon.plugin.auth.v1.AuthenticateRequest
-	(*Header)(nil),               // 2: carillon.plugin.auth.v1.Header
-	(*AuthenticateResponse)(nil), // 3: carillon.plugin.auth.v1.AuthenticateResponse
-	(*Identity)(nil),             // 4: carillon.plugin.auth.v1.Identity
-	(*Grant)(nil),                // 5: carillon.plugin.auth.v1.Grant
-	(*Limits)(nil),               // 6: carillon.plugin.auth.v1.Limits
-	nil,                          // 7: carillon.plugin.auth.v1.Identity.AttributesEntry
-	(*commonv1pb.Refusal)(nil),   // 8: carillon.plugin.common.v1.Refusal
+	(Decision_Verdict)(0),        // 1: carillon.plugin.auth.v1.Decision.Verdict
+	(*AuthenticateRequest)(nil),  // 2: carillon.plugin.auth.v1.AuthenticateRequest
+	(*Principal)(nil),            // 3: carillon.plugin.auth.v1.Principal
+	(*Header)(nil),               // 4: carillon.plugin.auth.v1.Header
+	(*AuthenticateResponse)(nil), // 5: carillon.plugin.auth.v1.AuthenticateResponse
+	(*Identity)(nil),             // 6: carillon.plugin.auth.v1.Identity
+	(*Grant)(nil),                // 7: carillon.plugin.auth.v1.Grant
+	(*Limits)(nil),               // 8: carillon.plugin.auth.v1.Limits
+	(*AuthorizeRequest)(nil),     // 9: carillon.plugin.auth.v1.AuthorizeRequest
+	(*Question)(nil),             // 10: carillon.plugin.auth.v1.Question
+	(*AuthorizeResponse)(nil),    // 11: carillon.plugin.auth.v1.AuthorizeResponse
+	(*Decision)(nil),             // 12: carillon.plugin.auth.v1.Decision
+	(*RevocationsRequest)(nil),   // 13: carillon.plugin.auth.v1.RevocationsRequest
+	(*RevocationsResponse)(nil),  // 14: carillon.plugin.auth.v1.RevocationsResponse
+	(*Revocation)(nil),           // 15: carillon.plugin.auth.v1.Revocation
+	nil,                          // 16: carillon.plugin.auth.v1.Principal.AttributesEntry
+	nil,                          // 17: carillon.plugin.auth.v1.Identity.AttributesEntry
+	(*commonv1pb.Refusal)(nil),   // 18: carillon.plugin.common.v1.Refusal
 }
 var file_plugin_auth_v1_auth_proto_depIdxs = []int32{
-	2, // 0: carillon.plugin.auth.v1.AuthenticateRequest.headers:type_name -> carillon.plugin.auth.v1.Header
-	4, // 1: carillon.plugin.auth.v1.AuthenticateResponse.identity:type_name -> carillon.plugin.auth.v1.Identity
-	8, // 2: carillon.plugin.auth.v1.AuthenticateResponse.refusal:type_name -> carillon.plugin.common.v1.Refusal
-	5, // 3: carillon.plugin.auth.v1.Identity.grants:type_name -> carillon.plugin.auth.v1.Grant
-	6, // 4: carillon.plugin.auth.v1.Identity.limits:type_name -> carillon.plugin.auth.v1.Limits
-	7, // 5: carillon.plugin.auth.v1.Identity.attributes:type_name -> carillon.plugin.auth.v1.Identity.AttributesEntry
-	0, // 6: carillon.plugin.auth.v1.Grant.actions:type_name -> carillon.plugin.auth.v1.Grant.Action
-	1, // 7: carillon.plugin.auth.v1.AuthService.Authenticate:input_type -> carillon.plugin.auth.v1.AuthenticateRequest
-	3, // 8: carillon.plugin.auth.v1.AuthService.Authenticate:output_type -> carillon.plugin.auth.v1.AuthenticateResponse
-	8, // [8:9] is the sub-list for method output_type
-	7, // [7:8] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	4,  // 0: carillon.plugin.auth.v1.AuthenticateRequest.headers:type_name -> carillon.plugin.auth.v1.Header
+	3,  // 1: carillon.plugin.auth.v1.AuthenticateRequest.previous:type_name -> carillon.plugin.auth.v1.Principal
+	16, // 2: carillon.plugin.auth.v1.Principal.attributes:type_name -> carillon.plugin.auth.v1.Principal.AttributesEntry
+	6,  // 3: carillon.plugin.auth.v1.AuthenticateResponse.identity:type_name -> carillon.plugin.auth.v1.Identity
+	18, // 4: carillon.plugin.auth.v1.AuthenticateResponse.refusal:type_name -> carillon.plugin.common.v1.Refusal
+	7,  // 5: carillon.plugin.auth.v1.Identity.grants:type_name -> carillon.plugin.auth.v1.Grant
+	8,  // 6: carillon.plugin.auth.v1.Identity.limits:type_name -> carillon.plugin.auth.v1.Limits
+	17, // 7: carillon.plugin.auth.v1.Identity.attributes:type_name -> carillon.plugin.auth.v1.Identity.AttributesEntry
+	0,  // 8: carillon.plugin.auth.v1.Identity.ask:type_name -> carillon.plugin.auth.v1.Grant.Action
+	0,  // 9: carillon.plugin.auth.v1.Grant.actions:type_name -> carillon.plugin.auth.v1.Grant.Action
+	3,  // 10: carillon.plugin.auth.v1.AuthorizeRequest.principal:type_name -> carillon.plugin.auth.v1.Principal
+	10, // 11: carillon.plugin.auth.v1.AuthorizeRequest.questions:type_name -> carillon.plugin.auth.v1.Question
+	0,  // 12: carillon.plugin.auth.v1.Question.action:type_name -> carillon.plugin.auth.v1.Grant.Action
+	12, // 13: carillon.plugin.auth.v1.AuthorizeResponse.decisions:type_name -> carillon.plugin.auth.v1.Decision
+	1,  // 14: carillon.plugin.auth.v1.Decision.verdict:type_name -> carillon.plugin.auth.v1.Decision.Verdict
+	15, // 15: carillon.plugin.auth.v1.RevocationsResponse.revocations:type_name -> carillon.plugin.auth.v1.Revocation
+	18, // 16: carillon.plugin.auth.v1.Revocation.refusal:type_name -> carillon.plugin.common.v1.Refusal
+	2,  // 17: carillon.plugin.auth.v1.AuthService.Authenticate:input_type -> carillon.plugin.auth.v1.AuthenticateRequest
+	9,  // 18: carillon.plugin.auth.v1.AuthService.Authorize:input_type -> carillon.plugin.auth.v1.AuthorizeRequest
+	13, // 19: carillon.plugin.auth.v1.AuthService.Revocations:input_type -> carillon.plugin.auth.v1.RevocationsRequest
+	5,  // 20: carillon.plugin.auth.v1.AuthService.Authenticate:output_type -> carillon.plugin.auth.v1.AuthenticateResponse
+	11, // 21: carillon.plugin.auth.v1.AuthService.Authorize:output_type -> carillon.plugin.auth.v1.AuthorizeResponse
+	14, // 22: carillon.plugin.auth.v1.AuthService.Revocations:output_type -> carillon.plugin.auth.v1.RevocationsResponse
+	20, // [20:23] is the sub-list for method output_type
+	17, // [17:20] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_plugin_auth_v1_auth_proto_init() }
@@ -643,17 +1313,22 @@ func file_plugin_auth_v1_auth_proto_init() {
 	if File_plugin_auth_v1_auth_proto != nil {
 		return
 	}
-	file_plugin_auth_v1_auth_proto_msgTypes[2].OneofWrappers = []any{
+	file_plugin_auth_v1_auth_proto_msgTypes[3].OneofWrappers = []any{
 		(*AuthenticateResponse_Identity)(nil),
 		(*AuthenticateResponse_Refusal)(nil),
+	}
+	file_plugin_auth_v1_auth_proto_msgTypes[13].OneofWrappers = []any{
+		(*Revocation_User)(nil),
+		(*Revocation_TokenId)(nil),
+		(*Revocation_Session)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_auth_v1_auth_proto_rawDesc), len(file_plugin_auth_v1_auth_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      2,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,23 +22,67 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	AuthService_Authenticate_FullMethodName = "/carillon.plugin.auth.v1.AuthService/Authenticate"
+	AuthService_Authorize_FullMethodName    = "/carillon.plugin.auth.v1.AuthService/Authorize"
+	AuthService_Revocations_FullMethodName  = "/carillon.plugin.auth.v1.AuthService/Revocations"
 )
 
 // AuthServiceClient is the client API for AuthService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// AuthService decides who a client is. The broker asks once for each connection (and each new token), keeps the answer as
-// long as it is valid, and checks every subscribe and publish against it in memory.
+// AuthService decides who a client is, and what it may do. The broker asks once for each connection and each new token, keeps the
+// answer as long as it is valid, and checks every subscribe and publish against it in memory.
+//
+// Authenticate is all that a plugin must have. The others are powers, used only if Describe announces them in its capabilities:
+//
+//	"authorize"     Authorize: rights that are too many, or change too often, to be listed as grants
+//	"revocations"   Revocations: what was granted is taken back at once
 //
 // The broker fails closed: whatever is not a well-formed answer within the deadline counts as no decision. The client is
 // then told to come back later, and nothing is granted.
 type AuthServiceClient interface {
-	// Authenticate decides about one client. Calls come concurrently.
+	// Authenticate decides about one client, or about a fresh token on a connection that there is already (previous is set then). Calls
+	// come concurrently.
 	//
-	// Deadline: 2 s. Idempotent: it is asked again when a client comes back. Refusing a client is an answer, not an error.
-	// An error status of any code means that no decision could be had (the plugin's own source is away).
+	// Deadline: 2 s. Idempotent: it is asked again when a client comes back. Clients that show exactly the same at the same time may
+	// share one call and its answer. Refusing a client is an answer, not an error. An error status of any code means that no decision
+	// could be had (the plugin's own source is away).
+	//
+	// A fresh token has no call of its own: who may go on is who would be let in, so one code decides both, and a plugin that does not
+	// look at previous is right. What a broker does with the answer differs. A refusal, and no decision, leave the session the identity
+	// that it has, until that expires. An identity of another user (or of none, where there was one) ends the session. Otherwise the
+	// new identity takes the place of the old one with all its grants, also where they are fewer: subscriptions that they do not cover
+	// end. A plugin may refuse for the sake of previous; there is nothing that it could allow for its sake.
 	Authenticate(ctx context.Context, in *AuthenticateRequest, opts ...grpc.CallOption) (*AuthenticateResponse, error)
+	// Authorize decides what one client may do with some topics. It is asked only about a client whose Identity says so (ask), only
+	// for the actions named there, and only what its grants do not allow already. Calls come concurrently, also for one client.
+	//
+	// Deadline: 2 s. Idempotent. The broker puts what it wants to know at one moment into one call, and keeps each answer for its time
+	// to live: no call is made for a message whose topic has an answer. An answer is for this client, this action and this very topic or
+	// filter: to allow "a.>" does not allow to ask for "a.b" without a question of its own.
+	//
+	// A client waits for the answer with its request, and what it sends behind it waits too. A subscription, which lasts longer than an
+	// answer, is asked for again when most of the time to live is over. If the answer is no, it ends and the client is told. If there is
+	// none by the end of the time to live, it ends as well, and the client is told to come back.
+	//
+	// An error status of any code means that no decision could be had about any of the questions: nothing is allowed by it, and nothing
+	// is kept. UNIMPLEMENTED says that the plugin does not have this power.
+	Authorize(ctx context.Context, in *AuthorizeRequest, opts ...grpc.CallOption) (*AuthorizeResponse, error)
+	// Revocations takes back what was granted. The broker holds one call open for as long as both run; there may be two for a moment,
+	// while one takes the other's place. A plugin answers with what is in force at once, and then with each revocation as it is made.
+	//
+	// No deadline. What arrives has effect at once: sessions are closed, what was remembered of the client is forgotten, and the broker
+	// lets nobody in by a revoked token until the revocation is over (until_ms), even if the plugin should: it remembers up to 100,000
+	// revocations of users and tokens, and gives up those that end soonest when there are more. A plugin refuses in Authenticate what it
+	// has revoked, too: a broker that has just been started may be asked before it has been told.
+	//
+	// Nothing is lost when either side is started anew. A broker that was gives no cursor, and is told everything that is in force. After
+	// a plugin was, the broker gives the cursor of the last answer it got, and is told everything after it. A plugin that does not know
+	// the cursor sends everything in force; to be told of a revocation again changes nothing.
+	//
+	// When the plugin ends the stream, or it breaks, the broker opens it again, after 0.1 s to 5 s. A malformed answer breaks it; no
+	// revocation of that answer has effect, and it is asked for again. UNIMPLEMENTED says that the plugin does not have this power.
+	Revocations(ctx context.Context, in *RevocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RevocationsResponse], error)
 }
 
 type authServiceClient struct {
@@ -59,21 +103,92 @@ func (c *authServiceClient) Authenticate(ctx context.Context, in *AuthenticateRe
 	return out, nil
 }
 
+func (c *authServiceClient) Authorize(ctx context.Context, in *AuthorizeRequest, opts ...grpc.CallOption) (*AuthorizeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AuthorizeResponse)
+	err := c.cc.Invoke(ctx, AuthService_Authorize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) Revocations(ctx context.Context, in *RevocationsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RevocationsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AuthService_ServiceDesc.Streams[0], AuthService_Revocations_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RevocationsRequest, RevocationsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuthService_RevocationsClient = grpc.ServerStreamingClient[RevocationsResponse]
+
 // AuthServiceServer is the server API for AuthService service.
 // All implementations must embed UnimplementedAuthServiceServer
 // for forward compatibility.
 //
-// AuthService decides who a client is. The broker asks once for each connection (and each new token), keeps the answer as
-// long as it is valid, and checks every subscribe and publish against it in memory.
+// AuthService decides who a client is, and what it may do. The broker asks once for each connection and each new token, keeps the
+// answer as long as it is valid, and checks every subscribe and publish against it in memory.
+//
+// Authenticate is all that a plugin must have. The others are powers, used only if Describe announces them in its capabilities:
+//
+//	"authorize"     Authorize: rights that are too many, or change too often, to be listed as grants
+//	"revocations"   Revocations: what was granted is taken back at once
 //
 // The broker fails closed: whatever is not a well-formed answer within the deadline counts as no decision. The client is
 // then told to come back later, and nothing is granted.
 type AuthServiceServer interface {
-	// Authenticate decides about one client. Calls come concurrently.
+	// Authenticate decides about one client, or about a fresh token on a connection that there is already (previous is set then). Calls
+	// come concurrently.
 	//
-	// Deadline: 2 s. Idempotent: it is asked again when a client comes back. Refusing a client is an answer, not an error.
-	// An error status of any code means that no decision could be had (the plugin's own source is away).
+	// Deadline: 2 s. Idempotent: it is asked again when a client comes back. Clients that show exactly the same at the same time may
+	// share one call and its answer. Refusing a client is an answer, not an error. An error status of any code means that no decision
+	// could be had (the plugin's own source is away).
+	//
+	// A fresh token has no call of its own: who may go on is who would be let in, so one code decides both, and a plugin that does not
+	// look at previous is right. What a broker does with the answer differs. A refusal, and no decision, leave the session the identity
+	// that it has, until that expires. An identity of another user (or of none, where there was one) ends the session. Otherwise the
+	// new identity takes the place of the old one with all its grants, also where they are fewer: subscriptions that they do not cover
+	// end. A plugin may refuse for the sake of previous; there is nothing that it could allow for its sake.
 	Authenticate(context.Context, *AuthenticateRequest) (*AuthenticateResponse, error)
+	// Authorize decides what one client may do with some topics. It is asked only about a client whose Identity says so (ask), only
+	// for the actions named there, and only what its grants do not allow already. Calls come concurrently, also for one client.
+	//
+	// Deadline: 2 s. Idempotent. The broker puts what it wants to know at one moment into one call, and keeps each answer for its time
+	// to live: no call is made for a message whose topic has an answer. An answer is for this client, this action and this very topic or
+	// filter: to allow "a.>" does not allow to ask for "a.b" without a question of its own.
+	//
+	// A client waits for the answer with its request, and what it sends behind it waits too. A subscription, which lasts longer than an
+	// answer, is asked for again when most of the time to live is over. If the answer is no, it ends and the client is told. If there is
+	// none by the end of the time to live, it ends as well, and the client is told to come back.
+	//
+	// An error status of any code means that no decision could be had about any of the questions: nothing is allowed by it, and nothing
+	// is kept. UNIMPLEMENTED says that the plugin does not have this power.
+	Authorize(context.Context, *AuthorizeRequest) (*AuthorizeResponse, error)
+	// Revocations takes back what was granted. The broker holds one call open for as long as both run; there may be two for a moment,
+	// while one takes the other's place. A plugin answers with what is in force at once, and then with each revocation as it is made.
+	//
+	// No deadline. What arrives has effect at once: sessions are closed, what was remembered of the client is forgotten, and the broker
+	// lets nobody in by a revoked token until the revocation is over (until_ms), even if the plugin should: it remembers up to 100,000
+	// revocations of users and tokens, and gives up those that end soonest when there are more. A plugin refuses in Authenticate what it
+	// has revoked, too: a broker that has just been started may be asked before it has been told.
+	//
+	// Nothing is lost when either side is started anew. A broker that was gives no cursor, and is told everything that is in force. After
+	// a plugin was, the broker gives the cursor of the last answer it got, and is told everything after it. A plugin that does not know
+	// the cursor sends everything in force; to be told of a revocation again changes nothing.
+	//
+	// When the plugin ends the stream, or it breaks, the broker opens it again, after 0.1 s to 5 s. A malformed answer breaks it; no
+	// revocation of that answer has effect, and it is asked for again. UNIMPLEMENTED says that the plugin does not have this power.
+	Revocations(*RevocationsRequest, grpc.ServerStreamingServer[RevocationsResponse]) error
 	mustEmbedUnimplementedAuthServiceServer()
 }
 
@@ -86,6 +201,12 @@ type UnimplementedAuthServiceServer struct{}
 
 func (UnimplementedAuthServiceServer) Authenticate(context.Context, *AuthenticateRequest) (*AuthenticateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Authenticate not implemented")
+}
+func (UnimplementedAuthServiceServer) Authorize(context.Context, *AuthorizeRequest) (*AuthorizeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Authorize not implemented")
+}
+func (UnimplementedAuthServiceServer) Revocations(*RevocationsRequest, grpc.ServerStreamingServer[RevocationsResponse]) error {
+	return status.Error(codes.Unimplemented, "method Revocations not implemented")
 }
 func (UnimplementedAuthServiceServer) mustEmbedUnimplementedAuthServiceServer() {}
 func (UnimplementedAuthServiceServer) testEmbeddedByValue()                     {}
@@ -126,6 +247,35 @@ func _AuthService_Authenticate_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuthService_Authorize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuthorizeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).Authorize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_Authorize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).Authorize(ctx, req.(*AuthorizeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_Revocations_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(RevocationsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AuthServiceServer).Revocations(m, &grpc.GenericServerStream[RevocationsRequest, RevocationsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuthService_RevocationsServer = grpc.ServerStreamingServer[RevocationsResponse]
+
 // AuthService_ServiceDesc is the grpc.ServiceDesc for AuthService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -137,7 +287,17 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Authenticate",
 			Handler:    _AuthService_Authenticate_Handler,
 		},
+		{
+			MethodName: "Authorize",
+			Handler:    _AuthService_Authorize_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Revocations",
+			Handler:       _AuthService_Revocations_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "plugin/auth/v1/auth.proto",
 }
