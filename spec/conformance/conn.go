@@ -21,6 +21,10 @@ type conn struct {
 
 	farewell time.Time // when the script began to end it, kindly or not
 
+	// What Connected has said of compression, for the reader alone.
+	compress string
+	payload  int64 // bytes that a payload may have
+
 	mu      sync.Mutex
 	arrived []received
 	fault   error         // why nothing more comes
@@ -61,6 +65,10 @@ func (c *conn) read(ctx context.Context, fromServer bool) {
 		for _, p := range packets {
 			if f := forms.byName[p.name]; f != nil && (fromServer && !f.server || !fromServer && !f.client) {
 				c.end(fmt.Errorf("%s came from the wrong side [ENC-11]", p.name))
+				return
+			}
+			if err := c.inflate(p); err != nil {
+				c.end(err)
 				return
 			}
 			c.take(ctx, received{p, n})
@@ -194,6 +202,25 @@ func (c *conn) tryWrite(ctx context.Context, kind websocket.MessageType, b []byt
 		b = b[n:]
 	}
 	return w.Close()
+}
+
+// deliver sends a binary message as the step says.
+func (c *conn) deliver(ctx context.Context, b []byte, s *Step) error {
+	if !s.Unfinished {
+		c.write(ctx, websocket.MessageBinary, b, s.Pieces)
+		return nil
+	}
+	if c.pongs {
+		return errors.New("unfinished: Pong could not be sent any more; say pongs: false when it is opened")
+	}
+	w, err := c.ws.Writer(ctx, websocket.MessageBinary)
+	if err == nil {
+		_, err = w.Write(b)
+	}
+	if err == nil {
+		err = c.ws.Ping(ctx) // which takes what is buffered along
+	}
+	return err
 }
 
 // leave takes down that the script ends the connection, the first time that it says so.

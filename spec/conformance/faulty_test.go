@@ -29,6 +29,7 @@ type serverFault struct {
 	granted bool
 	closes  websocket.StatusCode // instead of the broker's code
 	blind   bool                 // the broker does not see the query of the URL
+	sweeps  bool                 // nor cookies
 }
 
 // faulty is a proxy with a fault in front of the server at address.
@@ -52,6 +53,9 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := http.Header{}
 	for _, name := range []string{"Authorization", "Origin", "Cookie"} {
 		header[name] = r.Header[name]
+	}
+	if f.sweeps {
+		header.Del("Cookie")
 	}
 	asked := r.Header.Get("Sec-WebSocket-Protocol")
 	if f.granted {
@@ -182,6 +186,16 @@ func on(name string, change func(p packet) []packet) func(packet) []packet {
 func set(name, member string, value any) func(packet) []packet {
 	return on(name, func(p packet) []packet {
 		p.values[member] = value
+		return []packet{p}
+	})
+}
+
+// compressed is a change of the payloads that are compressed, in hex.
+func compressed(change func(payload string) string) func(packet) []packet {
+	return on("Message", func(p packet) []packet {
+		if payload, _ := p.values["payload"].(string); p.values["encoding"] != nil {
+			p.values["payload"] = change(payload)
+		}
 		return []packet{p}
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -29,15 +30,25 @@ type Own struct {
 	log        io.Writer
 	process    *exec.Cmd
 	secret     []byte
+	pings      time.Duration
+
+	mu   sync.Mutex
+	rare *Own // the one that pings less often, once it has been asked for
 }
 
 const (
 	ownAudience = "conformance"
 	ownStored   = "stored"
+	ownCookie   = "conformance"
+	ownWindow   = 8 * time.Second  // long enough for what is resumed at once, on a slow machine too
 	ownStart    = 30 * time.Second // until it is ready
+
+	often  = 2 * time.Second
+	rarely = 50 * time.Second
 )
 
-// ownConfig is its configuration. It lets in clients without a token, who may do next to nothing, and one user has many sessions.
+// ownConfig is its configuration. It lets in clients without a token, who may do next to nothing, and one user has many sessions. What rules give
+// minutes for has seconds.
 const ownConfig = `
 listen: %[1]s
 admin: {listen: none}
@@ -45,6 +56,7 @@ data_dir: %[2]s
 log: {level: error}
 auth:
   plugin: auth-jwt
+  cookie: %[4]s
   anonymous: allow
   anonymous_publish: ["conformance.>"]
   anonymous_subscribe: ["conformance.>"]
@@ -53,22 +65,27 @@ auth:
     audience: conformance
     keys: [{kid: main, alg: HS256, secret: %[3]s}]
 topics: [{match: "stored.>", class: stored}, {match: "conformance.*.live.>", class: live}]
-limits: {sessions_per_user: 10000, sessions_per_address: 10000, ping_every: 2s}
+limits: {sessions_per_user: 10000, sessions_per_address: 10000, ping_every: %[5]s, resume_window: %[6]s}
 `
 
 // StartOwn starts the executable, which is a carillon, on a port of its own with its data in a folder that goes with it. What it says goes to log.
 // Stop ends it.
 func StartOwn(ctx context.Context, executable string, log io.Writer) (*Own, error) {
+	return startOwn(ctx, executable, log, often)
+}
+
+// startOwn starts one with so much time between its pings.
+func startOwn(ctx context.Context, executable string, log io.Writer, pings time.Duration) (*Own, error) {
 	dir, err := os.MkdirTemp("", "carillon-conformance-")
 	if err != nil {
 		return nil, err
 	}
-	o := &Own{executable: executable, dir: dir, log: log, secret: []byte(rand.Text() + rand.Text())}
+	o := &Own{executable: executable, dir: dir, log: log, secret: []byte(rand.Text() + rand.Text()), pings: pings}
 	address, err := freePort()
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	config := fmt.Sprintf(ownConfig, address, filepath.Join(dir, "data"), o.secret)
+	config := fmt.Sprintf(ownConfig, address, filepath.Join(dir, "data"), o.secret, ownCookie, pings, ownWindow)
 	if err := os.WriteFile(o.config(), []byte(config), 0o600); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -76,6 +93,7 @@ func StartOwn(ctx context.Context, executable string, log io.Writer) (*Own, erro
 	o.Token = o.sign(TokenRequest{User: "conformance", Publish: all, Subscribe: all, History: all, Presence: all, TTL: time.Hour})
 	o.Server = Server{
 		URL: "ws://" + address + "/ws", Token: o.Token, Anonymous: true, Stored: ownStored, Restart: o.restart,
+		Cookie: ownCookie, ResumeWindow: ownWindow, Rare: o.rarely,
 		Tokens: func(_ context.Context, r TokenRequest) (string, error) { return o.sign(r), nil },
 	}
 	if err := o.start(ctx); err != nil {
@@ -124,6 +142,23 @@ func (o *Own) start(ctx context.Context) error {
 	}
 }
 
+// rarely starts another one that pings less often, the first time that it is wanted.
+func (o *Own) rarely(ctx context.Context) (*Server, error) {
+	if o.pings == rarely {
+		return &o.Server, nil
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rare == nil {
+		rare, err := startOwn(context.WithoutCancel(ctx), o.executable, o.log, rarely)
+		if err != nil {
+			return nil, err
+		}
+		o.rare = rare
+	}
+	return &o.rare.Server, nil
+}
+
 func (o *Own) restart(ctx context.Context) error {
 	o.kill()
 	return o.start(ctx)
@@ -139,6 +174,11 @@ func (o *Own) kill() {
 
 // Stop ends the broker and removes its data.
 func (o *Own) Stop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rare != nil {
+		o.rare.Stop()
+	}
 	o.kill()
 	os.RemoveAll(o.dir)
 }

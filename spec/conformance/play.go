@@ -70,7 +70,7 @@ func (p *play) step(ctx context.Context, s *Step, path string) error {
 	defer cancel()
 	switch action := s.actions()[0]; action {
 	case "wait":
-		return sleep(ctx, s.Wait)
+		return p.wait(ctx, s.Wait)
 	case "let":
 		return p.let(s.Let)
 	case "repeat":
@@ -90,6 +90,19 @@ func (s *Step) by() string {
 		return "a"
 	}
 	return s.By
+}
+
+// wait does nothing for a time.
+func (p *play) wait(ctx context.Context, written string) error {
+	text, err := p.vars.text(written)
+	if err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("wait: %w", err)
+	}
+	return sleep(ctx, d)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -153,8 +166,7 @@ func (p *play) onConn(ctx context.Context, c *conn, s *Step, action string) erro
 			return err
 		}
 		p.log.add(c.name, "sent", s.Raw)
-		c.write(ctx, websocket.MessageBinary, b, s.Pieces)
-		return nil
+		return c.deliver(ctx, b, s)
 	case "text":
 		text, err := p.vars.text(s.Text)
 		if err != nil {
@@ -221,8 +233,7 @@ func (p *play) send(ctx context.Context, c *conn, s *Step) error {
 	if err != nil {
 		return err
 	}
-	c.write(ctx, websocket.MessageBinary, message, s.Pieces)
-	return nil
+	return c.deliver(ctx, message, s)
 }
 
 // hidden is a packet without its token, which goes into no report.

@@ -18,12 +18,13 @@ type Script struct {
 	Name  string   `yaml:"name"`
 	About string   `yaml:"about"` // what it shows, in a sentence
 	Rules []string `yaml:"rules"`
-	// Needs are what the server has to give beyond the rights of the usual token: stored, anonymous, tokens, restart. Of an SDK: upgrade_answers.
+	// Needs are what the server has to give beyond the rights of the usual token: see needs. Of an SDK: upgrade_answers, compress, presence.
 	Needs []string `yaml:"needs,omitempty"`
 	// Limits are those that the server has to tell in Connected, each with the most that the script copes with.
 	Limits map[string]int64        `yaml:"limits,omitempty"`
 	Tokens map[string]TokenRequest `yaml:"tokens,omitempty"` // made before the first step, each under its name as a variable
 	Slow   bool                    `yaml:"slow,omitempty"`   // takes seconds, because the rule has them
+	Pings  time.Duration           `yaml:"pings,omitempty"`  // between the server's pings there has to be so much time
 	Steps  []Step                  `yaml:"steps"`
 
 	File string `yaml:"-"`
@@ -42,8 +43,10 @@ type Step struct {
 	Send    any            `yaml:"send,omitempty"`    // a packet, or a list that goes in one WebSocket message
 	Raw     string         `yaml:"raw,omitempty"`     // a binary WebSocket message, in hex
 	Text    string         `yaml:"text,omitempty"`    // a text message
-	Pieces  int            `yaml:"pieces,omitempty"`  // of raw: into so many fragments
-	Expect  any            `yaml:"expect,omitempty"`  // a packet, or a list, and nothing between
+	Pieces  int            `yaml:"pieces,omitempty"`  // of send and raw: into so many fragments
+	// Unfinished is said of send and raw: the message is a first fragment alone, and the rest does not come.
+	Unfinished bool `yaml:"unfinished,omitempty"`
+	Expect     any  `yaml:"expect,omitempty"` // a packet, or a list, and nothing between
 	// Together is said of a list that has to come in one WebSocket message.
 	Together   bool           `yaml:"together,omitempty"`
 	Replayed   *Replayed      `yaml:"replayed,omitempty"`
@@ -55,7 +58,7 @@ type Step struct {
 	Closed     int            `yaml:"closed,omitempty"` // the other side closes it with this code
 	Drop       bool           `yaml:"drop,omitempty"`   // the connection is cut
 	HTTP       *HTTP          `yaml:"http,omitempty"`
-	Wait       time.Duration  `yaml:"wait,omitempty"`
+	Wait       string         `yaml:"wait,omitempty"` // a time, or a variable that is one
 	Repeat     []Step         `yaml:"repeat,omitempty"`
 	Let        map[string]any `yaml:"let,omitempty"`     // variables
 	Restart    string         `yaml:"restart,omitempty"` // crash: what the server has in memory is gone
@@ -168,7 +171,7 @@ func Parse(file string, text []byte) ([]*Script, error) {
 func (s *Script) ID() string { return s.File + "/" + s.Name }
 
 var (
-	needs      = []string{"stored", "anonymous", "tokens", "restart", "upgrade_answers"}
+	needs      = []string{"stored", "anonymous", "tokens", "restart", "cookie", "resume_window", "compress", "upgrade_answers", "presence"}
 	scriptName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 )
 
@@ -230,7 +233,7 @@ func (s *Step) actions() []string {
 		{"closed", s.Closed != 0},
 		{"drop", s.Drop},
 		{"http", s.HTTP != nil},
-		{"wait", s.Wait != 0},
+		{"wait", s.Wait != ""},
 		{"repeat", s.Repeat != nil},
 		{"let", s.Let != nil},
 		{"restart", s.Restart != ""},

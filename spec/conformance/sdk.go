@@ -36,6 +36,8 @@ func PlaySDK(ctx context.Context, command []string, scripts []*Script, tell func
 }
 
 func playSDK(ctx context.Context, command []string, s *Script, log *transcript) error {
+	ctx, cancel := context.WithTimeout(ctx, scriptTime)
+	defer cancel()
 	p := &play{script: s, vars: variables{}, conns: map[string]*conn{}, log: log}
 	broker, err := newFake(ctx)
 	if err != nil {

@@ -1,6 +1,9 @@
 package conformance
 
 import (
+	"bytes"
+	"compress/flate"
+	"encoding/hex"
 	"os"
 	"slices"
 	"strings"
@@ -60,12 +63,36 @@ var serverFaults = []*serverFault{
 	{name: "history-without-places", rule: "HIS-3", run: "^history/pages", server: set("Histories", "more", false)},
 	{name: "ping-not-answered", rule: "PNG-3", run: "^end/ping-of-the-client", server: on("Pong", none)},
 	{name: "error-without-id", rule: "ERR-1", run: "^end/an-error", server: set("Error", "id", nil)},
+	{name: "cookie-not-read", rule: "CON-5", run: "^session/token-of-a-cookie", sweeps: true},
+	{name: "window-not-told", rule: "RES-5", run: "^resume/without-history$", server: on("Gap", none)},
+	{name: "another-compression", rule: "CON-12", run: "^compress/agreed", server: set("Connected", "compress", "example.com.zip")},
+	{
+		name: "compresses-unasked", rule: "MSG-5", run: "^compress/another-name",
+		client: set("Connect", "compress", "deflate-raw"),
+		server: on("Connected", func(p packet) []packet {
+			delete(p.values, "compress")
+			return []packet{p}
+		}),
+	},
+	{name: "compression-cut", rule: "MSG-5", run: "^compress/beside", server: compressed(func(payload string) string { return payload[:len(payload)-2] })},
+	{name: "compression-with-more-behind", rule: "MSG-5", run: "^compress/from", server: compressed(func(payload string) string { return payload + "00" })},
+	{name: "compression-of-too-much", rule: "MSG-5", run: "^compress/beside", server: compressed(func(string) string { return bomb(64<<10 + 1) })},
+	{name: "compression-of-something-else", rule: "MSG-5", run: "^compress/from", server: compressed(func(string) string { return bomb(4096) })},
 	{name: "close-code-lost", rule: "DIS-2", run: "^end/unreadable", closes: 1000},
+}
+
+// bomb is so many bytes that are 0, compressed, in hex.
+func bomb(n int) string {
+	var b bytes.Buffer
+	w, _ := flate.NewWriter(&b, flate.BestCompression) // the level is one that there is
+	_, _ = w.Write(make([]byte, n))                    // memory takes it all
+	_ = w.Close()
+	return hex.EncodeToString(b.Bytes())
 }
 
 func TestFaultsOfAServerAreFound(t *testing.T) {
 	t.Parallel()
-	own := startOwn(t)
+	own := newOwn(t)
 	for _, f := range serverFaults {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -113,6 +140,8 @@ var clientFaults = []struct{ name, rule, run string }{
 	{"token-in-url", "TRA-6", "^connect/first-packet"},
 	{"never-silent", "PNG-4", "^reconnect/silence"},
 	{"impatient", "PNG-4", "^reconnect/silence"},
+	{"compressed-anyway", "CON-12", "^compress/not-asked-for"},
+	{"asks-once", "PRE-5", "^presence/followed"},
 }
 
 func TestFaultsOfAnSDKAreFound(t *testing.T) {

@@ -35,6 +35,13 @@ type Server struct {
 	Anonymous bool
 	// Stored is a topic below which everything is stored; "" if there is none.
 	Stored string
+	// Cookie is the cookie in which the server takes tokens; "": none is known.
+	Cookie string
+	// ResumeWindow is how far back a resume without the right to history reaches there; 0: it is not known.
+	ResumeWindow time.Duration
+	// Rare is another server of the same kind, which pings less often, for the scripts that need that; nil: there is none. It may be called by
+	// several scripts at once.
+	Rare func(ctx context.Context) (*Server, error)
 	// Restart ends the server at once, so that it loses what it has in memory, and starts it again at the same address; nil: that cannot be
 	// done. It is called by one script at a time, with no other running.
 	Restart func(ctx context.Context) error
@@ -54,6 +61,18 @@ func Play(ctx context.Context, server *Server, scripts []*Script, tell func(*Res
 
 // play runs one script.
 func (v *Server) play(ctx context.Context, s *Script, log *transcript) error {
+	bound := scriptTime
+	if slices.Contains(s.Needs, "resume_window") {
+		bound += 2 * v.ResumeWindow
+	}
+	ctx, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	var err error
+	if s.Pings > 0 && v.Rare != nil {
+		if v, err = v.Rare(ctx); err != nil {
+			return err
+		}
+	}
 	vars, err := v.variables(ctx, s)
 	if err != nil {
 		return err
@@ -69,6 +88,7 @@ func (v *Server) play(ctx context.Context, s *Script, log *transcript) error {
 func (v *Server) variables(ctx context.Context, s *Script) (variables, error) {
 	for need, met := range map[string]bool{
 		"stored": v.Stored != "", "anonymous": v.Anonymous, "tokens": v.Tokens != nil, "restart": v.Restart != nil,
+		"cookie": v.Cookie != "", "resume_window": v.ResumeWindow > 0,
 	} {
 		if slices.Contains(s.Needs, need) && !met {
 			return nil, &skip{missing[need]}
@@ -81,6 +101,12 @@ func (v *Server) variables(ctx context.Context, s *Script) (variables, error) {
 	}
 	if v.Stored != "" {
 		vars["stored"] = v.Stored + "." + run
+	}
+	if v.Cookie != "" {
+		vars["cookie"] = v.Cookie
+	}
+	if v.ResumeWindow > 0 {
+		vars["window"] = v.ResumeWindow
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Tokens)) {
 		if v.Tokens == nil {
@@ -107,10 +133,12 @@ func (v *Server) variables(ctx context.Context, s *Script) (variables, error) {
 }
 
 var missing = map[string]string{
-	"stored":    "it needs stored topics, and it is not known which the server has",
-	"anonymous": "it needs a server that lets in clients without a token",
-	"tokens":    "it needs tokens with users and rights of its own, and no way to make them is known",
-	"restart":   "it restarts the server, which cannot be done here",
+	"stored":        "it needs stored topics, and it is not known which the server has",
+	"anonymous":     "it needs a server that lets in clients without a token",
+	"tokens":        "it needs tokens with users and rights of its own, and no way to make them is known",
+	"restart":       "it restarts the server, which cannot be done here",
+	"cookie":        "it needs a server that takes tokens from a cookie, and the name of that",
+	"resume_window": "it waits until a resume without the right to history reaches back no further, 10 minutes where nothing else is known",
 }
 
 // serverPlay has the actions that are the player's of servers.
@@ -220,6 +248,10 @@ func (p *serverPlay) connect(ctx context.Context, s *Step) error {
 		if err := p.script.limitsIn(r.packet); err != nil {
 			return err
 		}
+		_, compress := s.With["compress"]
+		if err := p.script.givenBy(r.packet, compress); err != nil {
+			return err
+		}
 	}
 	return p.matchPacket(map[string]any{"Connected": s.Connect}, r.packet)
 }
@@ -235,6 +267,17 @@ func (s *Script) limitsIn(connected packet) error {
 		if n > s.Limits[name] {
 			return &skip{fmt.Sprintf("it needs a limit %s of at most %d, the server's is %d", name, s.Limits[name], n)}
 		}
+	}
+	return nil
+}
+
+// givenBy reports as a skip what Connected shows that the server does not do. compress says that the session has asked for that.
+func (s *Script) givenBy(connected packet, compress bool) error {
+	if n, _ := integer(connected.values["ping"]); n > 0 && time.Duration(n)*time.Millisecond < s.Pings {
+		return &skip{fmt.Sprintf("it needs %s between the server's pings, which come every %d ms", s.Pings, n)}
+	}
+	if compress && slices.Contains(s.Needs, "compress") && connected.values["compress"] == nil {
+		return &skip{"it needs a server that compresses payloads"}
 	}
 	return nil
 }

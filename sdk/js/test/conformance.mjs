@@ -52,7 +52,7 @@ async function read(subscription, s) {
 }
 
 // A WebSocket as browsers have it does not show how an upgrade was refused.
-tell({ event: 'ready', lacks: ['upgrade_answers'] })
+tell({ event: 'ready', lacks: ['upgrade_answers', 'compress', 'presence'] })
 createInterface({ input: process.stdin })
   .on('line', (line) => {
     const { do: name, ...args } = JSON.parse(line)

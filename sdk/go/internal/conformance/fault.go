@@ -8,18 +8,20 @@ import (
 
 // faults are what `-fault` may name: mistakes that an SDK could make, each of which some script has to find, with the rule that it breaks.
 var faults = map[string]string{
-	"hide-gaps":      "GAP-5",  // gaps are kept from the application
-	"deliver-twice":  "MSG-2",  // every message is handed on twice
-	"lose-first":     "MSG-2",  // the first message of all is not handed on
-	"no-message-id":  "REC-5",  // publishes have no message id, and are never repeated
-	"publish-anew":   "REC-5",  // a publish whose outcome is not known is made again, with an id of its own
-	"slow-to-return": "REC-1",  // a lost connection is made again after seconds
-	"give-up":        "REC-1",  // a lost connection is not made again
-	"start-over":     "POS-10", // subscriptions begin anew after a loss
-	"token-in-url":   "TRA-6",  // the token is in the URL
-	"never-silent":   "PNG-4",  // a connection on which nothing comes counts as alive
-	"impatient":      "PNG-4",  // one that is silent for a second counts as dead
-	"stale-token":    "REC-3",  // the same token is shown again after it has expired
+	"hide-gaps":         "GAP-5",  // gaps are kept from the application
+	"deliver-twice":     "MSG-2",  // every message is handed on twice
+	"lose-first":        "MSG-2",  // the first message of all is not handed on
+	"no-message-id":     "REC-5",  // publishes have no message id, and are never repeated
+	"publish-anew":      "REC-5",  // a publish whose outcome is not known is made again, with an id of its own
+	"slow-to-return":    "REC-1",  // a lost connection is made again after seconds
+	"give-up":           "REC-1",  // a lost connection is not made again
+	"start-over":        "POS-10", // subscriptions begin anew after a loss
+	"token-in-url":      "TRA-6",  // the token is in the URL
+	"never-silent":      "PNG-4",  // a connection on which nothing comes counts as alive
+	"impatient":         "PNG-4",  // one that is silent for a second counts as dead
+	"stale-token":       "REC-3",  // the same token is shown again after it has expired
+	"compressed-anyway": "CON-12", // compression is asked for where it is not to be
+	"asks-once":         "PRE-5",  // who is there is asked for, and changes are not followed
 }
 
 // slowly is the bound of a random delay: a hundredth of a percent of its times are what a script takes for at once.

@@ -29,6 +29,8 @@ type command struct {
 	Token *string `json:"token"` // of connect: a fixed one; of token: what was asked for
 	Ask   bool    `json:"ask"`   // of connect: tokens are asked for
 
+	Compress *bool `json:"compress"` // of connect: false takes no compressed payloads
+
 	Filter   string `json:"filter"`
 	Retained *bool  `json:"retained"`
 	Since    string `json:"since"`
@@ -135,6 +137,10 @@ func (d *driver) do(c *command) error {
 		}
 	case "publish":
 		return d.publish(c)
+	case "presence":
+		d.presence(c)
+	case "watch":
+		d.watch(c)
 	case "close":
 		d.group.Go(func() {
 			ctx, cancel := context.WithTimeout(d.ctx, 5*time.Second)
@@ -154,6 +160,9 @@ func (d *driver) connect(c *command) error {
 		options = append(options, carillon.WithTokenFunc(d.token))
 	} else if c.Token != nil {
 		options = append(options, carillon.WithToken(*c.Token))
+	}
+	if c.Compress != nil && !*c.Compress && d.fault != "compressed-anyway" {
+		options = append(options, carillon.WithoutCompression())
 	}
 	options = append(options, d.faulty()...)
 	client, err := carillon.Dial(d.ctx, d.address(c.URL), options...)
@@ -293,4 +302,35 @@ func (d *driver) publish(c *command) error {
 		}
 	})
 	return nil
+}
+
+// presence asks who is there.
+func (d *driver) presence(c *command) {
+	d.group.Go(func() {
+		m, err := d.client.Presence(d.ctx, c.Topic)
+		d.tellMembers(c.Name, m, err)
+	})
+}
+
+// watch follows who is there.
+func (d *driver) watch(c *command) {
+	if d.fault == "asks-once" {
+		d.presence(c)
+		return
+	}
+	d.group.Go(func() {
+		for m, err := range d.client.WatchPresence(d.ctx, c.Topic) {
+			d.tellMembers(c.Name, m, err)
+		}
+	})
+}
+
+func (d *driver) tellMembers(name string, m carillon.Members, err error) {
+	switch {
+	case d.ctx.Err() != nil:
+	case err != nil:
+		d.tell(event{"event": "failed", "name": name, "code": codeOf(err)})
+	default:
+		d.tell(event{"event": "members", "name": name, "count": m.Count, "users": m.Users})
+	}
 }
