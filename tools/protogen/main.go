@@ -1,4 +1,5 @@
-// Command protogen generates the Go code of the plugin contracts (spec/plugin) without a protoc binary.
+// Command protogen generates what follows from the plugin contracts (spec/plugin) without a protoc binary: their Go code, one
+// file with their descriptors for languages that make classes of them at run time, and the reference page.
 //
 // It compiles the .proto files in-process, runs the two official generators pinned in tools/go.mod, and writes what they
 // answer below the module's root. With -check it writes nothing and fails if a file would change.
@@ -23,6 +24,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
@@ -40,7 +42,23 @@ func main() {
 }
 
 func run(ctx context.Context, root string, check bool) error {
-	request, err := compile(ctx, filepath.Join(root, "spec"))
+	files, err := compile(ctx, filepath.Join(root, "spec"))
+	if err != nil {
+		return err
+	}
+	descriptors, err := encodeDescriptors(files)
+	if err != nil {
+		return err
+	}
+	for path, content := range map[string][]byte{
+		descriptorsPath: descriptors,
+		referencePath:   []byte(referencePage(files)),
+	} {
+		if err := put(filepath.Join(root, path), content, check); err != nil {
+			return err
+		}
+	}
+	request, err := proto.Marshal(codeGeneratorRequest(files))
 	if err != nil {
 		return err
 	}
@@ -58,8 +76,8 @@ func run(ctx context.Context, root string, check bool) error {
 	return nil
 }
 
-// compile parses and links every .proto file below spec/plugin and returns what a generator wants to be asked, encoded.
-func compile(ctx context.Context, spec string) ([]byte, error) {
+// compile parses and links every .proto file below spec/plugin, in the order of their names.
+func compile(ctx context.Context, spec string) (linker.Files, error) {
 	var names []string
 	err := filepath.WalkDir(filepath.Join(spec, "plugin"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".proto") {
@@ -76,16 +94,21 @@ func compile(ctx context.Context, spec string) ([]byte, error) {
 		Resolver:       protocompile.WithStandardImports(&protocompile.SourceResolver{ImportPaths: []string{spec}}),
 		SourceInfoMode: protocompile.SourceInfoStandard,
 	}
-	files, err := compiler.Compile(ctx, names...)
-	if err != nil {
-		return nil, err
-	}
-	return proto.Marshal(codeGeneratorRequest(names, files))
+	return compiler.Compile(ctx, names...)
 }
 
-// codeGeneratorRequest lists each file after the files it imports, as generators require.
-func codeGeneratorRequest(names []string, files linker.Files) *pluginpb.CodeGeneratorRequest {
-	request := &pluginpb.CodeGeneratorRequest{FileToGenerate: names, Parameter: new(parameter)}
+// codeGeneratorRequest is what a generator wants to be asked.
+func codeGeneratorRequest(files linker.Files) *pluginpb.CodeGeneratorRequest {
+	request := &pluginpb.CodeGeneratorRequest{Parameter: new(parameter), ProtoFile: withImports(files)}
+	for _, file := range files {
+		request.FileToGenerate = append(request.FileToGenerate, file.Path())
+	}
+	return request
+}
+
+// withImports lists each file after the files it imports, as generators and descriptor pools require.
+func withImports(files linker.Files) []*descriptorpb.FileDescriptorProto {
+	var list []*descriptorpb.FileDescriptorProto
 	seen := map[string]bool{}
 	var add func(file protoreflect.FileDescriptor)
 	add = func(file protoreflect.FileDescriptor) {
@@ -96,12 +119,24 @@ func codeGeneratorRequest(names []string, files linker.Files) *pluginpb.CodeGene
 		for i := range file.Imports().Len() {
 			add(file.Imports().Get(i).FileDescriptor)
 		}
-		request.ProtoFile = append(request.ProtoFile, protodesc.ToFileDescriptorProto(file))
+		list = append(list, protodesc.ToFileDescriptorProto(file))
 	}
 	for _, file := range files {
 		add(file)
 	}
-	return request
+	return list
+}
+
+// descriptorsPath is a google.protobuf.FileDescriptorSet.
+const descriptorsPath = "spec/plugin/contract.binpb"
+
+// encodeDescriptors is the set without comments, the same bytes for the same contract.
+func encodeDescriptors(files linker.Files) ([]byte, error) {
+	set := &descriptorpb.FileDescriptorSet{File: withImports(files)}
+	for _, file := range set.GetFile() {
+		file.SourceCodeInfo = nil
+	}
+	return proto.MarshalOptions{Deterministic: true}.Marshal(set)
 }
 
 func generate(ctx context.Context, generator string, request []byte) ([]*pluginpb.CodeGeneratorResponse_File, error) {

@@ -49,8 +49,10 @@ type PluginServiceClient interface {
 	//   - FAILED_PRECONDITION from a second call: already configured.
 	//   - any other: the start has failed for a reason that may pass (a locked file), and is repeated with backoff.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
-	// Health says whether the plugin can do its work now. It must answer at once: it is asked once a second, with a deadline
-	// of 1 s. After three calls in a row without a SERVING answer the process is killed and started again.
+	// Health says whether the plugin can do its work now. It is asked once a second and must answer at once. After three
+	// calls in a row without a SERVING answer the process is killed and started again.
+	//
+	// Deadline: 1 s.
 	Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthResponse, error)
 }
 
@@ -115,8 +117,10 @@ type PluginServiceServer interface {
 	//   - FAILED_PRECONDITION from a second call: already configured.
 	//   - any other: the start has failed for a reason that may pass (a locked file), and is repeated with backoff.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
-	// Health says whether the plugin can do its work now. It must answer at once: it is asked once a second, with a deadline
-	// of 1 s. After three calls in a row without a SERVING answer the process is killed and started again.
+	// Health says whether the plugin can do its work now. It is asked once a second and must answer at once. After three
+	// calls in a row without a SERVING answer the process is killed and started again.
+	//
+	// Deadline: 1 s.
 	Health(context.Context, *HealthRequest) (*HealthResponse, error)
 	mustEmbedUnimplementedPluginServiceServer()
 }
