@@ -1,8 +1,9 @@
 // Package host runs plugins as processes of their own and keeps them running.
 //
-//	New -> Host.Auth, Host.Store -> supervised.run: start -> ready -> watch -> stop -> backoff -> start …
+//	New -> Host.Auth, Host.Store -> supervised.run: begin -> tend -> left -> stop -> rest -> begin …
 //
-// start (start.go) checks the file (image.go), starts the process (process.go) as go-plugin's Runner, reads its handshake
+// begin starts a process, tend watches it and lets another one take its place when Host.Reload asks for it (replace.go). A start
+// (start.go) checks the file (image.go), starts the process (process.go) as go-plugin's Runner, reads its handshake
 // (handshake.go), and goes through Describe, the check of the configuration (config.go), Configure and Health. From then on
 // Auth and Store, which stay the same objects across restarts, hand their calls to the present process (ports.go).
 //
@@ -10,7 +11,7 @@
 // every wait for it has an end, and it is ended as a process group. It does not outlive the host: Linux ends it with the
 // thread that started it (spawner.go), and its standard input, which the kit watches, ends with the host on every system.
 //
-// Lock order: process.mu, supervised.mu, Host.mu. No lock is held while a plugin is called.
+// Lock order: Host.adding, process.mu, supervised.mu, Host.mu. No lock is held while a plugin is called.
 package host
 
 import (
@@ -53,6 +54,9 @@ type Options struct {
 	BackoffMax    time.Duration // 30 s
 	HealthyAfter  time.Duration // 30 s: a plugin that was ready this long starts again with BackoffMin
 	StopTimeout   time.Duration // 5 s: what a plugin has to end when it is asked to, before it is killed
+	DrainTimeout  time.Duration // 10 s: what a plugin that was replaced has to answer what it was asked before
+	CrashBudget   int           // 20: more ends than this within CrashWindow, and it is Failed and left alone for a CrashWindow; below 0: no bound
+	CrashWindow   time.Duration // 10 min
 }
 
 func (o Options) withDefaults() Options {
@@ -64,6 +68,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.BackoffMax, 30*time.Second)
 	setDefault(&o.HealthyAfter, 30*time.Second)
 	setDefault(&o.StopTimeout, 5*time.Second)
+	setDefault(&o.DrainTimeout, 10*time.Second)
+	setDefault(&o.CrashBudget, 20)
+	setDefault(&o.CrashWindow, 10*time.Minute)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -94,6 +101,21 @@ type Spec struct {
 	Config []byte
 	// StartTimeout bounds each start, from the process to the first good Health. 0: the host's.
 	StartTimeout time.Duration
+	// CrashBudget and CrashWindow are the host's where they are 0.
+	CrashBudget int
+	CrashWindow time.Duration
+	// Limits bound what the process may take of the machine. Zero: what the host has itself.
+	Limits Limits
+
+	shadow bool
+}
+
+// budget is how many ends within which window are taken.
+func (s *Spec) budget(o *Options) (most int, window time.Duration) {
+	most, window = s.CrashBudget, s.CrashWindow
+	setDefault(&most, o.CrashBudget)
+	setDefault(&window, o.CrashWindow)
+	return most, window
 }
 
 // Host runs plugins. Its methods may be called concurrently.
@@ -104,6 +126,8 @@ type Host struct {
 	ctx     context.Context // ends when the plugins are to stop
 	stop    context.CancelCauseFunc
 	group   sync.WaitGroup // one supervised.run each
+
+	adding sync.Mutex // held while a plugin is added, for its name
 
 	mu      sync.Mutex
 	closed  bool
@@ -154,17 +178,24 @@ func (h *Host) add(s Spec, kind string) (*supervised, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
+	h.adding.Lock()
+	defer h.adding.Unlock()
+	if h.find(s.Name) != nil {
+		return nil, fmt.Errorf("plugin %s is there twice", s.Name)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return nil, errClosed
 	}
-	if slices.ContainsFunc(h.plugins, func(p *supervised) bool { return p.spec.Name == s.Name }) {
-		return nil, fmt.Errorf("plugin %s is there twice", s.Name)
-	}
 	p := newSupervised(h, s)
+	ctx, cancel := context.WithCancelCause(h.ctx)
+	p.cancel = cancel
 	h.plugins = append(h.plugins, p)
-	h.group.Go(func() { p.run(h.ctx) })
+	h.group.Go(func() {
+		defer cancel(nil)
+		p.run(ctx)
+	})
 	return p, nil
 }
 
@@ -181,7 +212,7 @@ func (s *Spec) check() error {
 	if s.SHA256 != "" && s.Path == "" {
 		return fmt.Errorf("plugin %s is bundled and has no file of its own to check", s.Name)
 	}
-	return nil
+	return s.Limits.check()
 }
 
 func validName(s string) bool {

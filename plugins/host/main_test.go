@@ -39,6 +39,13 @@ func quick() Options {
 	}
 }
 
+// patient are quick options for tests that are not about health checks: a machine with much to do may miss some.
+func patient() Options {
+	o := quick()
+	o.HealthTimeout = patience
+	return o
+}
+
 // newHost makes a host that is closed with the test.
 func newHost(t *testing.T, o Options) *Host {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -19,17 +20,18 @@ type Auth struct{ p *supervised }
 var _ broker.Authenticator = (*Auth)(nil)
 
 // Wait returns when the plugin is ready, or an error that says why it will not be, or is not yet when ctx ends.
-func (a *Auth) Wait(ctx context.Context) error { return a.p.wait(ctx) }
+func (a *Auth) Wait(ctx context.Context) error { return a.p.waitReady(ctx) }
 
 // Status is the plugin's state.
 func (a *Auth) Status() Status { return a.p.Status() }
 
 // Authenticate implements broker.Authenticator. The deadline is ctx's.
 func (a *Auth) Authenticate(ctx context.Context, c broker.Credentials) (*broker.Identity, error) {
-	in, err := a.p.ready()
+	in, release, err := a.p.borrow()
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	id, err := in.auth.Authenticate(ctx, c)
 	if err != nil {
 		return nil, a.p.callError(ctx, err)
@@ -44,7 +46,7 @@ type Store struct{ p *supervised }
 var _ broker.Store = (*Store)(nil)
 
 // Wait returns when the plugin is ready, or an error that says why it will not be, or is not yet when ctx ends.
-func (s *Store) Wait(ctx context.Context) error { return s.p.wait(ctx) }
+func (s *Store) Wait(ctx context.Context) error { return s.p.waitReady(ctx) }
 
 // Status is the plugin's state.
 func (s *Store) Status() Status { return s.p.Status() }
@@ -82,24 +84,26 @@ func (s *Store) Append(batch []broker.Record, done func([]broker.AppendResult, e
 		done(nil, err)
 		return
 	}
+	began := time.Now()
 	in.store.Append(batch, func(results []broker.AppendResult, err error) {
 		if err != nil {
 			err = s.p.callError(in.ctx, err)
 		}
+		s.p.calls.note("append", time.Since(began), err)
 		done(results, err)
 	})
 }
 
-// while bounds ctx by the life of the process.
+// while bounds ctx by the time for which in is the present instance: for streams, which its successor is to take over.
 func (in *instance) while(ctx context.Context) (context.Context, context.CancelCauseFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(in.ctx, func() { cancel(context.Cause(in.ctx)) })
+	stop := context.AfterFunc(in.current, func() { cancel(context.Cause(in.current)) })
 	return ctx, func(err error) { stop(); cancel(err) }
 }
 
 // unavailable is ErrUnavailable with why the plugin is away.
 func (p *supervised) unavailable(why error) error {
-	return fmt.Errorf("plugin %s: %w: %s", p.spec.Name, ErrUnavailable, printable(why.Error(), maxText))
+	return fmt.Errorf("plugin %s: %w: %s", p.name(), ErrUnavailable, printable(why.Error(), maxText))
 }
 
 // callError is err as a caller gets it. What the core acts on (*protocol.Error, broker.ErrTrimmed, broker.ErrNoPower) stays what it is; a call that
@@ -116,20 +120,20 @@ func (p *supervised) callError(ctx context.Context, err error) error {
 		if errors.Is(cause, ErrUnavailable) {
 			return cause
 		}
-		return fmt.Errorf("plugin %s: %w", p.spec.Name, cause)
+		return fmt.Errorf("plugin %s: %w", p.name(), cause)
 	}
 	if errors.Is(err, wire.ErrMalformed) && p.faults.Allow() {
-		p.host.opt.Logger.Error("plugin answer refused", "plugin", p.spec.Name, "err", printable(err.Error(), maxText))
+		p.host.opt.Logger.Error("plugin answer refused", "plugin", p.name(), "err", printable(err.Error(), maxText))
 	}
 	if s, ok := status.FromError(err); ok {
 		switch s.Code() {
 		case codes.Unavailable, codes.Canceled:
 			return p.unavailable(errors.New(s.Message()))
 		case codes.DeadlineExceeded:
-			return fmt.Errorf("plugin %s: %w", p.spec.Name, context.DeadlineExceeded)
+			return fmt.Errorf("plugin %s: %w", p.name(), context.DeadlineExceeded)
 		default:
-			return fmt.Errorf("plugin %s: %v: %s", p.spec.Name, s.Code(), printable(s.Message(), maxText))
+			return fmt.Errorf("plugin %s: %v: %s", p.name(), s.Code(), printable(s.Message(), maxText))
 		}
 	}
-	return fmt.Errorf("plugin %s: %w", p.spec.Name, err)
+	return fmt.Errorf("plugin %s: %w", p.name(), err)
 }

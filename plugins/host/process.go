@@ -38,6 +38,8 @@ type process struct {
 	dir   string // go-plugin's folder for the plugin's socket
 	mtls  bool
 
+	limits Limits
+
 	network, address string // of the plugin's socket, once it has said so
 
 	lineR *io.PipeReader // the first line of standard output
@@ -49,7 +51,8 @@ type process struct {
 	mu        sync.Mutex
 	cmd       *exec.Cmd // nil until started
 	lifeline  *os.File
-	doomed    bool  // killed, perhaps before it was started
+	doomed    bool  // killed, perhaps before it was started or after it had ended
+	killed    bool  // by this host, while it ran
 	reaped    bool  // its pid may belong to another process by now
 	exitErr   error // how it ended
 	handshake error // what was wrong with its first line
@@ -83,7 +86,7 @@ func (p *process) Start(context.Context) error {
 		Path: p.image.path, Args: p.image.args, Env: p.env, ExtraFiles: p.image.files,
 		Stdin: pipes.childIn, Stdout: pipes.childOut, Stderr: pipes.childErr, SysProcAttr: childAttributes(),
 	}
-	err = p.spawner.do(cmd.Start)
+	err = p.spawner.do(func() error { return startLimited(cmd, p.limits) })
 	pipes.closeChildEnds()
 	if err != nil {
 		pipes.closeOurEnds()
@@ -163,7 +166,7 @@ func (p *process) ownEnd(d time.Duration) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cmd == nil || p.doomed && !p.cmd.ProcessState.Exited() {
+	if p.cmd == nil || p.killed && !p.cmd.ProcessState.Exited() {
 		return nil
 	}
 	return p.exitErr
@@ -182,6 +185,7 @@ func (p *process) kill() {
 	defer p.mu.Unlock()
 	p.doomed = true
 	if p.cmd != nil && !p.reaped {
+		p.killed = true
 		killGroup(p.cmd.Process)
 	}
 }

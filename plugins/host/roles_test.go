@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,7 +34,9 @@ func actAs(role string, args []string) {
 	case "auth":
 		kit.Serve(kit.Plugin{Name: "test-auth", Version: "1.2.3", Kind: kit.KindAuth, Capabilities: []string{"test"}, ConfigSchema: authSchema, Auth: newTestAuth})
 	case "store":
-		kit.Serve(kit.Plugin{Name: "test-store", Kind: kit.KindStore, Store: func(json.RawMessage) (kit.Store, error) { return &testStore{}, nil }})
+		kit.Serve(kit.Plugin{Name: "test-store", Kind: kit.KindStore, Store: newTestStore})
+	case "shared-store":
+		kit.Serve(kit.Plugin{Name: "shared-store", Kind: kit.KindStore, Capabilities: []string{CapabilityShared}, Store: newTestStore})
 	case "slow-close":
 		kit.Serve(kit.Plugin{Name: "slow-close", Kind: kit.KindStore, Store: func(json.RawMessage) (kit.Store, error) { return slowStore{}, nil }})
 	case "say": // and end with the status
@@ -62,6 +65,12 @@ func actAs(role string, args []string) {
 	case "watched": // by a deathWatch, and deaf to everything
 		connectTo(args[0])
 		forever()
+	case "fork-and-end":
+		child := exec.Command("/proc/self/exe", "as:watched", args[0])
+		child.Stdout, child.Stderr = os.Stdout, os.Stderr
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
 	case "foreign":
 		serveForeign()
 	case "host":
@@ -77,7 +86,7 @@ func serveForeign() {
 	}
 	server := grpc.NewServer()
 	commonv1pb.RegisterPluginServiceServer(server, foreign{})
-	wire.RegisterAuth(server, func() broker.Authenticator { return &testAuth{} })
+	wire.RegisterAuth(server, func() broker.Authenticator { return &testAuth{user: "u"} })
 	fmt.Printf("1|1|unix|%s|grpc\n", l.Addr())
 	go func() { _ = server.Serve(l) }()
 	_, _ = io.Copy(io.Discard, os.Stdin)
@@ -152,20 +161,32 @@ const authSchema = `{
 		"fail": {"type": "string"},
 		"flood": {"type": "boolean"},
 		"fork": {"type": "string"},
+		"orphan": {"type": "string"},
+		"user": {"type": "string"},
+		"slow": {"type": "integer"},
 		"keys": {"type": "array", "items": {"type": "object", "required": ["kid"], "properties": {"alg": {"enum": ["HS256"]}, "secret": {"type": "string", "minLength": 32}}}}
 	}
 }`
 
 // testAuth does what the token says.
-type testAuth struct{ sick sync.Mutex }
+type testAuth struct {
+	user  string
+	slow  int64 // every so many-th call is never answered
+	asked atomic.Int64
+	sick  sync.Mutex
+}
 
 func newTestAuth(raw json.RawMessage) (broker.Authenticator, error) {
 	var config struct {
-		Watch, Refuse, Fail, Fork string
-		Flood                     bool
+		Watch, Refuse, Fail, Fork, Orphan, User string
+		Flood                                   bool
+		Slow                                    int64
 	}
 	if err := json.Unmarshal(raw, &config); err != nil {
 		return nil, err
+	}
+	if config.User == "" {
+		config.User = "u"
 	}
 	if config.Watch != "" {
 		connectTo(config.Watch)
@@ -187,7 +208,14 @@ func newTestAuth(raw json.RawMessage) (broker.Authenticator, error) {
 			return nil, err
 		}
 	}
-	return &testAuth{}, nil
+	if config.Orphan != "" {
+		child := exec.Command("/proc/self/exe", "as:fork-and-end", config.Orphan)
+		child.Stdout, child.Stderr = os.Stdout, os.Stderr
+		if err := child.Run(); err != nil {
+			return nil, err
+		}
+	}
+	return &testAuth{user: config.User, slow: config.Slow}, nil
 }
 
 // flood writes lines, and lines without end, to a descriptor for ever.
@@ -201,6 +229,18 @@ func flood(fd int) {
 }
 
 func (a *testAuth) Authenticate(ctx context.Context, c broker.Credentials) (*broker.Identity, error) {
+	if n := a.asked.Add(1); a.slow > 0 && n%a.slow == 0 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if path, ok := strings.CutPrefix(c.Token, "until "); ok { // the other end of path hangs up
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			return nil, err
+		}
+		_, _ = io.Copy(io.Discard, conn)
+		return &broker.Identity{User: a.user}, nil
+	}
 	switch c.Token {
 	case "who":
 		return &broker.Identity{User: "u" + strconv.Itoa(os.Getpid()), Attributes: map[string]string{"env": strings.Join(os.Environ(), "\n")}}, nil
@@ -217,13 +257,32 @@ func (a *testAuth) Authenticate(ctx context.Context, c broker.Credentials) (*bro
 		os.Exit(0)
 	case "sick":
 		a.sick.Lock()
+	case "well":
+		a.sick.Unlock()
+	case "limits":
+		limits, err := os.ReadFile("/proc/self/limits")
+		return &broker.Identity{User: a.user, Attributes: map[string]string{"limits": string(limits)}}, err
+	case "open files":
+		n := 0
+		for ; n < 100_000; n++ {
+			if _, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0); err != nil {
+				break
+			}
+		}
+		return &broker.Identity{User: strconv.Itoa(n)}, nil
+	case "spin":
+		go func() {
+			for n := 0; ; n++ {
+				a.asked.Add(int64(n % 2))
+			}
+		}()
 	case "print":
 		fmt.Println("printed by a library")
 		fmt.Fprintln(os.Stderr, strings.Repeat("z", 200_000))
 	case "bad lines":
 		_, _ = syscall.Write(syscall.Stderr, []byte("{\"@message\": 5}\n{\"level\":\"WARN\",\"msg\":\"\\u001b[2Jclear\",\"n\":{\"a\":[1]},\"user\":\"eve\"}\n[ERROR] text\n"))
 	}
-	return &broker.Identity{User: "u"}, nil
+	return &broker.Identity{User: a.user}, nil
 }
 
 // CheckHealth implements kit.HealthChecker.
@@ -233,6 +292,23 @@ func (a *testAuth) CheckHealth() error {
 	}
 	a.sick.Unlock()
 	return nil
+}
+
+// newTestStore makes a store that needs a file alone, if it is told one.
+func newTestStore(raw json.RawMessage) (kit.Store, error) {
+	var config struct{ Lock, Fail string }
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, err
+	}
+	if config.Fail != "" {
+		return nil, errors.New(config.Fail)
+	}
+	if config.Lock != "" {
+		if _, err := lockFile(config.Lock, os.O_CREATE); err != nil {
+			return nil, fmt.Errorf("%s is open elsewhere: %w", config.Lock, err)
+		}
+	}
+	return &testStore{}, nil
 }
 
 // testStore keeps records as long as its process lives. A record with the topic "never" is not answered.

@@ -24,6 +24,8 @@ import (
 // command and the checksum can be used once.
 type instance struct {
 	p       *supervised
+	spec    Spec
+	output  *output
 	process *process
 	client  *plugin.Client
 	conn    *grpc.ClientConn // nil until the handshake is done
@@ -34,52 +36,85 @@ type instance struct {
 	ctx    context.Context // ends with the process; the cause says why
 	cancel context.CancelCauseFunc
 	calls  sync.WaitGroup // store.Run
+
+	current context.Context // ends with ctx, or earlier when another instance has taken this one's place: streams move over
+	replace context.CancelCauseFunc
+	inside  sync.WaitGroup // calls that have borrowed it; supervised.mu is held to add to it
+
+	facts   Status // PID, Plugin, Version, Capabilities and Detail; guarded by supervised.mu
+	misses  int    // health checks missed in a row; the run's alone
+	stopped bool   // the run's alone
 }
 
-// start brings a new process to the point where it may be called. The instance is never nil and must be stopped, also after
-// an error. What another start cannot mend is a permanentError.
-func (p *supervised) start(ctx context.Context) (*instance, error) {
-	in := &instance{p: p}
+// newInstance makes what is to be started as spec says. What it prints goes to o.
+func (p *supervised) newInstance(spec Spec, o *output) *instance {
+	in := &instance{p: p, spec: spec, output: o}
 	in.ctx, in.cancel = context.WithCancelCause(context.Background())
-	in.process = newProcess(p.host, p.output)
-	in.process.onStart = func(pid int) { p.update(func(s *Status) { s.PID = pid }) }
+	in.current, in.replace = context.WithCancelCause(in.ctx)
+	in.process = newProcess(p.host, o)
+	in.process.limits = spec.Limits
+	in.process.onStart = func(pid int) { in.tell(func(s *Status) { s.PID = pid }) }
 	in.process.onEnd = func(err error) { in.cancel(p.unavailable(err)) }
+	return in
+}
 
-	limit := p.startTimeout()
+// start brings a new process to the point where it may be called. The instance must be stopped, also after an error. What
+// another start cannot mend is a permanentError.
+func (in *instance) start(ctx context.Context) error {
+	return in.within(ctx, func(ctx context.Context) error {
+		if err := in.prepare(ctx); err != nil {
+			return err
+		}
+		return in.open(ctx)
+	})
+}
+
+// within runs f, a part of a start, with the time for a whole one.
+func (in *instance) within(ctx context.Context, f func(context.Context) error) error {
+	limit := in.startTimeout()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready after %v", limit))
 	defer cancel()
 	defer context.AfterFunc(ctx, in.process.kill)() // go-plugin waits without a context; the end of the process ends its wait
-	err := in.launch(ctx)
-	if err == nil {
-		err = in.describe(ctx)
+	if err := f(ctx); err != nil {
+		return in.explain(ctx, err)
 	}
-	if err == nil {
-		err = in.configure(ctx)
+	return nil
+}
+
+// prepare is the part of a start that touches nothing outside the plugin.
+func (in *instance) prepare(ctx context.Context) error {
+	if err := in.launch(ctx); err != nil {
+		return err
 	}
-	if err == nil {
-		err = in.health(ctx)
+	return in.describe(ctx)
+}
+
+// open is the rest: the plugin opens what it needs.
+func (in *instance) open(ctx context.Context) error {
+	if err := in.configure(ctx); err != nil {
+		return err
 	}
-	if err != nil {
-		return in, in.explain(ctx, err)
+	if err := in.health(ctx); err != nil {
+		return err
 	}
 	if in.store != nil {
 		in.calls.Go(func() { in.store.Run(in.ctx) })
 	}
-	return in, nil
+	return nil
 }
 
 // startTimeout is from the start of the process to the first good Health.
-func (p *supervised) startTimeout() time.Duration {
-	if p.spec.StartTimeout > 0 {
-		return p.spec.StartTimeout
+func (in *instance) startTimeout() time.Duration {
+	if in.spec.StartTimeout > 0 {
+		return in.spec.StartTimeout
 	}
-	return p.host.opt.StartTimeout
+	return in.p.host.opt.StartTimeout
 }
 
 // launch starts the process and connects to it.
 func (in *instance) launch(ctx context.Context) error {
 	p := in.p
-	image, err := openImage(ctx, &p.spec)
+	image, err := openImage(ctx, &in.spec)
 	if err != nil {
 		return err
 	}
@@ -88,18 +123,18 @@ func (in *instance) launch(ctx context.Context) error {
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
 		VersionedPlugins: map[int]plugin.PluginSet{wire.ContractVersion: {wire.SetName: connection{}}},
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
-			in.process.prepare(image, append(p.host.environment(), spec.Env...), dir, p.spec.autoMTLS())
+			in.process.prepare(image, append(p.host.environment(), spec.Env...), dir, in.spec.autoMTLS())
 			return in.process, nil
 		},
-		StartTimeout:     2 * p.startTimeout(), // ctx comes first and says why
+		StartTimeout:     2 * in.startTimeout(), // ctx comes first and says why
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         p.spec.autoMTLS(),
+		AutoMTLS:         in.spec.autoMTLS(),
 		SkipHostEnv:      true,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.host.folder.path},
 		Logger:           hclog.NewNullLogger(),
-		SyncStdout:       p.output.stream(),
-		SyncStderr:       p.output.stream(),
-		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithContextDialer(in.process.dial)),
+		SyncStdout:       in.output.stream(),
+		SyncStderr:       in.output.stream(),
+		GRPCDialOptions:  append(wire.DialOptions(), grpc.WithContextDialer(in.process.dial), grpc.WithChainUnaryInterceptor(p.calls.intercept)),
 	})
 	client, err := in.client.Client()
 	if err != nil {
@@ -111,7 +146,7 @@ func (in *instance) launch(ctx context.Context) error {
 	}
 	in.conn = raw.(*grpc.ClientConn)
 	in.common = commonv1pb.NewPluginServiceClient(in.conn)
-	if p.spec.Kind == KindAuth {
+	if in.spec.Kind == KindAuth {
 		in.auth = wire.NewAuthClient(in.conn)
 	} else {
 		in.store = wire.NewStoreClient(in.conn)
@@ -148,17 +183,17 @@ func (in *instance) describe(ctx context.Context) error {
 	if !validName(d.GetName()) || len(d.GetVersion()) > maxVersion || len(d.GetCapabilities()) > maxCapabilities {
 		return fmt.Errorf("%w: its description has no name, or a version or capabilities beyond all bounds", wire.ErrMalformed)
 	}
-	if want := in.p.spec.Kind; d.GetKind() != want {
+	if want := in.spec.Kind; d.GetKind() != want {
 		return permanent(fmt.Errorf("%s is a plugin of kind %q, wanted %q", d.GetName(), d.GetKind(), want))
 	}
 	if !slices.Contains(d.GetContractVersions(), wire.ContractVersion) {
 		return permanent(fmt.Errorf("%s %s serves versions %v of the contract %q, this broker needs %d: install a matching version of the plugin",
 			d.GetName(), d.GetVersion(), d.GetContractVersions(), d.GetKind(), wire.ContractVersion))
 	}
-	if err := checkConfig(d.GetConfigSchema(), in.p.spec.config()); err != nil {
+	if err := checkConfig(d.GetConfigSchema(), in.spec.config()); err != nil {
 		return permanent(err)
 	}
-	in.p.update(func(s *Status) {
+	in.tell(func(s *Status) {
 		s.Plugin, s.Version = d.GetName(), printable(d.GetVersion(), maxVersion)
 		s.Capabilities = nil
 		for _, c := range d.GetCapabilities() {
@@ -170,7 +205,7 @@ func (in *instance) describe(ctx context.Context) error {
 
 // configure hands the configuration over. INVALID_ARGUMENT is the plugin's word that it is wrong.
 func (in *instance) configure(ctx context.Context) error {
-	_, err := in.common.Configure(ctx, &commonv1pb.ConfigureRequest{Config: in.p.spec.config()})
+	_, err := in.common.Configure(ctx, &commonv1pb.ConfigureRequest{Config: in.spec.config()})
 	switch {
 	case status.Code(err) == codes.InvalidArgument:
 		return permanent(fmt.Errorf("configuration refused: %s", status.Convert(err).Message()))

@@ -135,7 +135,7 @@ func TestWaitSaysWhyAPluginIsNotReady(t *testing.T) {
 
 func TestACrashLoopBacksOffAndHurtsNobody(t *testing.T) {
 	t.Parallel()
-	o := quick()
+	o := patient()
 	o.BackoffMin, o.BackoffMax = 20*time.Millisecond, 80*time.Millisecond
 	h := newHost(t, o)
 	good := startAuth(t, h, bundled("good", "auth"))

@@ -12,23 +12,46 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// supervised is a plugin through all its starts. Its run owns the process and is the only one to change the state.
+// supervised is a plugin through all its starts. Its run (run.go) owns the processes and is the only one to change the state.
 type supervised struct {
 	host   *Host
-	spec   Spec
-	output *output
+	kind   string
 	faults *rate.Limiter // of log lines about answers that break the contract
+	calls  calls
+	cancel context.CancelCauseFunc
+	ended  chan struct{} // run has returned
+
+	spec     Spec    // in force; the run's alone
+	output   *output // of the present process; the run's alone
+	wait     backoff
+	crashes  budget
+	retiring sync.WaitGroup // instances that were replaced and finish their calls
+
+	knock chan struct{} // something was added to asked
 
 	mu      sync.Mutex
 	status  Status
-	present *instance // nil unless Ready
+	shown   *instance // whose facts are in status
+	present *instance // nil unless the State is Up
+	asked   []*reload
+	over    bool // nothing is taken from asked anymore
 }
 
 func newSupervised(h *Host, s Spec) *supervised {
-	return &supervised{
-		host: h, spec: s, output: newOutput(h.opt.Logger, s.Name), faults: rate.NewLimiter(rate.Every(time.Second), 5),
-		status: Status{Name: s.Name, Kind: s.Kind, Bundled: s.Bundled, State: Starting, Since: time.Now()},
+	p := &supervised{
+		host: h, kind: s.Kind, spec: s, output: newOutput(h.opt.Logger, s.Name), faults: rate.NewLimiter(rate.Every(time.Second), 5),
+		ended: make(chan struct{}), knock: make(chan struct{}, 1),
+		wait:   backoff{min: h.opt.BackoffMin, max: h.opt.BackoffMax},
+		status: Status{Name: s.Name, Kind: s.Kind, Bundled: s.Bundled, Shadow: s.shadow, State: Starting, Since: time.Now()},
 	}
+	return p
+}
+
+// name is the plugin's in logs and lists. Another one may take its place under another name.
+func (p *supervised) name() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status.Name
 }
 
 // Status is where the plugin is now.
@@ -51,11 +74,11 @@ func (p *supervised) update(change func(*Status)) {
 // enter moves to a state and notes why.
 func (p *supervised) enter(to State, err error, more func(*Status)) {
 	p.update(func(s *Status) {
-		s.State, s.Since, s.RetryAt = to, time.Now(), time.Time{}
+		s.State, s.Since, s.RetryAt, s.Trouble = to, time.Now(), time.Time{}, ""
 		if err != nil {
 			s.LastError = printable(err.Error(), maxText)
 		}
-		if to != Ready {
+		if !to.Up() {
 			p.present = nil
 		}
 		if more != nil {
@@ -64,87 +87,90 @@ func (p *supervised) enter(to State, err error, more func(*Status)) {
 	})
 }
 
-// permanentError is why a plugin is not started again.
-type permanentError struct{ error }
+// show makes in the instance whose facts the status has.
+func (p *supervised) show(in *instance) {
+	p.update(func(s *Status) {
+		p.shown = in
+		in.shownLocked(s)
+	})
+}
 
-func (e permanentError) Unwrap() error { return e.error }
-
-func permanent(err error) error { return permanentError{err} }
-
-// run starts the plugin again and again until ctx ends. A plugin that is refused for good is left alone.
-func (p *supervised) run(ctx context.Context) {
-	wait := backoff{min: p.host.opt.BackoffMin, max: p.host.opt.BackoffMax}
-	defer p.enter(Stopped, nil, nil)
-	for {
-		in, err := p.start(ctx)
-		began := time.Now()
-		if err == nil {
-			p.enter(Ready, nil, func(*Status) { p.present = in })
-			p.host.opt.Logger.Info("plugin ready", "plugin", p.spec.Name)
-			err = in.watch(ctx)
-			if time.Since(began) >= p.host.opt.HealthyAfter {
-				wait.reset()
-			}
-		}
-		delay := wait.next()
-		p.ended(ctx, err, delay)
-		p.stop(ctx, in)
-		if _, refused := errors.AsType[permanentError](err); refused {
-			<-ctx.Done()
-		}
-		if !sleep(ctx, delay) {
-			return
-		}
-		p.enter(Starting, nil, func(s *Status) { s.Restarts++ })
+func (in *instance) shownLocked(s *Status) {
+	f := &in.facts
+	s.PID, s.Detail, s.Name, s.Bundled = f.PID, f.Detail, in.spec.Name, in.spec.Bundled
+	if f.Plugin != "" {
+		s.Plugin, s.Version, s.Capabilities = f.Plugin, f.Version, f.Capabilities
 	}
 }
 
-// ended says, at once, that the plugin is not to be called anymore, and why.
-func (p *supervised) ended(ctx context.Context, err error, delay time.Duration) {
-	_, refused := errors.AsType[permanentError](err)
-	switch {
-	case ctx.Err() != nil:
-		p.enter(Stopping, nil, nil)
-	case refused:
-		p.host.opt.Logger.Error("plugin failed and is not started again", "plugin", p.spec.Name, "err", printable(err.Error(), maxText))
-		p.enter(Failed, err, nil)
-	default:
-		p.host.opt.Logger.Warn("plugin ended and will be started again", "plugin", p.spec.Name, "err", printable(err.Error(), maxText))
-		p.enter(Backoff, err, func(s *Status) { s.RetryAt = time.Now().Add(delay) })
+// tell notes a fact about the process.
+func (in *instance) tell(change func(*Status)) {
+	p := in.p
+	p.mu.Lock()
+	change(&in.facts)
+	shown := p.shown == in
+	if shown {
+		in.shownLocked(&p.status)
+	}
+	p.mu.Unlock()
+	if shown {
+		p.host.announce()
 	}
 }
 
-// stop ends the process, gracefully if the host is closing, and waits for it.
-func (p *supervised) stop(ctx context.Context, in *instance) {
-	grace, cancel := p.host.stopping()
-	defer cancel()
-	if !in.stop(grace, ctx.Err() != nil) {
-		p.host.opt.Logger.Error("plugin process does not end although it was killed", "plugin", p.spec.Name)
-		return
-	}
-	p.update(func(s *Status) { s.PID = 0 })
+// detail is what the plugin last said about its health.
+func (in *instance) detail() string {
+	in.p.mu.Lock()
+	defer in.p.mu.Unlock()
+	return in.facts.Detail
+}
+
+// adopt makes in, which is healthy, the one that is called. What its predecessor is asked until then it answers.
+func (p *supervised) adopt(in *instance) {
+	p.spec, p.output = in.spec, in.output
+	p.enter(Ready, nil, func(s *Status) {
+		p.present, p.shown = in, in
+		in.shownLocked(s)
+	})
+	p.host.opt.Logger.Info("plugin ready", "plugin", p.name())
 }
 
 // ready returns the present instance, or why there is none.
 func (p *supervised) ready() (*instance, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.readyLocked()
+}
+
+func (p *supervised) readyLocked() (*instance, error) {
 	if p.present == nil {
-		return nil, fmt.Errorf("plugin %s is %v: %w", p.spec.Name, p.status.State, ErrUnavailable)
+		return nil, fmt.Errorf("plugin %s is %v: %w", p.status.Name, p.status.State, ErrUnavailable)
 	}
 	return p.present, nil
 }
 
-// wait returns when the plugin is ready, or with the reason when it will not be, or when ctx ends.
-func (p *supervised) wait(ctx context.Context) error {
+// borrow is ready for one call that is to be finished by the instance that it was given to, also when another one takes its place
+// meanwhile. release is called behind it.
+func (p *supervised) borrow() (in *instance, release func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if in, err = p.readyLocked(); err != nil {
+		return nil, nil, err
+	}
+	in.inside.Add(1)
+	return in, in.inside.Done, nil
+}
+
+// waitReady returns when the plugin is ready, or with the reason when it will not be, or when ctx ends.
+func (p *supervised) waitReady(ctx context.Context) error {
 	for {
 		changed := p.host.Changed()
 		s := p.Status()
 		var err error
-		switch s.State {
-		case Ready:
+		switch {
+		case s.State.Up():
 			return nil
-		case Failed, Stopping, Stopped:
+		case s.State == Failed, s.State == Stopping, s.State == Stopped:
 			err = fmt.Errorf("plugin %s is %v", s.Name, s.State)
 		default:
 			select {
@@ -161,6 +187,18 @@ func (p *supervised) wait(ctx context.Context) error {
 	}
 }
 
+// permanentError is why a plugin is not started again.
+type permanentError struct{ error }
+
+func (e permanentError) Unwrap() error { return e.error }
+
+func permanent(err error) error { return permanentError{err} }
+
+func isPermanent(err error) bool {
+	_, permanent := errors.AsType[permanentError](err)
+	return permanent
+}
+
 // backoff gives the waits between starts: from min to max, doubling, each with jitter down to its half.
 type backoff struct{ min, max, last time.Duration }
 
@@ -171,14 +209,16 @@ func (b *backoff) next() time.Duration {
 
 func (b *backoff) reset() { b.last = 0 }
 
-// sleep waits for d and reports whether ctx lasted.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
+// budget is how often a plugin may end within a window before it is left alone for as long.
+type budget struct{ ends []time.Time }
+
+// spend notes an end and reports whether there were more than most, itself included, within the window before it.
+func (b *budget) spend(now time.Time, most int, window time.Duration) bool {
+	if most < 0 {
 		return false
 	}
+	b.ends = slices.DeleteFunc(append(b.ends, now), func(at time.Time) bool { return now.Sub(at) >= window })
+	return len(b.ends) > most
 }
+
+func (b *budget) reset() { b.ends = nil }

@@ -18,29 +18,57 @@ import (
 const killTimeout = 5 * time.Second
 
 // watch returns why the plugin is not to be called anymore: its process has ended, it has missed too many health checks (and
-// is killed), or ctx has ended.
-func (in *instance) watch(ctx context.Context) error {
+// is killed), or ctx has ended. It returns nil when interrupted yields first.
+func (in *instance) watch(ctx context.Context, interrupted <-chan struct{}) error {
 	opt := &in.p.host.opt
 	ticker := time.NewTicker(opt.HealthEvery)
 	defer ticker.Stop()
-	misses := 0
 	for {
 		select {
 		case <-in.process.ended:
 			return in.process.exit()
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-interrupted:
+			return nil
 		case <-ticker.C:
 		}
+		began := time.Now()
 		err := in.healthWithin(ctx, opt.HealthTimeout)
-		if err == nil {
-			misses = 0
+		if in.ctx.Err() != nil || ctx.Err() != nil {
 			continue
 		}
-		if misses++; misses >= opt.HealthMisses && in.ctx.Err() == nil && ctx.Err() == nil {
-			in.process.kill()
-			return fmt.Errorf("missed %d health checks: %w", misses, err)
+		if err == nil {
+			in.misses = 0
+			if took := time.Since(began); took > opt.HealthTimeout/2 {
+				in.weaken(fmt.Errorf("health: answered after %v", took.Round(time.Millisecond)))
+			} else {
+				in.improve()
+			}
+			continue
 		}
+		if in.misses++; in.misses >= opt.HealthMisses {
+			in.process.kill()
+			return fmt.Errorf("missed %d health checks: %w", in.misses, err)
+		}
+		in.weaken(err)
+	}
+}
+
+// weaken notes that the plugin answers, and not as it should.
+func (in *instance) weaken(why error) {
+	if in.p.Status().State == Ready {
+		text := printable(why.Error(), maxText)
+		in.p.enter(Degraded, nil, func(s *Status) { s.Trouble = text })
+		in.p.host.opt.Logger.Warn("plugin is not well", "plugin", in.p.name(), "err", text)
+	}
+}
+
+// improve notes that it does again.
+func (in *instance) improve() {
+	if in.p.Status().State == Degraded {
+		in.p.enter(Ready, nil, nil)
+		in.p.host.opt.Logger.Info("plugin is well again", "plugin", in.p.name())
 	}
 }
 
@@ -58,8 +86,8 @@ func (in *instance) health(ctx context.Context) error {
 		return &callError{"health", err}
 	}
 	detail := printable(answer.GetDetail(), maxText)
-	if in.p.Status().Detail != detail {
-		in.p.update(func(s *Status) { s.Detail = detail })
+	if in.detail() != detail {
+		in.tell(func(s *Status) { s.Detail = detail })
 	}
 	if answer.GetStatus() != commonv1pb.HealthResponse_STATUS_SERVING {
 		return fmt.Errorf("health: %v %s", answer.GetStatus(), detail)
@@ -67,10 +95,11 @@ func (in *instance) health(ctx context.Context) error {
 	return nil
 }
 
-// stop ends the instance and reports whether its process is gone. A graceful stop first asks the plugin to end, and waits until
-// it has or ctx ends; then the whole process group is killed.
-func (in *instance) stop(ctx context.Context, graceful bool) bool {
-	in.cancel(in.p.unavailable(errClosed))
+// stop ends the instance and reports whether its process is gone; calls that are under way fail with why. A graceful stop
+// first asks the plugin to end, and waits until it has or ctx ends; then the whole process group is killed.
+func (in *instance) stop(ctx context.Context, graceful bool, why error) bool {
+	in.cancel(in.p.unavailable(why))
+	in.replace(nil) // its cause is set by now
 	in.calls.Wait()
 	if graceful && in.conn != nil {
 		in.ask(ctx)
