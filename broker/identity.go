@@ -31,6 +31,8 @@ type Identity struct {
 	User       string // "" is anonymous
 	TokenID    string // jti, for revocation
 	Grants     []Grant
+	Ask        Action    // an Authorizer is asked about these where no grant allows them
+	Issued     time.Time // of the token; zero: not known
 	Expires    time.Time // zero: never
 	Limits     SessionLimits
 	Attributes map[string]string

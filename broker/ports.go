@@ -23,6 +23,7 @@ type Credentials struct {
 	Transport string      // "ws", "sse", "poll" or "http"
 	Remote    string      // client address without port, after trusted proxies
 	Header    http.Header // selected headers of the upgrade (Cookie, Origin, User-Agent, …); may be nil
+	Previous  *Principal  // of a fresh token: who the session has been so far. nil: it begins
 }
 
 // Store keeps what must outlive the broker. Implementations are called concurrently.

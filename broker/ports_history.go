@@ -22,8 +22,8 @@ const (
 	PowerBackup     Power = "backup"     // BackupMaker
 )
 
-// ErrNoPower is returned by a call that needs a Power which the store does not have.
-var ErrNoPower = errors.New("the store has no such power")
+// ErrNoPower is returned by a call that needs a power which the store, or the Authenticator, does not have.
+var ErrNoPower = errors.New("there is no such power")
 
 // PoweredStore is a Store whose powers are known only when it is there: a plugin announces them each time it starts. A Store
 // that is no PoweredStore has the powers whose interfaces it implements. Has is false while the store is away.

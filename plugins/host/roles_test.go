@@ -33,6 +33,16 @@ func actAs(role string, args []string) {
 	switch role {
 	case "auth":
 		kit.Serve(kit.Plugin{Name: "test-auth", Version: "1.2.3", Kind: kit.KindAuth, Capabilities: []string{"test"}, ConfigSchema: authSchema, Auth: newTestAuth})
+	case "powers":
+		kit.Serve(kit.Plugin{
+			Name: "test-powers", Kind: kit.KindAuth, Capabilities: []string{"authorize", "revocations"},
+			Auth: func(json.RawMessage) (broker.Authenticator, error) { return &powers{}, nil },
+		})
+	case "boast": // of what it cannot do
+		kit.Serve(kit.Plugin{
+			Name: "test-boast", Kind: kit.KindAuth, Capabilities: []string{args[0]},
+			Auth: func(json.RawMessage) (broker.Authenticator, error) { return &testAuth{}, nil },
+		})
 	case "store":
 		kit.Serve(kit.Plugin{Name: "test-store", Kind: kit.KindStore, Store: newTestStore})
 	case "shared-store":

@@ -38,10 +38,11 @@ type Plugin struct {
 	Version      string
 	Kind         string   // KindAuth or KindStore
 	ConfigSchema string   // JSON Schema of the configuration; the broker checks it before the plugin is asked. Empty: any object
-	Capabilities []string // words of the kind's contract
+	Capabilities []string // words of the kind's contract: the powers, such as broker.PowerAuthorize
 
 	// Auth makes the plugin from its configuration, a JSON object. It is called once. An error made by BadConfig is final;
-	// any other is taken as passing, and the broker starts the plugin again later.
+	// any other is taken as passing, and the broker starts the plugin again later. What it makes must be a broker.Authorizer and a
+	// broker.Revoker if the Capabilities say so.
 	Auth func(config json.RawMessage) (broker.Authenticator, error)
 	// Store is the same for a store. Its Close is called when the broker asks the plugin to end.
 	Store func(config json.RawMessage) (Store, error)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/go-plugin"
@@ -101,14 +102,41 @@ func (s *server) makeLocked(config json.RawMessage) (err error) {
 		return errors.New("the plugin is ending")
 	}
 	if s.plugin.Kind == KindAuth {
-		s.auth, err = s.plugin.Auth(config)
-		return err
+		return s.makeAuthLocked(config)
 	}
 	store, err := s.plugin.Store(config)
 	if err == nil {
 		s.store = store
 	}
 	return err
+}
+
+func (s *server) makeAuthLocked(config json.RawMessage) error {
+	auth, err := s.plugin.Auth(config)
+	if err != nil {
+		return err
+	}
+	if missing := missingPower(auth, s.plugin.Capabilities); missing != "" {
+		if closer, ok := auth.(io.Closer); ok {
+			_ = closer.Close() // it has done nothing
+		}
+		return BadConfig("the plugin %s announces %q and cannot do it: that is a mistake in the plugin", s.plugin.Name, missing)
+	}
+	s.auth = auth
+	return nil
+}
+
+// missingPower is the power among those announced that auth does not have; empty if it has them all.
+func missingPower(auth broker.Authenticator, announced []string) broker.AuthPower {
+	_, authorizes := auth.(broker.Authorizer)
+	_, revokes := auth.(broker.Revoker)
+	switch {
+	case !authorizes && slices.Contains(announced, string(broker.PowerAuthorize)):
+		return broker.PowerAuthorize
+	case !revokes && slices.Contains(announced, string(broker.PowerRevocations)):
+		return broker.PowerRevocations
+	}
+	return ""
 }
 
 // Health implements the service.

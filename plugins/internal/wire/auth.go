@@ -66,6 +66,9 @@ func credentialsToWire(cred broker.Credentials) *authv1pb.AuthenticateRequest {
 		}
 		request.Headers = append(request.Headers, header)
 	}
+	if cred.Previous != nil {
+		request.Previous = principalToWire(*cred.Previous)
+	}
 	return request
 }
 
@@ -96,6 +99,10 @@ func (s *AuthServer) Authenticate(ctx context.Context, r *authv1pb.AuthenticateR
 	cred := broker.Credentials{Token: r.GetToken(), Transport: r.GetTransport(), Remote: r.GetRemote(), Header: http.Header{}}
 	for _, h := range r.GetHeaders() {
 		cred.Header[h.GetName()] = h.GetValues()
+	}
+	if r.GetPrevious() != nil {
+		previous := principalFromWire(r.GetPrevious())
+		cred.Previous = &previous
 	}
 	id, err := impl.Authenticate(ctx, cred)
 	if refusal, ok := errors.AsType[*protocol.Error](err); ok && refusesClient(refusal.Code) {

@@ -43,7 +43,8 @@ func (a *answers) Authenticate(context.Context, *authv1pb.AuthenticateRequest) (
 func TestCredentialsAndIdentityCrossUnchanged(t *testing.T) {
 	credentials := broker.Credentials{
 		Token: "a.b.c", Transport: "ws", Remote: "192.0.2.7",
-		Header: http.Header{"Cookie": {"s=1", "t=2"}, "Origin": {"https://a.example"}},
+		Header:   http.Header{"Cookie": {"s=1", "t=2"}, "Origin": {"https://a.example"}},
+		Previous: &broker.Principal{User: "ünï", TokenID: "old", Attributes: map[string]string{"plan": "silver"}, Session: "s1"},
 	}
 	identity := &broker.Identity{
 		User: "ünï", TokenID: "jti", Expires: time.Now().Add(time.Hour).Truncate(time.Millisecond),
@@ -52,6 +53,7 @@ func TestCredentialsAndIdentityCrossUnchanged(t *testing.T) {
 			{Filter: "a.*", Actions: broker.ActionHistory | broker.ActionPresence},
 			{Filter: "b.*", Actions: broker.ActionExclude},
 		},
+		Ask: broker.ActionPublish | broker.ActionHistory, Issued: time.Now().Truncate(time.Millisecond),
 		Limits:     broker.SessionLimits{PublishRate: broker.Unlimited, PublishBytes: 1, Subscriptions: 2, SubscribeRate: 3, SessionsOfUser: 4},
 		Attributes: map[string]string{"plan": "gold"},
 	}
@@ -140,6 +142,11 @@ func TestAMalformedAnswerIsNoDecision(t *testing.T) {
 		"1,001 grants":            {User: "u", ExpiresAtMs: later, Grants: make([]*authv1pb.Grant, 1001)},
 		"limit below -1":          {User: "u", ExpiresAtMs: later, Limits: &authv1pb.Limits{PublishRate: -2}},
 		"limit beyond all bounds": {User: "u", ExpiresAtMs: later, Limits: &authv1pb.Limits{Subscriptions: 1 << 40}},
+		"asks an unknown action":  {User: "u", ExpiresAtMs: later, Ask: []authv1pb.Grant_Action{subscribe, 9}},
+		"asks for nothing known":  {User: "u", ExpiresAtMs: later, Ask: []authv1pb.Grant_Action{0}},
+		"asks without end":        {User: "u", ExpiresAtMs: later, Ask: make([]authv1pb.Grant_Action, 100)},
+		"issued before all time":  {User: "u", ExpiresAtMs: later, IssuedAtMs: -1},
+		"issued in the future":    {User: "u", ExpiresAtMs: later, IssuedAtMs: later},
 		"attribute with NUL":      {User: "u", ExpiresAtMs: later, Attributes: map[string]string{"a": "\x00"}},
 		"65 attributes":           {User: "u", ExpiresAtMs: later, Attributes: many},
 	}

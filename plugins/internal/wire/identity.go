@@ -18,6 +18,7 @@ const (
 	maxLimit          = 1_000_000_000
 	maxLife           = 10 * 365 * 24 * time.Hour
 	maxExpired        = time.Minute // what a plugin's leeway for clocks may come to
+	maxAhead          = time.Minute // and the other way
 )
 
 var actions = []struct {
@@ -43,16 +44,23 @@ func identityToWire(id *broker.Identity) *authv1pb.Identity {
 	if !id.Expires.IsZero() {
 		p.ExpiresAtMs = id.Expires.UnixMilli()
 	}
-	for _, g := range id.Grants {
-		w := &authv1pb.Grant{Filter: g.Filter}
-		for _, a := range actions {
-			if g.Actions&a.core != 0 {
-				w.Actions = append(w.Actions, a.wire)
-			}
-		}
-		p.Grants = append(p.Grants, w)
+	if !id.Issued.IsZero() {
+		p.IssuedAtMs = id.Issued.UnixMilli()
 	}
+	for _, g := range id.Grants {
+		p.Grants = append(p.Grants, &authv1pb.Grant{Filter: g.Filter, Actions: actionsToWire(g.Actions)})
+	}
+	p.Ask = actionsToWire(id.Ask)
 	return p
+}
+
+func actionsToWire(set broker.Action) (list []authv1pb.Grant_Action) {
+	for _, a := range actions {
+		if set&a.core != 0 {
+			list = append(list, a.wire)
+		}
+	}
+	return list
 }
 
 // identityFromWire checks p by every rule of the contract. One broken rule spoils the whole: the error is ErrMalformed.
@@ -74,6 +82,13 @@ func identityFromWire(p *authv1pb.Identity, now time.Time) (*broker.Identity, er
 		}
 		id.Grants = append(id.Grants, grant)
 	}
+	var err error
+	if id.Ask, err = actionsFromWire(p.GetAsk()); err != nil {
+		return nil, malformed("ask: %v", err)
+	}
+	if err := issuedFromWire(p, now, id); err != nil {
+		return nil, err
+	}
 	if err := expiryFromWire(p, now, id); err != nil {
 		return nil, err
 	}
@@ -91,10 +106,20 @@ func grantFromWire(g *authv1pb.Grant) (broker.Grant, error) {
 	if err := protocol.ValidateFilter(grant.Filter); err != nil {
 		return grant, err
 	}
-	if len(g.GetActions()) == 0 || len(g.GetActions()) > 4*len(actions) {
-		return grant, malformed("%d actions", len(g.GetActions()))
+	if len(g.GetActions()) == 0 {
+		return grant, malformed("no action")
 	}
-	for _, w := range g.GetActions() {
+	var err error
+	grant.Actions, err = actionsFromWire(g.GetActions())
+	return grant, err
+}
+
+// actionsFromWire is the set of what stands in list, each of which has to be known.
+func actionsFromWire(list []authv1pb.Grant_Action) (set broker.Action, err error) {
+	if len(list) > 4*len(actions) {
+		return 0, malformed("%d actions", len(list))
+	}
+	for _, w := range list {
 		action := broker.Action(0)
 		for _, a := range actions {
 			if a.wire == w {
@@ -102,11 +127,22 @@ func grantFromWire(g *authv1pb.Grant) (broker.Grant, error) {
 			}
 		}
 		if action == 0 {
-			return grant, malformed("unknown action %d", w)
+			return 0, malformed("unknown action %d", w)
 		}
-		grant.Actions |= action
+		set |= action
 	}
-	return grant, nil
+	return set, nil
+}
+
+func issuedFromWire(p *authv1pb.Identity, now time.Time, id *broker.Identity) error {
+	at := p.GetIssuedAtMs()
+	if at < 0 || at > now.Add(maxAhead).UnixMilli() {
+		return malformed("issued at %d (Unix ms), which is negative, or more than %v ahead", at, maxAhead)
+	}
+	if at > 0 {
+		id.Issued = time.UnixMilli(at)
+	}
+	return nil
 }
 
 func expiryFromWire(p *authv1pb.Identity, now time.Time, id *broker.Identity) error {
