@@ -25,6 +25,9 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	if c.exposed != "" {
+		newLogger(s, cfg.Log).Warn("a secret can be read by other users", "reason", c.exposed)
+	}
 	return runBroker(ctx, cfg, s, mode{}, nil)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
 )
@@ -18,6 +19,7 @@ type settings struct {
 	LogFormat   *string `help:"Form of the log: text or json." placeholder:"FORMAT"`
 
 	warnings []string // of load: what is good and not what was meant
+	exposed  string   // the one of them about secrets that are not
 }
 
 // flags are the settings that were given, by key.
@@ -56,7 +58,19 @@ func (f *settings) load(base *config.Config) (*config.Loaded, error) {
 		return l, problems
 	}
 	f.warnings = append(warnings, l.IdleRules()...)
+	if f.exposed = exposed(f.Config, l.Config); f.exposed != "" {
+		f.warnings = append(f.warnings, f.exposed)
+	}
 	return l, nil
+}
+
+// exposed says that the file of a configuration has secrets in it that everybody on this machine can read.
+func exposed(file string, c *config.Config) string {
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm()&0o007 == 0 || runtime.GOOS == "windows" || !c.HasSecrets() {
+		return ""
+	}
+	return fmt.Sprintf("%s holds secrets and can be read by every user of this machine; chmod o-rwx %[1]s", file)
 }
 
 // mustLoad is load for a verb that cannot go on without.

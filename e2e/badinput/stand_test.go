@@ -59,13 +59,20 @@ type stand struct {
 // openStand starts a broker with the configuration. Its canary lives until the test ends.
 func openStand(t *testing.T, config string) *stand {
 	t.Helper()
+	return openStandIn(t, config, "")
+}
+
+// openStandIn is openStand with a folder for the data, in place of a new one.
+func openStandIn(t *testing.T, config, data string) *stand {
+	t.Helper()
 	s := &stand{dir: t.TempDir(), exited: make(chan struct{})}
+	data = cmp.Or(data, filepath.Join(s.dir, "data"))
 	file := filepath.Join(s.dir, "carillon.yaml")
 	config = strings.ReplaceAll(config, "KEYFILE", publicKey(t, s.dir))
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = exec.Command(carillonBinary, "serve", "-c", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", filepath.Join(s.dir, "data"))
+	s.cmd = exec.Command(carillonBinary, "serve", "-c", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data)
 	s.cmd.Env = cleanEnv()
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {

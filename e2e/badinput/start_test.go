@@ -32,6 +32,12 @@ type startInput struct {
 
 const authHead = "auth:\n  plugin: auth-jwt\n  config:\n    issuer: a\n    audience: b\n    keys:\n"
 
+// welcome lets in everybody, so that an address beyond this machine is not refused for that.
+const welcome = "auth: {anonymous: allow}\n"
+
+// hint is what a store that cannot be used is refused with.
+const hint = `store\.db can't be used: .*restore a backup, or move the file away`
+
 func startInputs(t testing.TB) []startInput {
 	t.Helper()
 	all := []startInput{
@@ -48,12 +54,13 @@ func startInputs(t testing.TB) []startInput {
 		{id: "C16", name: "an empty variable", env: []string{"CARILLON_LISTEN="}, want: `CARILLON_LISTEN`},
 		{id: "C16", name: "an empty limit", env: []string{"CARILLON_LIMITS_RING="}, want: `CARILLON_LIMITS_RING`},
 		{id: "C17", name: "no port", args: []string{"--listen", "127.0.0.1:99999"}, want: `99999`},
-		{id: "C17", name: "a zone that is not there", args: []string{"--listen", "[fe80::1%nosuch0]:0"}, want: `fe80::1%nosuch0`},
+		{id: "C17", name: "a zone that is not there", config: welcome, args: []string{"--listen", "[fe80::1%nosuch0]:0"}, want: `cannot listen on \[fe80::1%nosuch0\]:0`},
+		{id: "C17", name: "another's address", config: welcome, args: []string{"--listen", "203.0.113.7:0"}, want: `cannot listen on 203\.0\.113\.7:0`},
 		{id: "C9", name: "a secret that is not there", config: authHead + "      - {alg: HS256, file: /nonexistent/key}\n", want: `/nonexistent/key`},
-		{id: "C12", name: "an empty store", data: []byte{}, want: `store`},
-		{id: "C12", name: "random bytes for a store", data: []byte(strings.Repeat("random bytes ", 5000)), want: `store`},
-		{id: "C12", name: "a database of something else", data: database(t, false), want: `store`},
-		{id: "C12", name: "a database whose first pages are damaged", data: database(t, true), want: `store`},
+		{id: "C12", name: "an empty store", data: []byte{}, want: hint},
+		{id: "C12", name: "random bytes for a store", data: []byte(strings.Repeat("random bytes ", 5000)), want: hint},
+		{id: "C12", name: "a database of something else", data: database(t, false), want: hint},
+		{id: "C12", name: "a database whose first pages are damaged", data: database(t, true), want: hint},
 		{id: "C11", name: "a folder that cannot be made", args: []string{"--data-dir", "/proc/nowhere/data"}, want: `/proc/nowhere`},
 		{id: "C11", name: "a file for a folder", want: `data`, prepare: func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, "data"), nil, 0o600); err != nil {

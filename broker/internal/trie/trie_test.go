@@ -261,6 +261,38 @@ func TestMatchAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestDeepWildcardsCostWhatTheyAre is T24 of the bad inputs: 128 filters of 16 levels, with every mixture of wildcards, and topics that are followed
+// down all of them. A walk enters a node once, so that what it takes is bounded by the nodes that filters have made, and by nothing that a topic says.
+func TestDeepWildcardsCostWhatTheyAre(t *testing.T) {
+	var tr trie.Trie[int]
+	items := make([]trie.Item[int], 128)
+	for id := range items {
+		levels := strings.Split("d"+strings.Repeat(".*", 15), ".")
+		for bit := range 7 {
+			if id>>bit&1 == 1 {
+				levels[2*bit+2] = "x"
+			}
+		}
+		items[id].Value = id
+		tr.Insert(strings.Join(levels, "."), &items[id])
+	}
+	if most := len(items) * 16; tr.Nodes() > most {
+		t.Errorf("found %d nodes, wanted at most one for each level of each filter, %d", tr.Nodes(), most)
+	}
+	visits, matched := 0, 0
+	visit := func(items []*trie.Item[int]) { visits, matched = visits+1, matched+len(items) }
+	all, none := "d"+strings.Repeat(".x", 15), "d"+strings.Repeat(".x", 14)
+	if n := testing.AllocsPerRun(10_000, func() { visits, matched = 0, 0; tr.Match(all, visit) }); n != 0 {
+		t.Errorf("found %v allocations", n)
+	}
+	if visits != len(items) || matched != len(items) {
+		t.Errorf("found %d filters in %d visits, wanted each of %d once", matched, visits, len(items))
+	}
+	if n := testing.AllocsPerRun(10_000, func() { visits = 0; tr.Match(none, visit) }); n != 0 || visits != 0 {
+		t.Errorf("of a topic that ends too early: found %v allocations and %d visits", n, visits)
+	}
+}
+
 // BenchmarkMemory is what a subscription takes.
 func BenchmarkMemory(b *testing.B) {
 	for name, filter := range map[string]func(int) string{

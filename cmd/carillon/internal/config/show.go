@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -120,6 +121,20 @@ func hide(v any) any {
 		}
 	}
 	return v
+}
+
+// HasSecrets reports whether Show hides something of what is set for the plugins.
+func (c *Config) HasSecrets() bool {
+	for _, o := range []Opaque{c.Auth.Config, c.Store.Config} {
+		var v any
+		if json.Unmarshal(o, &v) != nil { // none
+			continue
+		}
+		if shown, err := json.Marshal(hide(v)); err == nil && bytes.Contains(shown, []byte(`"`+Hidden+`"`)) {
+			return true
+		}
+	}
+	return false
 }
 
 // plainScalar matches what YAML reads back as the same string without quotes.
