@@ -44,7 +44,7 @@ func checkPluginConfigs(l *config.Loaded) config.KeyErrors {
 		all = checkPluginConfig(l, "auth.config", l.Auth.Config, authjwt.ConfigSchema, func() error {
 			parsed, err := authjwt.ParseConfig(orEmpty(l.Auth.Config))
 			if err == nil {
-				_, err = authjwt.New(parsed)
+				_, err = authjwt.New(parsed) // reads the files and asks no URL
 			}
 			return err
 		})

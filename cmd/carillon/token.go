@@ -17,6 +17,7 @@ import (
 type tokenCmd struct {
 	New     tokenNewCmd     `cmd:"" help:"Make a token for the bundled plugin auth-jwt."`
 	Inspect tokenInspectCmd `cmd:"" help:"Show what a token says, and why a broker would refuse it."`
+	JWKS    tokenJWKSCmd    `cmd:"" name:"jwks" help:"Print public keys as a JSON Web Key Set, for jwks.file of auth-jwt."`
 }
 
 // tokenNewCmd is `carillon token new`.
@@ -31,7 +32,7 @@ type tokenNewCmd struct {
 	TTL       time.Duration `name:"ttl" default:"1h" help:"How long it is good, such as 30m or 12h; ${default} unless told." placeholder:"D"`
 	Key       string        `help:"File with the key to sign with: a private key in PEM, or an HS256 secret." placeholder:"FILE"`
 	Kid       string        `help:"Id of the key; with --config, which key to take." placeholder:"ID"`
-	Issuer    string        `help:"Instead of the configuration's." placeholder:"ISS"`
+	Issuer    string        `help:"Instead of the configuration's; which one, where it has several." placeholder:"ISS"`
 	Audience  string        `help:"Instead of the configuration's." placeholder:"AUD"`
 }
 
@@ -87,7 +88,9 @@ func (c *tokenNewCmd) signer() (*authjwt.Signer, error) {
 		if cfg, err = authConfig(c.Config); err != nil {
 			return nil, err
 		}
-		c.Issuer, c.Audience = or(c.Issuer, cfg.Issuer), or(c.Audience, cfg.Audience)
+		if err := c.choose(&cfg); err != nil {
+			return nil, err
+		}
 	}
 	if c.Key != "" {
 		key, err := os.ReadFile(c.Key)
@@ -114,7 +117,32 @@ func (c *tokenNewCmd) signer() (*authjwt.Signer, error) {
 		}
 		return newSigner(k.ID, key)
 	}
-	return nil, usage("--key is needed: a file with a private key in PEM or an HS256 secret; a configuration with an HS256 key does too (-c carillon.yaml)")
+	return nil, usage("--key is needed: a file with a private key in PEM or an HS256 secret; a configuration with an HS256 key does too " +
+		"(-c carillon.yaml). A broker has no key that signs for issuers with public keys or a key set")
+}
+
+// choose fills in issuer and audience, and leaves of several issuers the one that is asked for, or the first.
+func (c *tokenNewCmd) choose(cfg *authjwt.Config) error {
+	all, err := cfg.AllIssuers()
+	if err != nil {
+		return usage("%s: %v", c.Config, err)
+	}
+	of := all[0]
+	var names []string
+	for _, i := range all {
+		names = append(names, strconv.Quote(i.Issuer))
+		if i.Issuer == c.Issuer {
+			of = i
+		}
+	}
+	if len(all) > 1 && c.Issuer == "" {
+		return usage("%s has several issuers: --issuer says which one, of %s", c.Config, strings.Join(names, ", "))
+	}
+	if len(all) > 1 && of.Issuer != c.Issuer {
+		return usage("--issuer: %q is none of those in %s: %s", c.Issuer, c.Config, strings.Join(names, ", "))
+	}
+	c.Issuer, c.Audience, cfg.Keys = or(c.Issuer, of.Issuer), or(c.Audience, of.Audience), of.Keys
+	return nil
 }
 
 // knowsKid fails when none of the configuration's keys is the one that was asked for, and names those that are there.
@@ -159,4 +187,23 @@ func authConfig(file string) (authjwt.Config, error) {
 		return authjwt.Config{}, usage("%s does not use the plugin auth-jwt, whose tokens these are", file)
 	}
 	return authjwt.ParseConfig(orEmpty(l.Auth.Config))
+}
+
+// tokenJWKSCmd is `carillon token jwks`.
+type tokenJWKSCmd struct {
+	Files []string `arg:"" help:"Files with a key each: a public key, a certificate or a private key (of which the public half is taken) in PEM." placeholder:"FILE"`
+	Kid   []string `sep:"none" help:"Id of the first key; repeated, of the second, and so on." placeholder:"ID"`
+}
+
+// Run prints the set.
+func (c *tokenJWKSCmd) Run(s streams) error {
+	if len(c.Kid) > len(c.Files) {
+		return usage("--kid is given %d times, for %d files", len(c.Kid), len(c.Files))
+	}
+	set, err := authjwt.PublicKeySet(c.Files, c.Kid)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(s.out, "%s\n", set)
+	return err
 }

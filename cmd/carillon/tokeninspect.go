@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // tokenInspectCmd is `carillon token inspect`.
 type tokenInspectCmd struct {
 	Config   string `short:"c" help:"Configuration of the broker that the token is for." env:"CARILLON_CONFIG" placeholder:"FILE"`
-	Key      string `help:"File with the key to verify with, instead of the configuration's: a public key or certificate in PEM, or an HS256 secret." placeholder:"FILE"`
+	Key      string `help:"File with the key to verify with, instead of the configuration's: a public key or certificate in PEM, a JSON Web Key Set, or an HS256 secret." placeholder:"FILE"`
 	Issuer   string `name:"iss" aliases:"issuer" help:"The iss that is wanted, instead of the configuration's." placeholder:"ISS"`
 	Audience string `name:"aud" aliases:"audience" help:"The aud that is wanted, instead of the configuration's." placeholder:"AUD"`
 	Token    string `arg:"" optional:"" env:"CARILLON_TOKEN" help:"The token; - reads it from standard input."`
@@ -69,15 +70,20 @@ func (c *tokenInspectCmd) wanted() (*authjwt.Config, error) {
 			return nil, err
 		}
 	}
+	if c.Key == "" && c.Issuer == "" && c.Audience == "" {
+		return &cfg, nil
+	}
+	if len(cfg.Issuers) > 0 {
+		return nil, usage("--key, --iss and --aud stand for the only issuer, and %s has several; leave them out, or leave out -c", c.Config)
+	}
 	if c.Key != "" {
-		key, err := authjwt.KeyFile(c.Key)
-		if err != nil {
+		var err error
+		if cfg.Keys, cfg.JWKS, err = authjwt.ReadKeys(c.Key); err != nil {
 			return nil, usage("--key: %v", err)
 		}
-		cfg.Keys = []authjwt.Key{key}
 	}
 	cfg.Issuer, cfg.Audience = or(c.Issuer, cfg.Issuer), or(c.Audience, cfg.Audience)
-	if len(cfg.Keys) == 0 || cfg.Issuer == "" || cfg.Audience == "" {
+	if len(cfg.Keys) == 0 && cfg.JWKS.URL == "" && cfg.JWKS.File == "" || cfg.Issuer == "" || cfg.Audience == "" {
 		return nil, usage("--key, --iss and --aud are needed, all three, or a configuration that has them (-c carillon.yaml)")
 	}
 	return &cfg, nil
@@ -93,9 +99,13 @@ func (c *tokenInspectCmd) verify(ctx context.Context, s streams, token string, c
 	if err != nil {
 		return err
 	}
+	defer func() { _ = auth.Close() }()
 	id, err := auth.Authenticate(ctx, broker.Credentials{Token: token, Transport: "http"})
+	if refusal, is := errors.AsType[*protocol.Error](err); is {
+		return refusedOffline(refusal)
+	}
 	if err != nil {
-		return refusedOffline(err)
+		return fmt.Errorf("a broker could not decide about this token now, and would tell the client to come back: %w", err)
 	}
 	if time.Now().Before(id.Expires) {
 		fmt.Fprintf(s.err, "carillon: good until %s, for user %q\n", id.Expires.Format(time.RFC3339), id.User)
@@ -108,7 +118,11 @@ func (c *tokenInspectCmd) verify(ctx context.Context, s streams, token string, c
 	for _, g := range id.Grants {
 		fmt.Fprintf(s.err, "    %s %s\n", actions(g.Actions), g.Filter)
 	}
-	return nil
+	withheld, err := auth.Withheld(token)
+	for _, w := range withheld {
+		fmt.Fprintf(s.err, "    not granted: %s\n", w)
+	}
+	return err
 }
 
 // leeway is how long after its exp a token is taken: see authjwt.Config.

@@ -140,7 +140,9 @@ func TestConfiguredGrantsAreForEverybodyWhoHasTheClaim(t *testing.T) {
 	}{
 		{"no tenant", nil, []string{"inbox.john", "news.>", "orders.john.>"}},
 		{"a tenant", map[string]any{"tenant": "acme"}, []string{"inbox.john", "news.>", "orders.john.>", "tenants.acme.>"}},
-		{"a tenant that is no string", map[string]any{"tenant": 1}, []string{"inbox.john", "news.>", "orders.john.>"}},
+		{"a tenant that is a number", map[string]any{"tenant": 7}, []string{"inbox.john", "news.>", "orders.john.>", "tenants.7.>"}},
+		{"a tenant that is half a number", map[string]any{"tenant": 7.5}, []string{"inbox.john", "news.>", "orders.john.>"}},
+		{"a tenant that is a list", map[string]any{"tenant": []string{"a"}}, []string{"inbox.john", "news.>", "orders.john.>"}},
 		{"nobody is everybody", map[string]any{"sub": "a.>", "tenant": ">"}, []string{"inbox.a%2E%3E", "news.>", "orders.a%2E%3E.>", "tenants.%3E.>"}},
 		{"nor the broker", map[string]any{"sub": "$sys"}, []string{"inbox.%24sys", "news.>", "orders.%24sys.>"}},
 	} {

@@ -51,8 +51,10 @@ func wrongKind(name, value string) error {
 		WithHint("Send the access token, not the ID token or the refresh token.")
 }
 
+const issuerHint = "Issue the token with the configured issuer; every character counts, a slash at the end too."
+
 func (c claims) checkIssuer(want string) error {
-	hint := "Issue the token with the configured issuer; every character counts, a slash at the end too."
+	hint := issuerHint
 	v, has := c["iss"]
 	got, ok := v.(string)
 	switch {
@@ -167,8 +169,8 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func ago(d time.Duration) time.Duration { return d.Round(time.Second) }
 
-// subject is the user's id. It has to be something that a person can tell from another's.
-func (c claims) subject() (string, error) {
+// subject is the user's id: sub with prefix in front. It has to be something that a person can tell from another's.
+func (c claims) subject(prefix string) (string, error) {
 	hint := "Put the user's id into sub."
 	sub, ok := c["sub"].(string)
 	switch {
@@ -176,26 +178,29 @@ func (c claims) subject() (string, error) {
 		return "", badClaims("the token has no sub").WithHint(hint)
 	case !ok:
 		return "", badClaims("sub is not a string").WithHint(hint)
-	case len(sub) > maxSubjectBytes:
-		return "", badClaims("sub has %d bytes, the limit is %d", len(sub), maxSubjectBytes).WithHint(hint)
-	case strings.ContainsFunc(sub, unicode.IsControl):
+	case len(sub) > maxSubjectBytes-len(prefix):
+		return "", badClaims("sub has %d bytes, the limit is %d", len(sub), maxSubjectBytes-len(prefix)).WithHint(hint)
+	case strings.ContainsFunc(sub, isControl):
 		return "", badClaims("sub has a control character in it").WithHint(hint)
 	case !strings.ContainsFunc(sub, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }):
 		return "", badClaims("sub is %s: it has neither a letter nor a digit", quote(sub)).WithHint(hint)
 	}
-	return sub, nil
+	return prefix + sub, nil
 }
 
-func (c claims) tokenID() (string, error) {
+func isControl(r rune) bool { return unicode.IsControl(r) }
+
+// tokenID is jti with prefix in front: an id of one issuer's token is not one of another's.
+func (c claims) tokenID(prefix string) (string, error) {
 	v, has := c["jti"]
 	if !has {
 		return "", nil
 	}
 	jti, ok := v.(string)
-	if !ok || jti == "" || len(jti) > maxTokenID || strings.ContainsFunc(jti, unicode.IsControl) {
-		return "", badClaims("jti is not a string of 1 to %d bytes without control characters", maxTokenID)
+	if !ok || jti == "" || len(jti) > maxTokenID-len(prefix) || strings.ContainsFunc(jti, isControl) {
+		return "", badClaims("jti is not a string of 1 to %d bytes without control characters", maxTokenID-len(prefix))
 	}
-	return jti, nil
+	return prefix + jti, nil
 }
 
 func badClaims(format string, a ...any) *protocol.Error {

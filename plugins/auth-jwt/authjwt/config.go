@@ -1,12 +1,10 @@
 package authjwt
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"strings"
 	"time"
 )
 
@@ -15,16 +13,38 @@ type Config struct {
 	Issuer   string // the only iss that is accepted
 	Audience string // what aud has to be, or to contain
 	Keys     []Key
+	JWKS     JWKS // a key set, beside Keys or instead of them
+
+	// Issuers are several that are accepted, in place of the four fields above.
+	Issuers []Issuer
 
 	// Grants are given to every token. A level `{claim}` of a filter stands for that claim's value, written as one level; a
-	// token without the claim does not get the grant.
-	Grants Grants
+	// token without the claim does not get the grant. GrantsFor are given to the tokens that have a role or a scope.
+	Grants    Grants
+	GrantsFor []GrantsFor
+
+	Revoked string // file that lists what is revoked: see revoked.go; "": nothing is
 
 	MaxLifetime time.Duration // from iat, or now, to exp; 0: 24 h
 	Leeway      time.Duration // how far clocks may differ; 0: 30 s
 
 	Logger *slog.Logger     // slog.Default()
 	Now    func() time.Time // time.Now
+}
+
+// Issuer is who signs tokens. Its keys verify its own tokens and nobody else's.
+type Issuer struct {
+	Issuer   string
+	Audience string
+	Keys     []Key
+	JWKS     JWKS
+
+	// UserPrefix stands in front of sub in the user's id, so that one sub of two issuers is two users.
+	UserPrefix string
+
+	// Grants and GrantsFor are for this issuer's tokens, beside those of Config.
+	Grants    Grants
+	GrantsFor []GrantsFor
 }
 
 // Key is a key to verify signatures with: a Secret or a File for HS256, a File with a public key or a certificate in PEM for
@@ -35,6 +55,18 @@ type Key struct {
 	Secret Secret `json:"secret"`
 	File   string `json:"file"`
 }
+
+// JWKS is where the issuer's public keys are, as a JSON Web Key Set (RFC 7517). The zero value is nowhere.
+type JWKS struct {
+	URL        string        // https, or http to this machine
+	File       string        // read again when it has changed
+	CA         string        // file with certificates (PEM) of authorities to trust beside the system's, for URL
+	Algorithms []string      // that the keys may be used with; empty: RS256, ES256 and EdDSA
+	Refresh    time.Duration // between two questions to URL; 0: 15 m
+	Keep       time.Duration // how long the last good set is used while URL does not answer; 0: 24 h
+}
+
+func (j JWKS) set() bool { return j.URL != "" || j.File != "" }
 
 // Secret is a text that is printed as *** by whatever prints it.
 type Secret string
@@ -57,91 +89,25 @@ type Grants struct {
 	Exclude   []string `json:"exclude"`
 }
 
+// GrantsFor gives Grants to the tokens whose Claim is Value or is a list that contains it. The claims scope and scp may also be a
+// text of several values with blanks between them (RFC 8693 section 4.2).
+type GrantsFor struct {
+	Claim []string // the name of a claim; several are a path into objects
+	Value string
+	Grants
+}
+
 const (
 	defaultLifetime = 24 * time.Hour
 	maxLifetime     = 366 * 24 * time.Hour
 	defaultLeeway   = 30 * time.Second
 	maxLeeway       = 5 * time.Minute
+	defaultRefresh  = 15 * time.Minute
+	minRefresh      = 10 * time.Second
+	maxRefresh      = 24 * time.Hour
+	defaultKeep     = 24 * time.Hour
+	maxKeep         = 30 * 24 * time.Hour
 )
-
-// ConfigSchema is the JSON Schema of what ParseConfig reads.
-const ConfigSchema = `{
-  "$schema": "https://json-schema.org/draft/2020-12/schema",
-  "type": "object",
-  "additionalProperties": false,
-  "required": ["issuer", "audience", "keys"],
-  "properties": {
-    "issuer": {"type": "string", "minLength": 1, "description": "The iss that every token has to have, exactly."},
-    "audience": {"type": "string", "minLength": 1, "description": "What a token's aud has to be or to contain, exactly."},
-    "keys": {"type": "array", "minItems": 1, "items": {
-      "type": "object",
-      "additionalProperties": false,
-      "required": ["alg"],
-      "oneOf": [{"required": ["secret"]}, {"required": ["file"]}],
-      "properties": {
-        "kid": {"type": "string", "minLength": 1, "description": "The kid of the tokens that this key signs."},
-        "alg": {"enum": ["HS256", "RS256", "ES256", "EdDSA"], "description": "The only algorithm this key is used with."},
-        "secret": {"type": "string", "minLength": 32, "writeOnly": true, "description": "HS256: at least 32 bytes of text."},
-        "file": {"type": "string", "minLength": 1,
-          "description": "HS256: a file with the secret. Others: a public key or a certificate in PEM."}
-      }
-    }},
-    "grants": {
-      "type": "object",
-      "additionalProperties": false,
-      "description": "Filters given to every token. A level {sub}, or {name} of another claim, stands for the claim's value.",
-      "properties": {
-        "publish": {"type": "array", "items": {"type": "string"}},
-        "subscribe": {"type": "array", "items": {"type": "string"}},
-        "history": {"type": "array", "items": {"type": "string"}},
-        "presence": {"type": "array", "items": {"type": "string"}},
-        "exclude": {"type": "array", "items": {"type": "string"}}
-      }
-    },
-    "max_lifetime": {"type": "string", "default": "24h", "description": "Longest life of a token, such as 12h."},
-    "leeway": {"type": "string", "default": "30s", "description": "How far the issuer's clock may differ, at most 5m."}
-  }
-}`
-
-// ParseConfig reads a JSON object as ConfigSchema describes it. Unknown keys are errors that name them.
-func ParseConfig(b []byte) (Config, error) {
-	var c struct {
-		Issuer      string  `json:"issuer"`
-		Audience    string  `json:"audience"`
-		Keys        []Key   `json:"keys"`
-		Grants      Grants  `json:"grants"`
-		MaxLifetime *string `json:"max_lifetime"`
-		Leeway      *string `json:"leeway"`
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return Config{}, fmt.Errorf("auth-jwt configuration: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Config{}, errors.New("auth-jwt configuration: something follows the object")
-	}
-	out := Config{Issuer: c.Issuer, Audience: c.Audience, Keys: c.Keys, Grants: c.Grants}
-	var err error
-	if out.MaxLifetime, err = parseDuration("max_lifetime", c.MaxLifetime, maxLifetime); err != nil {
-		return Config{}, err
-	}
-	if out.Leeway, err = parseDuration("leeway", c.Leeway, maxLeeway); err != nil {
-		return Config{}, err
-	}
-	return out, nil
-}
-
-func parseDuration(name string, s *string, most time.Duration) (time.Duration, error) {
-	if s == nil {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(*s)
-	if err != nil || d <= 0 || d > most {
-		return 0, fmt.Errorf("auth-jwt configuration: %q is %s, want a duration such as 30s, more than 0 and at most %v", name, quote(*s), most)
-	}
-	return d, nil
-}
 
 func (c Config) withDefaults() Config {
 	if c.MaxLifetime == 0 {
@@ -158,3 +124,46 @@ func (c Config) withDefaults() Config {
 	}
 	return c
 }
+
+// AllIssuers are the issuers that are accepted, however they were given. The error names the key that is wrong.
+func (c Config) AllIssuers() ([]Issuer, error) {
+	all := []Issuer{{Issuer: c.Issuer, Audience: c.Audience, Keys: c.Keys, JWKS: c.JWKS}}
+	if len(c.Issuers) > 0 {
+		if c.Issuer != "" || c.Audience != "" || len(c.Keys) > 0 || c.JWKS.set() {
+			return nil, errors.New("issuers: with it, issuer, audience, keys and jwks stand in its entries and not beside it")
+		}
+		all = c.Issuers
+	}
+	for i, issuer := range all {
+		path := c.path(i)
+		if issuer.Issuer == "" {
+			return nil, fmt.Errorf("%sissuer is missing", path)
+		}
+		if issuer.Audience == "" {
+			return nil, fmt.Errorf("%saudience is missing", path)
+		}
+		for _, other := range all[:i] {
+			if other.Issuer == issuer.Issuer {
+				return nil, fmt.Errorf("%sissuer: %s is there already", path, quote(issuer.Issuer))
+			}
+			if other.UserPrefix == issuer.UserPrefix {
+				return nil, fmt.Errorf("%suser_prefix: %s and %s have the same one, so the same sub of both would be one user; give one of them a prefix, such as \"partner-\"",
+					path, quote(other.Issuer), quote(issuer.Issuer))
+			}
+		}
+		if len(issuer.UserPrefix) > maxUserPrefix || strings.ContainsFunc(issuer.UserPrefix, isControl) {
+			return nil, fmt.Errorf("%suser_prefix: want at most %d bytes without control characters", path, maxUserPrefix)
+		}
+	}
+	return all, nil
+}
+
+// path is what stands before the keys of issuer i in the configuration.
+func (c Config) path(i int) string {
+	if len(c.Issuers) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("issuers[%d].", i)
+}
+
+const maxUserPrefix = 64

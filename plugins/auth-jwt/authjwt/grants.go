@@ -27,16 +27,52 @@ const (
 	maxLimit          = 1_000_000_000
 )
 
+// actionNames are the actions as a token and the configuration call them.
+var actionNames = map[string]broker.Action{
+	"publish": broker.ActionPublish, "subscribe": broker.ActionSubscribe,
+	"history": broker.ActionHistory, "presence": broker.ActionPresence, "exclude": broker.ActionExclude,
+}
+
 // template is a grant whose filter may have levels `{claim}`.
 type template struct {
 	action broker.Action
 	filter string
+	role   *role // only for tokens that have it; nil: for all
 }
 
-// templates checks g, which is configured.
-func (g Grants) templates() ([]template, error) {
+// role is a claim that a token has to have, and what has to be in it.
+type role struct {
+	claim []string
+	value string
+}
+
+// templatesOf checks what is configured under path.
+func templatesOf(path string, g Grants, roles []GrantsFor) ([]template, error) {
+	all, err := g.templates(path+"grants.", nil)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range roles {
+		name := fmt.Sprintf("%sgrants_for[%d].", path, i)
+		if len(r.Claim) == 0 || slices.Contains(r.Claim, "") {
+			return nil, fmt.Errorf("%sclaim is missing: the name of the claim with the roles or scopes", name)
+		}
+		if r.Value == "" {
+			return nil, fmt.Errorf("%svalue is missing: what the claim %s has to contain", name, strings.Join(r.Claim, "."))
+		}
+		of, err := r.templates(name, &role{claim: r.Claim, value: r.Value})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, of...)
+	}
+	return all, nil
+}
+
+// templates checks g, which is configured under path.
+func (g Grants) templates(path string, of *role) ([]template, error) {
 	var all []template
-	for _, of := range []struct {
+	for _, list := range []struct {
 		name    string
 		action  broker.Action
 		filters []string
@@ -47,15 +83,37 @@ func (g Grants) templates() ([]template, error) {
 		{"presence", broker.ActionPresence, g.Presence},
 		{"exclude", broker.ActionExclude, g.Exclude},
 	} {
-		for _, f := range of.filters {
-			t := template{action: of.action, filter: f}
+		for i, f := range list.filters {
+			t := template{action: list.action, filter: f, role: of}
 			if _, err := t.expand(func(string) (string, bool) { return "x", true }); err != nil {
-				return nil, fmt.Errorf("%s: %w", of.name, err)
+				return nil, fmt.Errorf("%s%s[%d]: %w", path, list.name, i, err)
 			}
 			all = append(all, t)
 		}
 	}
 	return all, nil
+}
+
+// has reports whether the claim is the value, or contains it.
+func (r *role) has(c claims) bool {
+	var v any = map[string]any(c)
+	for _, name := range r.claim {
+		object, ok := v.(map[string]any)
+		if !ok {
+			return false
+		}
+		v = object[name]
+	}
+	switch v := v.(type) {
+	case string:
+		if name := r.claim[len(r.claim)-1]; name == "scope" || name == "scp" {
+			return slices.Contains(strings.Split(v, " "), r.value)
+		}
+		return v == r.value
+	case []any:
+		return slices.Contains(v, any(r.value))
+	}
+	return false
 }
 
 // expand puts the claims in, each as exactly one level (log.md N1), so that no two users share a filter unless they share the
@@ -94,12 +152,15 @@ func cutSuffix(s, suffix string, ok bool) (string, bool) {
 type noClaimError struct{ filter, claim string }
 
 func (e noClaimError) Error() string {
-	return fmt.Sprintf("%s needs the claim %s, which the token has not as a string", quote(e.filter), quote(e.claim))
+	return fmt.Sprintf("%s needs the claim %s, which the token has not as a string or a whole number", quote(e.filter), quote(e.claim))
 }
 
 // fill adds to id what every token is given and what this one claims.
 func (c claims) fill(id *broker.Identity, configured []template) error {
 	for _, t := range configured {
+		if t.role != nil && !t.role.has(c) {
+			continue
+		}
 		g, err := t.expand(c.text)
 		if _, missing := errors.AsType[noClaimError](err); missing {
 			continue
@@ -132,11 +193,7 @@ func (c claims) fill(id *broker.Identity, configured []template) error {
 const rightsHint = `Write it like {"publish": ["orders.*"], "subscribe": ["orders.>"]}.`
 
 func (c claims) fillMember(id *broker.Identity, name string, v any) error {
-	actions := map[string]broker.Action{
-		"publish": broker.ActionPublish, "subscribe": broker.ActionSubscribe,
-		"history": broker.ActionHistory, "presence": broker.ActionPresence, "exclude": broker.ActionExclude,
-	}
-	switch action, isAction := actions[name]; {
+	switch action, isAction := actionNames[name]; {
 	case isAction:
 		return c.fillGrants(id, name, action, v)
 	case name == "limits":
@@ -167,10 +224,15 @@ func (c claims) fillGrants(id *broker.Identity, name string, action broker.Actio
 	return nil
 }
 
-// text is a claim that is a string and not empty.
+// text is a claim that is a string and not empty, or a whole number without an exponent.
 func (c claims) text(name string) (string, bool) {
-	s, ok := c[name].(string)
-	return s, ok && s != ""
+	switch v := c[name].(type) {
+	case string:
+		return v, v != ""
+	case json.Number:
+		return v.String(), !strings.ContainsAny(v.String(), ".eE")
+	}
+	return "", false
 }
 
 // fillLimits reads {"publish_rate": 20, "subscriptions": "unlimited", …}.

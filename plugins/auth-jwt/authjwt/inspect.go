@@ -1,12 +1,10 @@
 package authjwt
 
 import (
-	"bytes"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"fmt"
-	"log/slog"
+	"strings"
+
+	"github.com/carillon-mq/carillon/broker"
 )
 
 // Inspection is what a token says of itself. Nothing of it is verified.
@@ -27,26 +25,36 @@ func Inspect(token string) (Inspection, error) {
 	return Inspection{Algorithm: t.alg, KeyID: t.kid, Header: t.header, Claims: t.claims}, nil
 }
 
-// KeyFile is the Key in file, whose kind decides the algorithm: a public key or a certificate in PEM, or an HS256 secret.
-func KeyFile(file string) (Key, error) {
-	raw, err := readKeyFile(file, false, slog.New(slog.DiscardHandler))
+// Withheld says which configured grants token does not get, and why, one sentence each. Nothing of it is verified: ask Authenticate first.
+func (a *Auth) Withheld(token string) ([]string, error) {
+	t, err := parseToken(token)
 	if err != nil {
-		return Key{}, err
+		return nil, err
 	}
-	if !bytes.Contains(raw, []byte("-----BEGIN ")) {
-		return Key{Alg: HS256, File: file}, nil
-	}
-	public, err := publicKey(raw)
+	from, err := a.issuerOf(t)
 	if err != nil {
-		return Key{}, fmt.Errorf("%s: %w", file, err)
+		return nil, err
 	}
-	switch public.(type) {
-	case *rsa.PublicKey:
-		return Key{Alg: RS256, File: file}, nil
-	case *ecdsa.PublicKey:
-		return Key{Alg: ES256, File: file}, nil
-	case ed25519.PublicKey:
-		return Key{Alg: EdDSA, File: file}, nil
+	c := claims(t.claims)
+	var all []string
+	for _, of := range from.grants {
+		if of.role != nil && !of.role.has(c) {
+			all = append(all, fmt.Sprintf("%s %s: the claim %s does not have %s in it", actionName(of.action), of.filter,
+				strings.Join(of.role.claim, "."), quote(of.role.value)))
+			continue
+		}
+		if _, err := of.expand(c.text); err != nil {
+			all = append(all, fmt.Sprintf("%s %s: %s", actionName(of.action), of.filter, err.Error()))
+		}
 	}
-	return Key{}, fmt.Errorf("%s: a key of type %T verifies no token", file, public)
+	return all, nil
+}
+
+func actionName(a broker.Action) string {
+	for name, action := range actionNames {
+		if a == action {
+			return name
+		}
+	}
+	return ""
 }

@@ -67,13 +67,11 @@ func (k key) describe() string {
 // keyring is the configured keys.
 type keyring []key
 
-func newKeyring(keys []Key, log *slog.Logger) (keyring, error) {
-	if len(keys) == 0 {
-		return nil, errors.New("keys: at least one is needed")
-	}
+// newKeyring loads keys, which stand under path in the configuration.
+func newKeyring(path string, keys []Key, log *slog.Logger) (keyring, error) {
 	var ring keyring
 	for i, k := range keys {
-		name := fmt.Sprintf("keys[%d]", i)
+		name := fmt.Sprintf("%skeys[%d]", path, i)
 		if k.ID != "" {
 			name += fmt.Sprintf(" (kid %s)", quote(k.ID))
 		}
@@ -96,33 +94,49 @@ func (ring keyring) find(t *token) (key, error) {
 		return key{}, protocol.Errorf(protocol.CodeTokenBadSignature, "alg is %s, this broker takes %s", quote(t.alg), strings.Join(algorithms, ", ")).
 			WithHint("Sign the token with one of these algorithms.")
 	}
-	var named, ofAlg, nameless []key
-	for _, k := range ring {
-		if k.kid != "" && k.kid == t.kid {
-			named = append(named, k)
-		}
-		if k.alg == t.alg {
-			ofAlg = append(ofAlg, k)
-			if k.kid == "" {
-				nameless = append(nameless, k)
-			}
+	var ofAlg, nameless, otherAlg int // 1 + the index of one, and
+	var sameAlg, namelessSame int     // how many there are
+	for i, k := range ring {
+		switch {
+		case k.kid != "" && k.kid == t.kid && k.alg == t.alg:
+			return k, nil
+		case k.kid != "" && k.kid == t.kid:
+			otherAlg = i + 1
+		case k.alg == t.alg && k.kid == "":
+			ofAlg, nameless = i+1, i+1
+			sameAlg++
+			namelessSame++
+		case k.alg == t.alg:
+			ofAlg = i + 1
+			sameAlg++
 		}
 	}
 	switch {
-	case len(named) == 1 && named[0].alg == t.alg:
-		return named[0], nil
-	case len(named) == 1:
-		return key{}, unknownKey("alg is %s, the key %s is for %s", quote(t.alg), quote(t.kid), named[0].alg)
-	case t.kid == "" && len(ofAlg) == 1:
-		return ofAlg[0], nil
-	case t.kid != "" && len(nameless) == 1:
-		return nameless[0], nil
-	case t.kid == "" && len(ofAlg) > 1:
-		return key{}, unknownKey("the token has no kid, and there are %d %s keys", len(ofAlg), t.alg)
+	case otherAlg > 0:
+		return key{}, unknownKey("alg is %s, the key %s is for %s", quote(t.alg), quote(t.kid), ring[otherAlg-1].alg)
+	case t.kid == "" && sameAlg == 1:
+		return ring[ofAlg-1], nil
+	case t.kid != "" && namelessSame == 1:
+		return ring[nameless-1], nil
+	case t.kid == "" && sameAlg > 1:
+		return key{}, unknownKey("the token has no kid, and there are %d %s keys", sameAlg, t.alg)
 	case t.kid == "":
 		return key{}, unknownKey("alg is %s, there is no such key", quote(t.alg))
 	}
 	return key{}, unknownKey("kid is %s, there is no such %s key", quote(t.kid), t.alg)
+}
+
+// names lists the keys for a log.
+func (ring keyring) names() string {
+	const shown = 8
+	var names []string
+	for _, k := range ring[:min(len(ring), shown)] {
+		names = append(names, k.describe())
+	}
+	if len(ring) > shown {
+		names = append(names, "…")
+	}
+	return strings.Join(names, ", ")
 }
 
 func unknownKey(format string, a ...any) *protocol.Error {

@@ -22,5 +22,6 @@ func configured(config json.RawMessage) (broker.Authenticator, error) {
 	if err != nil {
 		return nil, kit.BadConfig("%v", err)
 	}
+	a.Start()
 	return a, nil
 }
