@@ -37,7 +37,7 @@ type cli struct {
 	Bench       benchCmd       `cmd:"" help:"Measure a broker."`
 	Conformance conformanceCmd `cmd:"" help:"Show that a server, or an SDK, keeps the rules of the protocol."`
 	Token       tokenCmd       `cmd:"" help:"Make and inspect tokens."`
-	Plugin      pluginCmd      `cmd:"" help:"See the plugins of a running broker."`
+	Plugin      pluginCmd      `cmd:"" help:"See the plugins of a running broker; write and test your own."`
 	Store       storeCmd       `cmd:"" help:"Look at, copy, compact and check the bundled store's file."`
 	Config      configCmd      `cmd:"" help:"Check, show and start configurations."`
 	Health      healthCmd      `cmd:"" help:"Ask a running broker whether it is ready."`

@@ -15,6 +15,7 @@ import (
 // pluginCmd is `carillon plugin`.
 type pluginCmd struct {
 	List pluginListCmd `cmd:"" help:"List the plugins of a running broker."`
+	New  pluginNewCmd  `cmd:"" help:"Write the first files of a plugin of your own."`
 }
 
 // pluginListCmd is `carillon plugin list`.
