@@ -12,17 +12,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/archive"
+	"github.com/carillon-mq/carillon/broker/internal/commit"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
+	"github.com/carillon-mq/carillon/broker/internal/rules"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
 // Broker is one broker run. All its methods may be called concurrently.
 type Broker struct {
 	opt       Options
+	rules     rules.Rules
 	ring      *ring.Ring
 	retained  *ring.Retained
-	committer *committer // nil without a store
-	archive   *archive   // nil without a store
+	committer *commit.Committer // nil without a store
+	archive   *archive.Archive  // nil without a store
 	shards    []*shard
 	registry  *registry
 	stats     counters
@@ -68,7 +72,7 @@ func New(opt Options) (*Broker, error) {
 			return nil, errors.New("a topic rule of class stored needs a store")
 		}
 	}
-	b := &Broker{opt: opt, epoch: protocol.NewRunID(), stop: make(chan struct{})}
+	b := &Broker{opt: opt, rules: opt.rules(), epoch: protocol.NewRunID(), stop: make(chan struct{})}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.messageIDs = newMessageIDs(&b.opt)
 	b.retained = newRetained(&b.opt)
@@ -81,12 +85,12 @@ func New(opt Options) (*Broker, error) {
 		b.shards = append(b.shards, newShard(b))
 	}
 	b.ring.Attach(b.slowestShard, b.nudgeAll)
-	if opt.Store != nil {
-		b.committer = newCommitter(b, opt.Store)
-		b.archive = newArchive(b, opt.Store)
-	}
+	origin := b.epoch // the store's name of this run, also when the log of the last one goes on
 	if opt.Log != nil {
 		b.restoreLog(opt.Log)
+	}
+	if opt.Store != nil {
+		b.openStore(opt.Store, origin)
 	}
 	return b, nil
 }
@@ -107,8 +111,8 @@ func (b *Broker) Start() {
 		}
 		b.loops.Go(func() { b.members.run(b.stop) })
 		if b.committer != nil {
-			b.feeds.Go(func() { b.committer.run(b.ctx) })
-			b.feeds.Go(func() { b.committer.sendLoop(b.ctx) })
+			b.feeds.Go(func() { b.committer.Run(b.ctx) })
+			b.feeds.Go(func() { b.committer.Send(b.ctx) })
 		} else {
 			b.feeds.Go(func() { b.clearExpired(b.ctx) })
 		}
@@ -142,7 +146,7 @@ func (b *Broker) WaitReady(ctx context.Context) error {
 
 // retainedReady refuses what needs the retained values before they are loaded (log.md K4).
 func (b *Broker) retainedReady() *protocol.Error {
-	if b.committer == nil || b.committer.loaded.Load() {
+	if b.committer == nil || b.committer.Loaded() {
 		return nil
 	}
 	return protocol.Errorf(protocol.CodeNotReady, "retained messages are still being loaded from the store").WithRetryAfter(200 * time.Millisecond)
@@ -164,7 +168,7 @@ func (b *Broker) Close() {
 			s.Revoke(protocol.Errorf(protocol.CodeGoingAway, "the broker has ended"))
 		})
 		if b.committer != nil {
-			b.committer.abandon()
+			b.committer.Abandon()
 		}
 		b.cancel()
 		b.ring.Close() // who waits for a shard to make room must not wait for ever
@@ -235,33 +239,6 @@ func (b *Broker) Epoch() protocol.RunID {
 	return b.epoch
 }
 
-// beginEpoch ends this run of the log, because it has a hole that nobody can measure, and begins another one, whose watermark is
-// mark. Every session is sent away first, so that no position of the new run reaches one that was there before the hole.
-func (b *Broker) beginEpoch(mark uint64) {
-	b.registry.pause(true)
-	defer b.registry.pause(false)
-	b.registry.each(func(s *Session) {
-		s.Disconnect(protocol.Errorf(protocol.CodeUnavailable, "the store has lost records that the log goes on from").WithRetryAfter(b.spread()))
-	})
-	b.followStore(mark)
-	b.runMu.Lock()
-	b.epoch = protocol.NewRunID()
-	b.runMu.Unlock()
-}
-
-// followStore says that the log goes on from an offset of the store.
-func (b *Broker) followStore(offset uint64) {
-	b.ring.Follow(offset)
-	b.markShards(offset)
-}
-
-// markShards tells the shards how far the store is where the log is now.
-func (b *Broker) markShards(offset uint64) {
-	for _, sh := range b.shards {
-		sh.post(func() { sh.mark = offset })
-	}
-}
-
 func (b *Broker) nudgeAll() {
 	for _, sh := range b.shards {
 		sh.nudge()
@@ -283,18 +260,6 @@ func (b *Broker) positionAt(seq, mark uint64) protocol.Position {
 	b.runMu.Lock()
 	defer b.runMu.Unlock()
 	return protocol.Position{Epoch: b.epoch, Seq: seq, Term: b.term, Offset: mark}
-}
-
-// setTerm notes the store's term. Who is told the position of a message of another term later would go on from a place that there
-// is not; so every session is told its position before the first of them.
-func (b *Broker) setTerm(term protocol.RunID) {
-	b.runMu.Lock()
-	changed := b.term != term
-	b.term = term
-	b.runMu.Unlock()
-	if changed {
-		b.registry.each((*Session).Locate)
-	}
 }
 
 // slowestShard is how many of the bytes ever appended every shard has passed.

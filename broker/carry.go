@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/archive"
 	"github.com/carillon-mq/carillon/broker/internal/carry"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
 	"github.com/carillon-mq/carillon/protocol"
@@ -53,9 +54,9 @@ func (b *Broker) WriteLog(w io.Writer) error {
 	b.feeds.Wait()
 	if c := b.committer; c != nil {
 		switch {
-		case c.pending() > 0:
+		case c.Pending() > 0:
 			return errNotDrained
-		case !c.loaded.Load():
+		case !c.Loaded():
 			return errNotLoaded
 		}
 	}
@@ -169,7 +170,7 @@ func (b *Broker) goOn(terms []Term, head uint64) (from uint64, ok bool) {
 
 // against says why the log does not go on from a store of the given terms and head; nil if it does.
 func (was *carried) against(terms []Term, head uint64) error {
-	common, known := commonOffset(terms, head, protocol.Position{Term: was.term, Offset: was.Watermark})
+	common, known := archive.Common(terms, head, protocol.Position{Term: was.term, Offset: was.Watermark})
 	switch {
 	case head < was.Watermark:
 		return fmt.Errorf("the store has records up to %d, the log up to %d", head, was.Watermark)

@@ -45,7 +45,7 @@ func newConflation(p *protocol.Subscribe) *conflation {
 func (sh *shard) joinConflated(sub *subscription) {
 	sub.conflated.joined = true
 	sh.trie.Insert(sub.filter, &sub.item)
-	sh.interest.add(sub.filter, 1)
+	sh.interest.Add(sub.filter, 1)
 }
 
 // noteConflated notes an entry for a conflated subscription, which is woken when the shard says that it has passed it. Called by the
@@ -217,52 +217,19 @@ func (c *conflation) gather(read *ring.Stretch, entries []*ring.Entry, most int)
 // conflatePast sends of a page of the store the newest of each topic, as many as the rate allows. Session.mu is held.
 func (s *Session) conflatePast(sub *subscription, batch []*Packet) []*Packet {
 	p, c := sub.start.past, sub.conflated
-	if !p.page.conflated {
-		p.page = p.page.newestOfEach()
-	}
+	p.page = p.page.Conflated()
 	most := c.allowed(time.Now())
 	if most == 0 {
 		s.restConflated(sub, 0)
 		return batch
 	}
-	rest := p.page.split(most)
+	rest := p.page.Split(most)
 	batch, pg := s.b.takePage(batch, sub.id, p)
 	p.page = rest
-	n := uint64(len(pg.packets))
+	n := uint64(len(pg.Packets))
 	c.sent(s.b, n)
 	batch = append(batch, encode(&protocol.Replay{Subscription: sub.id, Count: n, Kind: protocol.ReplayLog}))
-	return append(batch, pg.packets...)
-}
-
-// newestOfEach is the page without what is not the newest of its topic.
-func (p *page) newestOfEach() *page {
-	out := *p
-	out.packets, out.topics, out.offsets, out.conflated = nil, nil, nil, true
-	last := map[string]int{}
-	for i, topic := range p.topics {
-		last[topic] = i
-	}
-	for i, topic := range p.topics {
-		if last[topic] == i {
-			out.packets = append(out.packets, p.packets[i])
-			out.topics = append(out.topics, topic)
-			out.offsets = append(out.offsets, p.offsets[i])
-		}
-	}
-	return &out
-}
-
-// split cuts the page behind its first n messages and returns the rest; nil if there is none.
-func (p *page) split(n int) *page {
-	if n >= len(p.packets) {
-		return nil
-	}
-	rest := *p
-	rest.packets, rest.topics, rest.offsets = p.packets[n:], p.topics[n:], p.offsets[n:]
-	p.packets, p.topics, p.offsets = p.packets[:n], p.topics[:n], p.offsets[:n]
-	p.through, p.done = p.offsets[n-1], false
-	rest.after = p.through
-	return &rest
+	return append(batch, pg.Packets...)
 }
 
 // sent counts messages that are sent.

@@ -43,7 +43,7 @@ func (b *Broker) locateAll(ctx context.Context) {
 // settle waits until every publish that was accepted is answered, and the answers have left.
 func (b *Broker) settle(ctx context.Context) error {
 	return poll(ctx, func() bool {
-		if b.committer != nil && b.committer.pending() > 0 {
+		if b.committer != nil && b.committer.Pending() > 0 {
 			return false
 		}
 		quiet := true
@@ -63,22 +63,4 @@ func poll(ctx context.Context, done func() bool) error {
 		}
 	}
 	return nil
-}
-
-// pending is the number of topics with publishes that wait for the store.
-func (c *committer) pending() int { return int(c.held.Load()) }
-
-// abandon answers everything that waits: its outcome will not be known here.
-func (c *committer) abandon() {
-	c.mu.Lock()
-	c.stop = true
-	var all []*publication
-	for _, line := range c.waiting {
-		all = append(all, line...)
-	}
-	c.mu.Unlock()
-	for _, p := range all {
-		p.answer(protocol.Published{}, protocol.Errorf(protocol.CodeStoreUnavailable, "the broker has ended; the outcome is unknown"))
-	}
-	c.b.flushSoon()
 }

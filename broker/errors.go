@@ -6,9 +6,6 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// ErrTrimmed is returned by Store.Follow when records after the asked offset are no longer held.
-var ErrTrimmed = errors.New("records after the offset are no longer held")
-
 // asError is err as what the client is told; nil stays nil. What is not a *protocol.Error is internal, and not told in detail.
 func asError(err error) *protocol.Error {
 	if err == nil {

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"context"
-	"slices"
 	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
@@ -44,93 +42,4 @@ func (r *PublishRequest) extra(expires int64) *ring.Extra {
 		return &ring.Extra{Exclude: r.Origin, Expires: expires}
 	}
 	return &ring.Extra{Exclude: r.Exclude, Expires: expires}
-}
-
-func (r *Record) extra() *ring.Extra {
-	if r.Exclude == "" && r.Expires == 0 {
-		return nil
-	}
-	return &ring.Extra{Exclude: r.Exclude, Expires: r.Expires}
-}
-
-// excludes notes that the newest message of p, which will have at most so many, excludes origin.
-func (p *page) excludes(origin string, most int) {
-	if origin == "" {
-		return
-	}
-	if p.exclude == nil {
-		p.exclude = make([]string, most)
-	}
-	p.exclude[len(p.packets)-1] = origin
-}
-
-// due is what a session of origin is sent of p: neither what excludes it nor what has expired. Others read the same page: it does not change.
-func (b *Broker) due(p *page, origin string) *page {
-	excludes := func(i int) bool { return origin != "" && p.exclude != nil && p.exclude[i] == origin }
-	if p == nil || (origin == "" || !slices.Contains(p.exclude, origin)) && !slices.ContainsFunc(p.packets, b.ring.PacketExpired) {
-		return p
-	}
-	out := *p
-	out.packets, out.topics, out.offsets, out.exclude = nil, nil, nil, nil
-	for i, packet := range p.packets {
-		if !excludes(i) && !b.ring.PacketExpired(packet) {
-			out.packets = append(out.packets, packet)
-			out.topics = append(out.topics, p.topics[i])
-			out.offsets = append(out.offsets, p.offsets[i])
-		}
-	}
-	return &out
-}
-
-// newestRounds bounds how often newest looks further back.
-const newestRounds = 32
-
-// newest finds where the newest q.Last records of q begin that a session of origin is sent: they come after the offset returned, which
-// is q.Through when there are none. Where very many are excluded it gives up early, and there are fewer.
-func (a *archive) newest(ctx context.Context, q HistoryQuery, origin string) (after, head uint64, err error) {
-	if err := a.takeSlot(ctx); err != nil {
-		return 0, 0, err
-	}
-	defer func() { <-a.slots }()
-	after = q.Through
-	for range newestRounds {
-		begin, excluded, err := a.countExcluded(ctx, q, origin, &head)
-		if err != nil {
-			return 0, 0, err
-		}
-		after = begin
-		if excluded == 0 || after == 0 {
-			break
-		}
-		q.Through, q.Last = after, excluded
-	}
-	return after, head, nil
-}
-
-// countExcluded reads the newest q.Last records of q, which begin behind the offset returned, and counts those that exclude origin.
-func (a *archive) countExcluded(ctx context.Context, q HistoryQuery, origin string, head *uint64) (after uint64, excluded int, err error) {
-	if q.Limit = 0; origin == "" {
-		q.Limit = 1 // where they begin is enough
-	}
-	for first := true; ; first = false {
-		found, err := a.store.ReadHistory(ctx, q)
-		if err != nil {
-			return 0, 0, err
-		}
-		if first {
-			after, *head = found.After, max(*head, found.Head)
-			if len(found.Records) == 0 && found.Done {
-				return q.Through, 0, nil
-			}
-		}
-		for i := range found.Records {
-			if origin != "" && found.Records[i].Exclude == origin {
-				excluded++
-			}
-		}
-		if found.Done || origin == "" {
-			return after, excluded, nil
-		}
-		q.After, q.Last = found.Through, 0
-	}
 }

@@ -54,7 +54,7 @@ func (s *Session) Held() int {
 			}
 		}
 		if st := sub.start; st != nil && st.past != nil && st.past.page != nil {
-			for _, p := range st.past.page.packets {
+			for _, p := range st.past.page.Packets {
 				n += len(p.Bytes())
 			}
 		}
@@ -75,10 +75,7 @@ func (b *Broker) Leftovers() (items, nodes, interest, watched int) {
 		sh.post(func() {
 			items += sh.trie.Len()
 			nodes += sh.trie.Nodes()
-			interest += int(sh.interest.wild.Load() + sh.interest.begun.Load())
-			for i := range sh.interest.whole {
-				interest += int(sh.interest.whole[i].Load() + sh.interest.begins[i].Load())
-			}
+			interest += sh.interest.Len()
 			for _, slot := range sh.wheel.slots {
 				watched += len(slot)
 			}
@@ -93,12 +90,7 @@ func (b *Broker) Leftovers() (items, nodes, interest, watched int) {
 // Members counts what is held of who is there: topics, their members, and filters that are told of them.
 func (b *Broker) Members() (topics, members, readers int) {
 	topics, members = b.members.table.Size()
-	in := &b.members.readers
-	readers = int(in.wild.Load() + in.begun.Load())
-	for i := range in.whole {
-		readers += int(in.whole[i].Load() + in.begins[i].Load())
-	}
-	return topics, members, readers
+	return topics, members, b.members.readers.Len()
 }
 
 // LogReader reads the log from its beginning on for filter, and from there again when it has come to the end. It returns how many

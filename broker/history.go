@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/carillon-mq/carillon/broker/internal/archive"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -48,7 +49,7 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 	q := HistoryQuery{Filters: []string{r.Filter}}
 	_, q.Through = b.ring.Tip() // what is behind it nobody has been shown yet
 	if r.After != nil {
-		common, known := b.archive.common(*r.After)
+		common, known := b.archive.Common(*r.After, b.Position().Term)
 		if !known || common < r.After.Offset {
 			page.Gap = protocol.GapAhead
 		}
@@ -59,18 +60,18 @@ func (b *Broker) history(ctx context.Context, id *Identity, r HistoryRequest, mo
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.opt.Limits.StoreTimeout)
 	defer cancel()
-	gather := historyPage{query: q, limit: r.Limit, most: most, last: r.Last > 0}
-	if err := gather.read(ctx, b.archive); err != nil {
+	found, err := b.archive.Gather(ctx, archive.Selection{Query: q, Limit: r.Limit, Most: most, Last: r.Last > 0})
+	if err != nil {
 		if _, ok := b.stats.mayLog(); ok {
 			b.opt.Logger.Warn("a history could not be read", "err", err)
 		}
 		return page, errStoreAway
 	}
-	if r.After != nil && gather.lost > q.After || gather.damaged {
+	if r.After != nil && found.Lost > q.After || found.Damaged {
 		page.Gap = protocol.GapTrimmed
 	}
-	page.Messages, page.More = gather.messages, gather.more
-	page.After = b.positionAt(0, gather.through)
+	page.Messages, page.More = found.Messages, found.More
+	page.After = b.positionAt(0, found.Through)
 	page.After.Epoch = protocol.RunID{}
 	return page, nil
 }
@@ -85,92 +86,20 @@ func (b *Broker) mayReadHistory(id *Identity, filter string) *protocol.Error {
 	if !id.CanReadHistory(filter) {
 		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
 	}
-	if b.archive == nil || !b.opt.mayBeStored(filter) {
+	if b.archive == nil || !b.rules.MayBeStored(filter) {
 		return protocol.Errorf(protocol.CodeUnsupported, "no topic that %q matches is stored", filter).
 			WithHint("Give the topics a rule of class stored in the configuration of the broker.")
 	}
 	if err := b.retainedReady(); err != nil {
 		return err
 	}
-	if !b.archive.serves(filter) {
+	if !b.archive.Serves(filter) {
 		return protocol.Errorf(protocol.CodeUnsupported, "the store plugin keeps no history")
 	}
-	if !b.committer.up.Load() {
+	if !b.committer.Up() {
 		return errStoreAway
 	}
 	return nil
-}
-
-// historyPage gathers a page from as many of the store's as it takes.
-type historyPage struct {
-	query HistoryQuery
-	limit int
-	most  int   // bytes
-	last  bool  // limit messages are all that there are
-	now   int64 // by Ring.Now
-
-	messages []protocol.Message
-	bytes    int
-	through  uint64
-	lost     uint64 // nothing above it has been given up
-	damaged  bool   // a record up to through cannot be read
-	more     bool
-}
-
-func (g *historyPage) read(ctx context.Context, a *archive) error {
-	if g.query.Through == 0 {
-		return nil
-	}
-	if err := a.takeSlot(ctx); err != nil {
-		return err
-	}
-	defer func() { <-a.slots }()
-	for {
-		q := g.query
-		q.Limit = max(g.limit-len(g.messages), 1)
-		found, err := a.store.ReadHistory(ctx, q)
-		if err != nil {
-			return err
-		}
-		g.lost = max(g.lost, found.TrimmedThrough, found.Floor)
-		g.now = a.b.ring.Now()
-		all, full := g.take(&found), len(g.messages) >= g.limit
-		g.damaged = g.damaged || len(found.Damaged) > 0 && found.Damaged[0] <= g.through
-		switch {
-		case all && full && g.last:
-			g.through = g.query.Through
-			return nil
-		case !all || full || found.Done:
-			g.more = !all || !found.Done
-			return nil
-		}
-		g.query.After, g.query.Last = found.Through, 0
-	}
-}
-
-// take takes what fits of a page of the store's, and reports whether that is all of it.
-func (g *historyPage) take(found *HistoryPage) (all bool) {
-	for i := range found.Records {
-		r := &found.Records[i]
-		if r.Expires != 0 && r.Expires <= g.now {
-			g.through = r.Offset
-			continue
-		}
-		size := len(r.Topic) + len(r.Payload) + len(r.ContentType) + 64
-		for k, v := range r.Headers {
-			size += len(k) + len(v)
-		}
-		if g.bytes > 0 && g.bytes+size > g.most {
-			return false
-		}
-		g.messages = append(g.messages, protocol.Message{
-			Offset: r.Offset, Topic: r.Topic, Payload: r.Payload, Time: r.Time, ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
-		})
-		g.bytes += size
-		g.through = r.Offset
-	}
-	g.through = found.Through
-	return true
 }
 
 // historyPacketBytes bounds the answer to one History packet.
@@ -257,7 +186,7 @@ func (b *Broker) newestOf(id *Identity, origin, filter string, n int) (start, *p
 		return start{}, protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
 	}
 	complete, from := b.ring.CompleteFrom(), uint64(0)
-	serves := b.archive.serves(filter)
+	serves := b.archive.Serves(filter)
 	if serves {
 		from, _, _ = b.ring.Join(complete) // what is before has no place of its own, the store counts it
 	}
@@ -266,13 +195,13 @@ func (b *Broker) newestOf(id *Identity, origin, filter string, n int) (start, *p
 	if found >= n || complete == 0 || !serves {
 		return st, nil
 	}
-	if !b.committer.up.Load() {
+	if !b.committer.Up() {
 		return start{}, errStoreAway
 	}
 	p := b.pastOf([]string{filter}, protocol.Position{}, 0)
 	ctx, cancel := context.WithTimeout(b.ctx, b.opt.Limits.StoreTimeout)
 	defer cancel()
-	after, head, err := b.archive.newest(ctx, HistoryQuery{Filters: p.filters, Through: complete, Last: n - found}, origin)
+	after, head, err := b.archive.Newest(ctx, HistoryQuery{Filters: p.filters, Through: complete, Last: n - found}, origin)
 	if err != nil {
 		return start{}, errStoreAway
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/rules"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -50,18 +51,15 @@ type SessionLimits struct {
 // Unlimited switches a limit off.
 const Unlimited = -1
 
-// sysPrefix is what the topics of the broker's own events and figures begin with.
-const sysPrefix = "$sys."
-
 // CanPublish reports whether the identity may publish to topic, which is valid. The inbox of a session is open to everybody, as long as
 // the session is there ([REQ-2]).
 func (id *Identity) CanPublish(topic string) bool {
 	switch {
 	case topic[0] != '$':
-	case strings.HasPrefix(topic, sysPrefix), strings.HasPrefix(topic, presencePrefix):
+	case strings.HasPrefix(topic, rules.SysPrefix), strings.HasPrefix(topic, rules.PresencePrefix):
 		return false
-	case strings.HasPrefix(topic, inboxPrefix):
-		_, is := inboxOf(topic)
+	case strings.HasPrefix(topic, rules.InboxPrefix):
+		_, is := rules.InboxOf(topic)
 		return is
 	}
 	return id.allows(ActionPublish, topic, protocol.Match)
@@ -71,13 +69,13 @@ func (id *Identity) CanPublish(topic string) bool {
 // A user may always read its own `$user.<id>.>` (log.md N1). No grant opens the inbox of another session. Who is there is told to who may
 // know it, with or without a grant for the topics of the changes ([PRE-3]).
 func (id *Identity) CanSubscribe(filter string) bool {
-	if of, is := strings.CutPrefix(filter, presencePrefix); is {
+	if of, is := strings.CutPrefix(filter, rules.PresencePrefix); is {
 		return id.CanKnowPresence(of)
 	}
 	if id.User != "" && protocol.Covers("$user."+protocol.EscapeLevel(id.User)+".>", filter) {
 		return true
 	}
-	return !strings.HasPrefix(filter, inboxPrefix) && id.allows(ActionSubscribe, filter, protocol.Covers)
+	return !strings.HasPrefix(filter, rules.InboxPrefix) && id.allows(ActionSubscribe, filter, protocol.Covers)
 }
 
 // CanKnowPresence reports whether the identity may know who is there in the topics that filter matches, which is valid, and be there
@@ -89,7 +87,7 @@ func (id *Identity) CanKnowPresence(filter string) bool {
 // CanReadHistory reports whether the identity may go back in time on filter without a bound (log.md R6). No grant opens the inbox of
 // another session.
 func (id *Identity) CanReadHistory(filter string) bool {
-	return !strings.HasPrefix(filter, inboxPrefix) && id.allows(ActionHistory, filter, protocol.Covers)
+	return !strings.HasPrefix(filter, rules.InboxPrefix) && id.allows(ActionHistory, filter, protocol.Covers)
 }
 
 // CanExclude reports whether the identity may exclude an origin other than its session's own from what it publishes to topic, which is

@@ -248,9 +248,9 @@ func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
 	}
 	missed := l.lost(oldest, s.b.ring.Now())
 	from := s.b.positionAt(l.next-1, l.mark)
-	if filters := s.liveFiltersLocked(); (missed.stored > 0 || missed.unknown) && s.b.archive.serves(filters...) {
+	if filters := s.liveFiltersLocked(); (missed.stored > 0 || missed.unknown) && s.b.archive.Serves(filters...) {
 		l.past, l.missed = s.b.pastOf(filters, from, l.mark), missed
-		l.past.plain = slices.ContainsFunc(filters, s.b.opt.mayBePlain)
+		l.past.plain = slices.ContainsFunc(filters, s.b.rules.MayBePlain)
 		return s.readLagPast(l, batch)
 	}
 	l.next, l.mark = oldest, before

@@ -35,16 +35,16 @@ func (s *Session) readLagPast(l *lag, batch []*Packet) []*Packet {
 	if p.reading || s.overtakenLocked(l) {
 		return batch
 	}
-	p.page = s.b.due(p.page, s.origin)
+	p.page = p.page.Due(s.origin, s.b.ring)
 	batch, pg := s.b.takePage(batch, 0, p)
 	if pg != nil {
-		for i, m := range pg.packets {
-			if s.wantsPast(pg.topics[i], pg.offsets[i]) {
+		for i, m := range pg.Packets {
+			if s.wantsPast(pg.Topics[i], pg.Offsets[i]) {
 				batch = append(batch, m)
 				s.b.stats.delivered.Add(1)
 			}
 		}
-		if len(pg.packets) > 0 && !s.owesLocked(l) {
+		if len(pg.Packets) > 0 && !s.owesLocked(l) {
 			at := s.b.pastAt(p, p.after)
 			batch = append(batch, encode(&protocol.Ping{Position: &at}))
 		}
@@ -83,7 +83,7 @@ func (s *Session) lagQueryLocked(p *past) HistoryQuery {
 			through = min(through, sub.mark)
 		}
 	}
-	return HistoryQuery{Filters: s.b.opt.pastFilters(filters), Through: through}
+	return HistoryQuery{Filters: s.b.rules.Asked(filters), Through: through}
 }
 
 // overtakenLocked ends a session that follows and that the log has passed before it could tell where its filters begin: from where they

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/commit"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -21,30 +22,13 @@ func (b *Broker) checkTTL(r *PublishRequest, keep bool) *protocol.Error {
 	if r.TTL < time.Millisecond || r.TTL > protocol.MaxTTL*time.Millisecond {
 		return protocol.Errorf(protocol.CodeBadArgs, "found a ttl of %v, wanted 1 to %d ms", r.TTL, protocol.MaxTTL)
 	}
-	if !keep || b.committer.ends.Load() {
+	if !keep || b.committer.Ends() {
 		return nil
 	}
 	if err := b.retainedReady(); err != nil {
 		return err // nobody knows yet what the store can do
 	}
-	return errNoTTL
-}
-
-var errNoTTL = protocol.Errorf(protocol.CodeUnsupported, "the store cannot see to the end of a message's lifetime").
-	WithHint("Publish without ttl, or use a store plugin that has the power ttl.")
-
-// refuseEndingLocked takes out of the queue what a store that has come back without the power ttl is not to be sent. committer.mu is held.
-func (c *committer) refuseEndingLocked() (refused []refusal, released []*publication) {
-	if c.ends.Load() {
-		return nil, nil
-	}
-	for _, p := range c.queue {
-		if !p.settled && p.record.Expires != 0 {
-			refused = append(refused, refusal{p, errNoTTL})
-			released = append(released, c.settleLocked(p)...)
-		}
-	}
-	return refused, released
+	return commit.ErrNoTTL
 }
 
 // expires is when r, accepted at the given time, expires; 0: never.
@@ -82,7 +66,7 @@ func (b *Broker) clearEnded(ctx context.Context) {
 	for ctx.Err() == nil {
 		topics := b.retained.Ended(b.ring.Now(), clearsAtOnce)
 		for _, topic := range topics {
-			m := newMessageOf(&protocol.Message{Topic: topic, Time: time.Now().UnixMilli(), Retain: true}, b.opt.classOf(topic))
+			m := newMessageOf(&protocol.Message{Topic: topic, Time: time.Now().UnixMilli(), Retain: true}, b.rules.ClassOf(topic))
 			e, appended := b.ring.AppendExpired(&m)
 			b.show(&m, e, appended)
 		}

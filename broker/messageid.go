@@ -2,11 +2,11 @@ package broker
 
 import (
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/carry"
+	"github.com/carillon-mq/carillon/broker/internal/commit"
 	"github.com/carillon-mq/carillon/broker/internal/messageids"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -39,7 +39,7 @@ func (t *messageIDs) begin(user string, r *PublishRequest, now time.Time, to rep
 	case messageids.Repeats:
 		return 0, repeated(at), true, nil
 	case messageids.Unclear:
-		err = errUnknown
+		err = commit.ErrUnknown
 	case messageids.Differs:
 		err = protocol.Errorf(protocol.CodeDuplicateID, "another message with this id was published less than %d minutes ago", messageids.Window/time.Minute)
 	case messageids.Full:
@@ -88,17 +88,9 @@ func (t *messageIDs) answered(key uint64, ack protocol.Published) int {
 
 // refused answers them when it failed.
 func (t *messageIDs) refused(key uint64, err *protocol.Error) {
-	for _, to := range t.table.Refused(key, err == errUnknown || err == errPassedOver) {
+	for _, to := range t.table.Refused(key, err == commit.ErrUnknown || err == commit.ErrPassedOver) {
 		to.tell(protocol.Published{}, err)
 	}
-}
-
-func (p *publication) settleID(ack protocol.Published, err *protocol.Error) {
-	if err != nil {
-		p.b.messageIDs.refused(p.messageKey, err)
-		return
-	}
-	p.b.messageIDs.answered(p.messageKey, ack)
 }
 
 // withdraw takes p out: it was not appended and never will be.
@@ -149,35 +141,3 @@ func (c carryBytes) Read(b []byte) (int, error) {
 }
 
 func (c carryBytes) ReadByte() (byte, error) { return c.r.ReadByte() }
-
-// repeat is a publication of which the store has another one at offset, as it said under the given feed.
-type repeat struct {
-	p      *publication
-	offset uint64
-	feed   uint64
-}
-
-// settleRepeats answers the repetitions of what the log has by now with the places of the first.
-func (c *committer) settleRepeats() {
-	c.mu.Lock()
-	var due []repeat
-	var released []*publication
-	c.repeats = slices.DeleteFunc(c.repeats, func(r repeat) bool {
-		if r.feed != c.feeds || r.p.settled { // a new feed has it sent again
-			return true
-		}
-		if r.offset > c.offset {
-			return false
-		}
-		due = append(due, r)
-		released = append(released, c.settleLocked(r.p)...)
-		return true
-	})
-	c.mu.Unlock()
-	for _, r := range due {
-		r.p.answer(protocol.Published{
-			Seq: c.b.ring.SeqOf(r.offset), Offset: r.offset, Durability: protocol.Committed, Receivers: -1, Duplicate: true,
-		}, nil)
-	}
-	answerAll(released)
-}

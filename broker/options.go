@@ -5,26 +5,21 @@ import (
 	"log/slog"
 	"math"
 	"runtime"
-	"slices"
 	"time"
 
-	"github.com/carillon-mq/carillon/protocol"
+	"github.com/carillon-mq/carillon/broker/internal/rules"
 )
 
-// Class says what the broker keeps of a topic's messages.
-type Class uint8
+// Class says what the broker keeps of a topic's messages. It is chosen by the rules in Options.Topics, never by a publisher. String is its
+// name in the configuration.
+type Class = rules.Class
 
-// The topic classes. The class is chosen by the rules in Options.Topics, never by a publisher.
+// The topic classes.
 const (
-	ClassMemory Class = iota // kept in the ring; the default
-	ClassLive                // never kept, never replayed
-	ClassStored              // kept by the store
+	ClassMemory = rules.Memory // kept in the ring; the default
+	ClassLive   = rules.Live   // never kept, never replayed
+	ClassStored = rules.Stored // kept by the store
 )
-
-// String is the class's name in the configuration.
-func (c Class) String() string {
-	return [...]string{"memory", "live", "stored"}[c]
-}
 
 // TopicRule gives the topics that Match matches their class. The first rule that matches a topic wins.
 type TopicRule struct {
@@ -182,62 +177,16 @@ func Everybody() *Identity {
 	}
 }
 
-// classOf is the class of topic by the first rule that matches.
-func (o *Options) classOf(topic string) Class {
-	if passing(topic) {
-		return ClassLive
-	}
-	for _, r := range o.Topics {
-		if protocol.Match(r.Match, topic) {
-			return r.Class
-		}
-	}
-	return ClassMemory
-}
-
-// mayBeStored reports whether filter matches any topic of class stored.
-func (o *Options) mayBeStored(filter string) bool {
-	return !passing(filter) && slices.ContainsFunc(o.Topics, func(r TopicRule) bool {
-		return r.Class == ClassStored && protocol.Overlaps(r.Match, filter)
-	})
-}
-
-// mayBePlain reports whether filter may match a topic of another class.
-func (o *Options) mayBePlain(filter string) bool {
-	for _, r := range o.Topics {
-		switch {
-		case r.Class != ClassStored && protocol.Overlaps(r.Match, filter):
-			return true
-		case r.Class == ClassStored && protocol.Covers(r.Match, filter):
-			return false
-		}
-	}
-	return true
-}
-
-// storedFilters match every topic of class stored, and perhaps others.
-func (o *Options) storedFilters() (filters []string) {
-	for _, r := range o.Topics {
-		if r.Class == ClassStored && !slices.Contains(filters, r.Match) {
-			filters = append(filters, r.Match)
-		}
-	}
-	if len(filters) > MaxHistoryFilters {
-		return []string{">", "$user.>"}
-	}
-	return filters
-}
-
-// retention is what the store is told to keep.
-func (o *Options) retention() []RetentionRule {
-	rules := make([]RetentionRule, len(o.Topics))
+// rules are o.Topics as they are asked for.
+func (o *Options) rules() rules.Rules {
+	list := make(rules.Rules, len(o.Topics))
 	for i, r := range o.Topics {
-		rules[i] = RetentionRule{Match: r.Match}
-		if r.Class == ClassStored {
+		list[i] = rules.Rule{Class: r.Class, Keep: RetentionRule{Match: r.Match}, Sync: r.Sync}
+		if keep := &list[i].Keep; r.Class == ClassStored {
 			h := r.History
 			setDefault(&h, DefaultHistory)
-			rules[i].Count, rules[i].Age, rules[i].Bytes = h.Count, h.Age, h.Bytes
+			keep.Count, keep.Age, keep.Bytes = h.Count, h.Age, h.Bytes
 		}
 	}
-	return rules
+	return list
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/archive"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -21,7 +22,7 @@ type past struct {
 	plain   bool              // of topics that are not stored something may be missing, too: told at the join
 	gapped  bool              // a gap was told: what is retained has to be sent again
 	limit   int               // messages of the next page
-	page    *page
+	page    *archive.Page
 	reading bool // or waiting until the store is asked again
 }
 
@@ -39,32 +40,18 @@ const (
 
 // pastOf is a cursor behind an offset for the given filters. It does not know yet what of them it misses.
 func (b *Broker) pastOf(filters []string, from protocol.Position, after uint64) *past {
-	return &past{filters: b.opt.pastFilters(filters), from: from, after: after, told: after, limit: pastLimit}
-}
-
-// pastFilters are the filters by which the store is asked for what the given ones match of stored topics. They may match more.
-func (o *Options) pastFilters(filters []string) (asked []string) {
-	for _, f := range filters {
-		if o.mayBeStored(f) && !slices.Contains(asked, f) {
-			asked = append(asked, f)
-		}
-	}
-	slices.Sort(asked)
-	if len(asked) > MaxHistoryFilters {
-		asked = o.storedFilters()
-	}
-	return asked
+	return &past{filters: b.rules.Asked(filters), from: from, after: after, told: after, limit: pastLimit}
 }
 
 // resumeInPast is the cursor of a client that has everything up to pos, which the log does not reach back to. history says that it
 // may go back without a bound. There is none when the store does not know the token's term.
 func (b *Broker) resumeInPast(pos protocol.Position, filters []string, history bool) (*past, *protocol.Error) {
-	common, known := b.archive.common(pos)
+	common, known := b.archive.Common(pos, b.Position().Term)
 	if !known {
 		return nil, nil
 	}
 	p := b.pastOf(filters, pos, common)
-	p.plain = slices.ContainsFunc(filters, b.opt.mayBePlain)
+	p.plain = slices.ContainsFunc(filters, b.rules.MayBePlain)
 	if common < pos.Offset {
 		from := pos
 		from.Offset = common
@@ -90,12 +77,12 @@ func (b *Broker) reach(common uint64) (uint64, error) {
 		reach, _ := b.ring.WatermarkBefore(b.ring.FirstWithin(b.opt.ResumeWindow))
 		return reach, nil
 	}
-	return b.archive.reach(b.opt.ResumeWindow)
+	return b.archive.Reach(b.ctx, b.opt.ResumeWindow)
 }
 
 // pastReady refuses a reader that needs the store while that is away.
 func (b *Broker) pastReady(p *past) *protocol.Error {
-	if b.committer.up.Load() {
+	if b.committer.Up() {
 		return nil
 	}
 	if _, _, ok := b.ring.Join(p.after); ok {
@@ -118,7 +105,7 @@ func (b *Broker) tellPast(batch []*Packet, sub uint64, p *past, g pastGap) []*Pa
 }
 
 // takePage takes what the store has given, and first what is told of it as missing.
-func (b *Broker) takePage(batch []*Packet, sub uint64, p *past) ([]*Packet, *page) {
+func (b *Broker) takePage(batch []*Packet, sub uint64, p *past) ([]*Packet, *archive.Page) {
 	for _, g := range p.gaps {
 		batch = b.tellPast(batch, sub, p, g)
 	}
@@ -128,17 +115,17 @@ func (b *Broker) takePage(batch []*Packet, sub uint64, p *past) ([]*Packet, *pag
 		return batch, nil
 	}
 	p.page = nil
-	if pg.lost > max(pg.after, p.told) {
-		batch = b.tellPast(batch, sub, p, pastGap{protocol.GapTrimmed, b.pastAt(p, pg.after), pg.lost})
-		p.told = pg.lost
+	if pg.Lost > max(pg.After, p.told) {
+		batch = b.tellPast(batch, sub, p, pastGap{protocol.GapTrimmed, b.pastAt(p, pg.After), pg.Lost})
+		p.told = pg.Lost
 	}
-	p.after = pg.through
-	if n := len(pg.packets); n > 0 {
+	p.after = pg.Through
+	if n := len(pg.Packets); n > 0 {
 		bytes := 0
-		for _, m := range pg.packets {
+		for _, m := range pg.Packets {
 			bytes += len(m.Bytes())
 		}
-		p.limit = min(max(n*archiveBytes/bytes, 16), MaxHistoryRecords)
+		p.limit = min(max(n*archive.PageBytes/bytes, 16), MaxHistoryRecords)
 	}
 	return batch, pg
 }
@@ -152,16 +139,16 @@ func (s *Session) fetchLocked(p *past, q HistoryQuery) {
 	p.reading = true
 	s.fetches++
 	s.b.drainers.Go(func() {
-		pg, err := s.b.archive.read(s.b.ctx, q)
+		pg, err := s.b.archive.Read(s.b.ctx, q)
 		switch {
 		case errors.Is(err, ErrNoPower): // it had it before
-			pg = &page{after: q.After, through: q.Through, lost: q.Through}
+			pg = &archive.Page{After: q.After, Through: q.Through, Lost: q.Through}
 		case err != nil:
 			if _, ok := s.b.stats.mayLog(); ok {
 				s.b.opt.Logger.Warn("the store could not be read for a session; it is asked again", "session", s.id, "err", err)
 			}
 			s.b.sleep(pastRetry)
-		case pg.through <= q.After: // a store that has less than it had: the feed will find out
+		case pg.Through <= q.After: // a store that has less than it had: the feed will find out
 			s.b.sleep(pastRetry)
 		}
 		s.mu.Lock()
@@ -183,15 +170,15 @@ func (b *Broker) sleep(d time.Duration) {
 // readStartingPast moves a starting subscription that is in the past. Session.mu is held.
 func (s *Session) readStartingPast(sub *subscription, batch []*Packet) []*Packet {
 	p := sub.start.past
-	if p.page = s.b.due(p.page, s.origin); sub.conflated != nil && p.page != nil && len(p.page.packets) > 0 {
+	if p.page = p.page.Due(s.origin, s.b.ring); sub.conflated != nil && p.page != nil && len(p.page.Packets) > 0 {
 		return s.conflatePast(sub, batch)
 	}
 	batch, pg := s.b.takePage(batch, sub.id, p)
-	if pg != nil && len(pg.packets) > 0 {
-		n := uint64(len(pg.packets))
+	if pg != nil && len(pg.Packets) > 0 {
+		n := uint64(len(pg.Packets))
 		s.b.stats.delivered.Add(n)
 		batch = append(batch, encode(&protocol.Replay{Subscription: sub.id, Count: n, Kind: protocol.ReplayLog}))
-		return append(batch, pg.packets...)
+		return append(batch, pg.Packets...)
 	}
 	batch, joined := s.joinStarting(sub, sub.start, batch)
 	if !joined {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/store"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -26,75 +27,66 @@ type Credentials struct {
 	Previous  *Principal  // of a fresh token: who the session has been so far. nil: it begins
 }
 
-// Store keeps what must outlive the broker. Implementations are called concurrently.
-//
-// The store has one sequence of offsets (1, 2, 3, …, gaps allowed) over everything it commits. Every method fails at once with
-// an error when the store is away; the broker tries again.
-type Store interface {
-	// LoadRetained calls page with every current retained record, in any order, and returns an offset H such that
-	// LoadRetained followed by Follow(After: H) misses nothing. Pages are bounded (≤ 256 records or 1 MiB) and must not be kept.
-	LoadRetained(ctx context.Context, page func([]Record) error) (head uint64, err error)
+// The port to a store, see package store.
+type (
+	// Store keeps what must outlive the broker.
+	Store = store.Store
+	// FollowFrom says where a feed of a Store starts.
+	FollowFrom = store.FollowFrom
+	// Feed is one step of a committed feed.
+	Feed = store.Feed
+	// Record is one message as the store keeps it.
+	Record = store.Record
+	// AppendResult is the outcome of one appended record.
+	AppendResult = store.AppendResult
 
-	// Follow is the feed of committed records with an offset above from.After, strictly increasing, whoever appended them.
-	// First comes what is already committed, then one Feed with CaughtUp set, then each commit as it happens. It blocks
-	// until ctx ends, on fails, or the store goes away, and returns that error. If records after from.After are no longer
-	// held it returns ErrTrimmed.
-	Follow(ctx context.Context, from FollowFrom, on func(Feed) error) error
+	// Power is something that a Store may be able to do beside what every Store does.
+	Power = store.Power
+	// PoweredStore is a Store whose powers are known only when it is there.
+	PoweredStore = store.PoweredStore
+	// TermLister is a Store that knows its terms.
+	TermLister = store.TermLister
+	// Term is one time that a store was open for writing.
+	Term = store.Term
+	// HistoryStore is a Store that keeps the history of topics by rules.
+	HistoryStore = store.HistoryStore
+	// RetentionRule says what is kept of each topic that it matches.
+	RetentionRule = store.RetentionRule
+	// HistoryQuery asks for records of the history.
+	HistoryQuery = store.HistoryQuery
+	// HistoryPage is the answer to a HistoryQuery.
+	HistoryPage = store.HistoryPage
+	// StatisticsReader is a Store that tells its figures.
+	StatisticsReader = store.StatisticsReader
+	// StoreStatistics are figures of a store.
+	StoreStatistics = store.Statistics
+	// BackupMaker is a Store that can be copied while it works.
+	BackupMaker = store.BackupMaker
+)
 
-	// Append commits batch, in order, and calls done once with one result per record after the commit is durable, or with
-	// an error when the outcome is unknown. Batches are committed in the order of the calls. It does not wait for the
-	// commit. batch must not be changed until done was called; done must not block. A record whose (Origin, Ref) was
-	// committed before is not committed again and is answered with Duplicate. Refs of one origin arrive in increasing order.
-	Append(batch []Record, done func([]AppendResult, error))
-}
+// The optional powers of a Store, each with the interface or the fields that it stands for.
+const (
+	PowerTerms      = store.PowerTerms      // TermLister
+	PowerHistory    = store.PowerHistory    // HistoryStore
+	PowerTTL        = store.PowerTTL        // Record.Expires
+	PowerKeys       = store.PowerKeys       // Record.Key, Record.Digest, AppendResult.Repeats
+	PowerStatistics = store.PowerStatistics // StatisticsReader
+	PowerBackup     = store.PowerBackup     // BackupMaker
+)
 
-// FollowFrom says where a feed starts.
-type FollowFrom struct {
-	After uint64
-	// Origin names this broker run: records appended by it may be sent Elided (without topic, payload and the rest),
-	// because the broker still holds them.
-	Origin protocol.RunID
-}
+// Bounds of HistoryStore.
+const (
+	MaxRetentionRules = store.MaxRetentionRules
+	MaxHistoryFilters = store.MaxHistoryFilters
+	MaxHistoryRecords = store.MaxHistoryRecords // of one page
+)
 
-// Feed is one step of a committed feed.
-type Feed struct {
-	Records  []Record
-	CaughtUp bool           // everything committed when Follow began has been sent
-	Term     protocol.RunID // the store's present term (log.md P2); set with CaughtUp
-	Head     uint64         // highest committed offset; set with CaughtUp
-}
-
-// Record is one message as the store keeps it.
-type Record struct {
-	Offset uint64         // assigned by the store; 0 in Append
-	Origin protocol.RunID // the broker run that appended it
-	Ref    uint64         // that run's own number for it, increasing
-	Elided bool           // only Offset, Origin and Ref are set
-
-	Topic       string
-	Retain      bool // replaces the topic's retained value; with an empty payload it clears it
-	Payload     []byte
-	ContentType string
-	Headers     map[string]string
-	Time        int64 // Unix milliseconds at which the broker accepted it
-	User        string
-
-	// Exclude is the origin whose sessions are not sent it ([PUB-14]); "" is none. Opaque to the store.
-	Exclude string
-	// Expires is when the record ends, in Unix milliseconds; 0 is never. PowerTTL.
-	Expires int64
-	// Key names the publish, 16 to 32 bytes, and Digest stands for its content, 8 to 32. In Append only. PowerKeys.
-	Key, Digest []byte
-}
-
-// AppendResult is the outcome of one appended record: an offset, or a refusal.
-type AppendResult struct {
-	Ref       uint64 // the record's
-	Offset    uint64
-	Duplicate bool            // was committed before, at Offset if still known
-	Repeats   bool            // with Duplicate: another record with its Key and Digest is at Offset; the feed never brings this one
-	Err       *protocol.Error // refused (quota, too_large, …); nothing was committed
-}
+var (
+	// ErrNoPower is returned by a call that needs a Power which the store does not have.
+	ErrNoPower = store.ErrNoPower
+	// ErrTrimmed is returned by Store.Follow when records after the asked offset are no longer held.
+	ErrTrimmed = store.ErrTrimmed
+)
 
 // Conn is one client's connection as the core sees it. The core calls Write and Flush from one goroutine at a time;
 // the others from any.

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/interest"
 	"github.com/carillon-mq/carillon/broker/internal/presence"
+	"github.com/carillon-mq/carillon/broker/internal/rules"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -34,15 +36,12 @@ func (b *Broker) mayKnowPresence(id *Identity, topic string) *protocol.Error {
 	return nil
 }
 
-// presencePrefix is what the topics of the changes begin with ([PRE-3]).
-const presencePrefix = "$presence."
-
 // members keeps the table of who is there and publishes its changes.
 type members struct {
 	b       *Broker
 	table   *presence.Table
 	wake    chan struct{}
-	readers interest // filters of subscriptions, starting ones too, that changes may be for
+	readers interest.Table // filters of subscriptions, starting ones too, that changes may be for
 }
 
 func newMembers(b *Broker) *members {
@@ -85,7 +84,7 @@ func (m *members) look(earlier bool) {
 }
 
 // read reports whether anybody may be subscribed to the changes of topic. What nobody reads would only take room in the log.
-func (m *members) read(topic string) bool { return m.readers.in(presencePrefix + topic) }
+func (m *members) read(topic string) bool { return m.readers.In(rules.PresencePrefix + topic) }
 
 // publish publishes a change. When the names are longer than a message may be they are left out, as those of too many are.
 func (m *members) publish(c presence.Change) {
@@ -93,14 +92,14 @@ func (m *members) publish(c presence.Change) {
 	if exceeds(len(payload), m.b.opt.Limits.Payload) {
 		payload = (&protocol.PresenceChange{Count: c.Count}).Append(nil)
 	}
-	msg := newMessageOf(&protocol.Message{Topic: presencePrefix + c.Topic, Payload: payload, Time: time.Now().UnixMilli()}, ClassLive)
+	msg := newMessageOf(&protocol.Message{Topic: rules.PresencePrefix + c.Topic, Payload: payload, Time: time.Now().UnixMilli()}, ClassLive)
 	m.b.append(&msg)
 }
 
 // added and removed count a subscription that has begun or ended. Its session's mu is held.
 func (m *members) added(sub *subscription) {
-	if strings.HasPrefix(sub.filter, presencePrefix) {
-		m.readers.add(sub.filter, 1)
+	if strings.HasPrefix(sub.filter, rules.PresencePrefix) {
+		m.readers.Add(sub.filter, 1)
 	}
 	if sub.member {
 		m.look(m.table.Join(sub.filter, sub.session.identity.User, time.Now()))
@@ -108,8 +107,8 @@ func (m *members) added(sub *subscription) {
 }
 
 func (m *members) removed(sub *subscription, lost bool) {
-	if strings.HasPrefix(sub.filter, presencePrefix) {
-		m.readers.add(sub.filter, -1)
+	if strings.HasPrefix(sub.filter, rules.PresencePrefix) {
+		m.readers.Add(sub.filter, -1)
 	}
 	m.leave(sub, lost)
 }
@@ -142,8 +141,8 @@ func (s *Session) checkJoin(p *protocol.Subscribe) *protocol.Error {
 	if s.identity.User == "" {
 		return protocol.Errorf(protocol.CodeForbidden, "an anonymous client is no user, and joins nothing")
 	}
-	if err := protocol.ValidateTopic(presencePrefix + p.Filter); err != nil {
-		return protocol.Errorf(protocol.CodeBadArgs, "found topic %q to join, wanted one that has room for %q in front of it", p.Filter, presencePrefix)
+	if err := protocol.ValidateTopic(rules.PresencePrefix + p.Filter); err != nil {
+		return protocol.Errorf(protocol.CodeBadArgs, "found topic %q to join, wanted one that has room for %q in front of it", p.Filter, rules.PresencePrefix)
 	}
 	return s.b.mayKnowPresence(s.identity, p.Filter)
 }

@@ -3,10 +3,10 @@ package broker
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
+	"github.com/carillon-mq/carillon/broker/internal/commit"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -37,26 +37,37 @@ type PublishRequest struct {
 
 // publication is a publish on its way: checked, encoded, waiting for its place in the log.
 type publication struct {
-	ring.Message
-	record     *Record // what the store is to commit; nil: nothing
+	commit.Publication
 	accepted   time.Time
-	deadline   time.Time
 	b          *Broker
 	reply      reply
 	messageKey uint64 // in messageIDs; 0: it has no id, or the store knows it
-
-	// Guarded by committer.mu, but for answered.
-	ref      uint64
-	sent     bool // the store may have it
-	settled  bool // came back, was refused or withdrawn
-	answered atomic.Bool
 }
 
-func (p *publication) answer(ack protocol.Published, err *protocol.Error) {
-	if p.answered.CompareAndSwap(false, true) {
-		p.settleID(ack, err)
-		p.reply.tell(ack, err)
+// Placed notes the place of p, whose answer comes later.
+func (p *publication) Placed() { p.b.messageIDs.appended(p) }
+
+// Withdrawn takes the id of p out: it was not appended and never will be.
+func (p *publication) Withdrawn() { p.b.messageIDs.withdraw(p) }
+
+// Acknowledge answers p, which was appended or comes too late, unless its receipt brings the answer.
+func (p *publication) Acknowledge() {
+	switch {
+	case p.Seq == 0:
+		p.Answer(protocol.Published{}, commit.ErrSealed)
+	case !p.awaitsReceipt():
+		p.Answer(p.published(), nil)
 	}
+}
+
+// Answered tells whoever has published p, and those who have repeated it.
+func (p *publication) Answered(ack protocol.Published, err *protocol.Error) {
+	if err != nil {
+		p.b.messageIDs.refused(p.messageKey, err)
+	} else {
+		p.b.messageIDs.answered(p.messageKey, ack)
+	}
+	p.reply.tell(ack, err)
 }
 
 // Publish publishes for id and waits for the acknowledgement, which tells the truth: Durability committed means that the
@@ -98,13 +109,13 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, now time.Time, to repl
 	if err := b.checkPublish(id, r); err != nil {
 		return ack, false, err
 	}
-	class := b.opt.classOf(r.Topic)
+	class := b.rules.ClassOf(r.Topic)
 	keep := b.committer != nil && (r.Retain || class == ClassStored)
 	if err := b.checkTTL(r, keep); err != nil {
 		return ack, false, err
 	}
 	var key uint64
-	if r.MessageID != "" && !(keep && b.committer.keyed.Load()) {
+	if r.MessageID != "" && !(keep && b.committer.Keyed()) {
 		key, ack, answered, err = b.messageIDs.begin(id.User, r, now, to)
 		if key == 0 || err != nil {
 			return ack, answered, err
@@ -113,23 +124,24 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, now time.Time, to repl
 	m := protocol.Message{
 		Topic: r.Topic, Payload: r.Payload, Time: now.UnixMilli(), ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
 	}
-	if !keep && !r.Receivers && (b.committer == nil || b.committer.held.Load() == 0) {
+	if !keep && !r.Receivers && (b.committer == nil || b.committer.Pending() == 0) {
 		return b.appendNow(&m, class, r, now, key)
 	}
-	p := &publication{Message: newMessageOf(&m, class), accepted: now, reply: to, b: b, messageKey: key}
+	p := &publication{accepted: now, reply: to, b: b, messageKey: key}
+	p.Message, p.Publisher = newMessageOf(&m, class), p
 	p.Extra = r.extra(b.expires(r, now))
 	if r.Receivers {
 		addReceipt(b, p)
 	}
 	if keep {
-		p.record = b.newRecord(id.User, r, m.Time)
-		p.record.Expires = b.expires(r, now)
+		p.Record = b.newRecord(id.User, r, m.Time)
+		p.Record.Expires = b.expires(r, now)
 	}
 	if b.committer == nil {
 		b.append(&p.Message)
 		return p.atOnce()
 	}
-	if appended, err := b.committer.submit(p); err != nil || !appended {
+	if appended, err := b.committer.Submit(&p.Publication); err != nil || !appended {
 		if err != nil {
 			b.messageIDs.refused(p.messageKey, err)
 		}
@@ -144,8 +156,8 @@ func (b *Broker) appendNow(m *protocol.Message, class Class, r *PublishRequest, 
 	msg.Extra = r.extra(b.expires(r, accepted))
 	b.append(&msg)
 	if msg.Seq == 0 {
-		b.messageIDs.refused(key, errSealed)
-		return ack, false, errSealed
+		b.messageIDs.refused(key, commit.ErrSealed)
+		return ack, false, commit.ErrSealed
 	}
 	b.stats.publishTime.observe(time.Since(accepted))
 	ack = acknowledgement(&msg)
@@ -167,7 +179,7 @@ func acknowledgement(m *ring.Message) protocol.Published {
 // newRecord is r as the store is to commit it.
 func (b *Broker) newRecord(user string, r *PublishRequest, time int64) *Record {
 	record := Record{
-		Origin: b.committer.origin, Topic: r.Topic, Retain: r.Retain, Payload: slices.Clone(r.Payload), ContentType: r.ContentType,
+		Topic: r.Topic, Retain: r.Retain, Payload: slices.Clone(r.Payload), ContentType: r.ContentType,
 		Headers: r.Headers, Time: time, User: user, Exclude: r.Exclude,
 	}
 	if r.MessageID == "" {
@@ -181,8 +193,8 @@ func (b *Broker) newRecord(user string, r *PublishRequest, time int64) *Record {
 // atOnce is the answer to a publish that was appended without waiting, unless its receipt brings it.
 func (p *publication) atOnce() (ack protocol.Published, answered bool, err *protocol.Error) {
 	if p.Seq == 0 {
-		p.b.messageIDs.refused(p.messageKey, errSealed)
-		return ack, false, errSealed
+		p.b.messageIDs.refused(p.messageKey, commit.ErrSealed)
+		return ack, false, commit.ErrSealed
 	}
 	if p.awaitsReceipt() {
 		p.b.messageIDs.appended(p)
@@ -293,7 +305,7 @@ func (b *Broker) show(m *ring.Message, e *ring.Entry, appended uint64) {
 	}
 	for _, sh := range b.shards {
 		behind := appended - sh.passedBytes.Load()
-		if receipt != nil || sh.interest.in(e.Topic) || behind > uint64(b.opt.RingBytes/16) {
+		if receipt != nil || sh.interest.In(e.Topic) || behind > uint64(b.opt.RingBytes/16) {
 			sh.nudge()
 		}
 	}
@@ -303,7 +315,7 @@ func (b *Broker) show(m *ring.Message, e *ring.Entry, appended uint64) {
 func (p *publication) published() protocol.Published {
 	p.b.stats.publishTime.observe(time.Since(p.accepted))
 	ack := acknowledgement(&p.Message)
-	if p.record != nil {
+	if p.Record != nil {
 		p.b.stats.commitTime.observe(time.Since(p.accepted))
 		ack.Durability = protocol.Committed
 	}

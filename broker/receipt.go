@@ -55,7 +55,7 @@ func (r *receipt) tell(n int64) {
 	r.timer.Stop()
 	ack := r.p.published()
 	ack.Receivers = n
-	r.p.answer(ack, nil)
+	r.p.Answer(ack, nil)
 	r.b.flushSoon()
 }
 

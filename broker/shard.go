@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/interest"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
 	"github.com/carillon-mq/carillon/broker/internal/trie"
 	"github.com/carillon-mq/carillon/protocol"
@@ -34,7 +35,7 @@ type shard struct {
 
 	passedSeq   atomic.Uint64 // last entry passed and handed to the sockets
 	passedBytes atomic.Uint64 // of the bytes ever appended
-	interest    interest
+	interest    interest.Table
 	sessions    atomic.Int64
 
 	wake    chan struct{}

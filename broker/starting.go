@@ -67,7 +67,7 @@ func (b *Broker) resumeAt(pos protocol.Position, filters []string, history bool)
 		st.gap, st.head = protocol.GapAhead, true
 		return st, nil
 	}
-	kept := (!same || pos.Seq+1 < oldest) && b.archive.serves(filters...)
+	kept := (!same || pos.Seq+1 < oldest) && b.archive.Serves(filters...)
 	if kept {
 		var err *protocol.Error
 		if st.past, err = b.resumeInPast(pos, filters, history); st.past != nil || err != nil {
@@ -185,9 +185,9 @@ func (s *Session) readStarting(batch []*Packet) []*Packet {
 // held. Session.mu is held.
 func (s *Session) lostStarting(sub *subscription, st *starting, batch []*Packet) []*Packet {
 	from := s.b.positionAt(st.next-1, st.mark)
-	if s.b.archive.serves(sub.filter) {
+	if s.b.archive.Serves(sub.filter) {
 		st.past = s.b.pastOf([]string{sub.filter}, from, st.mark)
-		st.past.plain = s.b.opt.mayBePlain(sub.filter)
+		st.past.plain = s.b.rules.MayBePlain(sub.filter)
 		return s.readStartingPast(sub, batch)
 	}
 	st.next, st.mark = s.b.ring.Oldest()

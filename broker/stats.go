@@ -76,10 +76,7 @@ func (b *Broker) Stats() Stats {
 	_, members := b.members.table.Size()
 	st.Members = int64(members)
 	if c := b.committer; c != nil {
-		c.mu.Lock()
-		st.StoreWaitBytes = c.bytes
-		c.mu.Unlock()
-		st.StoreUp = c.up.Load()
+		st.StoreWaitBytes, st.StoreUp = c.Bytes(), c.Up()
 	}
 	return st
 }

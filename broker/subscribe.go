@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
+	"github.com/carillon-mq/carillon/broker/internal/rules"
 	"github.com/carillon-mq/carillon/broker/internal/trie"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -106,7 +107,7 @@ func (s *Session) admit(p *protocol.Subscribe) *protocol.Error {
 // filterReady refuses what needs the store before it has been loaded: retained messages, and what it has kept of stored topics, which
 // comes into the log then (log.md K4, P7).
 func (b *Broker) filterReady(filter string, noRetained bool) *protocol.Error {
-	if noRetained && !b.opt.mayBeStored(filter) {
+	if noRetained && !b.rules.MayBeStored(filter) {
 		return nil
 	}
 	return b.retainedReady()
@@ -132,7 +133,7 @@ func (s *Session) mayHave(id *Identity, filter string) bool {
 
 // ownInbox reports whether filter lies in the session's inbox, which only it may read.
 func (s *Session) ownInbox(filter string) bool {
-	return strings.HasPrefix(filter, inboxPrefix) && protocol.Covers(inboxPrefix+s.id+".>", filter)
+	return strings.HasPrefix(filter, rules.InboxPrefix) && protocol.Covers(rules.InboxPrefix+s.id+".>", filter)
 }
 
 func (s *Session) addSubscription(sub *subscription) *protocol.Error {
@@ -241,7 +242,7 @@ func (sh *shard) goLive(sub *subscription) {
 	sub.live, sub.since, sub.mark, sub.start = true, sh.next, sh.mark, nil
 	sub.session.subsEpoch++
 	sh.trie.Insert(sub.filter, &sub.item)
-	sh.interest.add(sub.filter, 1)
+	sh.interest.Add(sub.filter, 1)
 }
 
 func (s *Session) handleUnsubscribe(raw protocol.Raw) error {
@@ -303,7 +304,7 @@ func (sh *shard) forget(sub *subscription, lost bool) {
 			sub.session.keptBytes -= c.drop(ring.Never)
 		}
 		sh.trie.Remove(&sub.item)
-		sh.interest.add(sub.filter, -1)
+		sh.interest.Add(sub.filter, -1)
 	}
 	sub.start = nil
 	sh.b.registry.dropSubscription()

@@ -72,7 +72,7 @@ var faultyEdits = []edit{
 	},
 	{"broker/publish.go", "e, appended := b.ring.Append(m)", "b.seededTwice(m)\n\te, appended := b.ring.Append(m)"},
 	{"broker/starting.go", "same := pos.Epoch == b.Epoch()", `same := pos.Epoch == b.Epoch() || seeded == "epoch"`},
-	{"broker/commit.go", "\t\tc.queue = append(c.queue, p)", "\t\tc.queue = append(c.queue, p)\n\t\tc.seededAnswer(p)"},
+	{"broker/internal/commit/commit.go", "\t\tc.queue = append(c.queue, p)", "\t\tc.queue = append(c.queue, p)\n\t\tc.seededAnswer(p)"},
 	{"plugins/host/ports.go", "return nil, a.p.callError(ctx, err)", "return seededDecision(a.p.callError(ctx, err))"},
 }
 
@@ -122,12 +122,20 @@ func (b *Broker) seededTwice(m *ring.Message) {
 		b.ring.Append(&again)
 	}
 }
+`,
+	"broker/internal/commit/seeded.go": `package commit
+
+import (
+	"os"
+
+	"github.com/carillon-mq/carillon/protocol"
+)
 
 // seededAnswer acknowledges what has not been committed.
-func (c *committer) seededAnswer(p *publication) {
-	if seeded == "early" {
+func (c *Committer) seededAnswer(p *Publication) {
+	if os.Getenv("CARILLON_SEEDED") == "early" {
 		ack := protocol.Published{Offset: c.offset + uint64(len(c.unsettled)), Durability: protocol.Committed, Receivers: -1}
-		go p.answer(ack, nil)
+		go p.Answer(ack, nil)
 	}
 }
 `,

@@ -1,4 +1,4 @@
-package broker
+package interest
 
 import (
 	"slices"
@@ -28,13 +28,13 @@ func TestInterestIsNeverDeniedWrongly(t *testing.T) {
 		if protocol.ValidateFilter(filter) != nil {
 			continue
 		}
-		var in interest
-		in.add(filter, 1)
+		var in Table
+		in.Add(filter, 1)
 		for _, topic := range names {
 			if protocol.ValidateTopic(topic) != nil {
 				continue
 			}
-			matches, interested := protocol.Match(filter, topic), in.in(topic)
+			matches, interested := protocol.Match(filter, topic), in.In(topic)
 			if matches && !interested {
 				t.Fatalf("found no interest in %q with %q", topic, filter)
 			}
@@ -44,8 +44,8 @@ func TestInterestIsNeverDeniedWrongly(t *testing.T) {
 				asleep++
 			}
 		}
-		in.add(filter, -1)
-		if in.in("a") || in.in("a.b.a") || in.in("$x.a") {
+		in.Add(filter, -1)
+		if in.Len() != 0 || in.In("a") || in.In("a.b.a") || in.In("$x.a") {
 			t.Fatalf("found interest left of %q", filter)
 		}
 	}

@@ -1,4 +1,5 @@
-package broker
+// Package interest says, without a lock, whether a shard may have a subscription that matches a topic.
+package interest
 
 import (
 	"cmp"
@@ -7,26 +8,26 @@ import (
 	"sync/atomic"
 )
 
-// interest says, without a lock, whether a shard may have a subscription that matches a topic. It may say yes wrongly; a no lets the
-// shard sleep.
-type interest struct {
+// Table counts filters. It may say wrongly that one of them matches a topic; when it says that none does, whoever has them may sleep. The zero
+// value is empty. Its methods may be called concurrently.
+type Table struct {
 	wild   atomic.Int32 // filters that begin with a wildcard
 	begun  atomic.Int32 // filters with a wildcard further back
-	begins interestSlots
-	whole  interestSlots // filters without one
+	begins slots
+	whole  slots // filters without one
 }
 
-// interestSlots counts names by a hash of each.
-type interestSlots [1024]atomic.Int32
+// slots counts names by a hash of each.
+type slots [1024]atomic.Int32
 
-var interestSeed = maphash.MakeSeed()
+var seed = maphash.MakeSeed()
 
-func (s *interestSlots) of(name string) *atomic.Int32 {
-	return &s[maphash.String(interestSeed, name)%uint64(len(s))]
+func (s *slots) of(name string) *atomic.Int32 {
+	return &s[maphash.String(seed, name)%uint64(len(s))]
 }
 
-// add counts filter in (n = 1) or out (n = -1).
-func (in *interest) add(filter string, n int32) {
+// Add counts filter in (n = 1) or out (n = -1).
+func (in *Table) Add(filter string, n int32) {
 	wildcard := strings.IndexAny(filter, "*>")
 	switch {
 	case wildcard < 0:
@@ -40,7 +41,8 @@ func (in *interest) add(filter string, n int32) {
 	}
 }
 
-func (in *interest) in(topic string) bool {
+// In reports whether any filter may match topic.
+func (in *Table) In(topic string) bool {
 	if in.wild.Load() > 0 || in.whole.of(topic).Load() > 0 {
 		return true
 	}
@@ -49,6 +51,15 @@ func (in *interest) in(topic string) bool {
 	}
 	first, second := beginnings(topic)
 	return in.begins.of(first).Load() > 0 || second != "" && in.begins.of(second).Load() > 0
+}
+
+// Len is about how many filters there are: 0 when there is none.
+func (in *Table) Len() (n int) {
+	n = int(in.wild.Load() + in.begun.Load())
+	for i := range in.whole {
+		n += int(in.whole[i].Load() + in.begins[i].Load())
+	}
+	return n
 }
 
 // beginnings are the first level of a name and its first two, "" if it has one.

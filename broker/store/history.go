@@ -1,4 +1,4 @@
-package broker
+package store
 
 import (
 	"context"
@@ -30,6 +30,26 @@ var ErrNoPower = errors.New("there is no such power")
 type PoweredStore interface {
 	Store
 	Has(p Power) bool
+}
+
+// Has reports whether s, as it is now, has p.
+func Has(s Store, p Power) bool {
+	if powered, ok := s.(PoweredStore); ok {
+		return powered.Has(p)
+	}
+	var ok bool
+	switch p {
+	case PowerTerms:
+		_, ok = s.(TermLister)
+	case PowerHistory:
+		_, ok = s.(HistoryStore)
+	case PowerStatistics:
+		_, ok = s.(StatisticsReader)
+	case PowerBackup:
+		_, ok = s.(BackupMaker)
+	case PowerTTL, PowerKeys: // fields of a record: nothing to tell it by
+	}
+	return ok
 }
 
 // TermLister is a Store that knows its terms.
@@ -99,13 +119,22 @@ type HistoryPage struct {
 	Damaged []uint64 // offsets between After and Through whose records can't be read
 }
 
-// StatisticsReader is a Store that tells its figures.
-type StatisticsReader interface {
-	ReadStatistics(ctx context.Context) (StoreStatistics, error)
+// Lost is the offset up to which something of what was asked for is missing; 0: nothing is.
+func (h *HistoryPage) Lost() uint64 {
+	lost := max(h.TrimmedThrough, h.Floor)
+	if n := len(h.Damaged); n > 0 {
+		lost = max(lost, h.Damaged[n-1])
+	}
+	return lost
 }
 
-// StoreStatistics are figures of a store; one that it does not have is 0.
-type StoreStatistics struct {
+// StatisticsReader is a Store that tells its figures.
+type StatisticsReader interface {
+	ReadStatistics(ctx context.Context) (Statistics, error)
+}
+
+// Statistics are figures of a store; one that it does not have is 0.
+type Statistics struct {
 	Head   uint64 // highest committed offset
 	Oldest uint64 // lowest offset that Follow can begin at
 	Floor  uint64 // as in HistoryPage

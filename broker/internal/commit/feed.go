@@ -1,12 +1,13 @@
-package broker
+package commit
 
 import (
 	"context"
 	"errors"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/archive"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
-	"github.com/carillon-mq/carillon/protocol"
+	"github.com/carillon-mq/carillon/broker/store"
 )
 
 // How long the committer waits before it takes a feed up again.
@@ -15,8 +16,8 @@ const (
 	retryStoreHigh = time.Second
 )
 
-// run is the feed's goroutine: load, follow, and again when the store comes back.
-func (c *committer) run(ctx context.Context) {
+// Run is the feed's goroutine: load, follow, and again when the store comes back.
+func (c *Committer) Run(ctx context.Context) {
 	wait := retryStoreLow
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -25,7 +26,7 @@ func (c *committer) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		c.b.opt.Logger.Warn("store feed ended", "err", err)
+		c.opt.Logger.Warn("store feed ended", "err", err)
 		if time.Since(began) > retryStoreHigh {
 			wait = retryStoreLow
 		}
@@ -44,7 +45,7 @@ var (
 	errTail    = errors.New("store has lost what it had committed: its head is before the log's")
 )
 
-func (c *committer) follow(ctx context.Context) error {
+func (c *Committer) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	c.mu.Lock()
@@ -58,15 +59,15 @@ func (c *committer) follow(ctx context.Context) error {
 			return err
 		}
 	}
-	from := FollowFrom{After: c.offset}
+	from := store.FollowFrom{After: c.offset}
 	if !c.whole {
-		from.Origin = c.origin
+		from.Origin = c.opt.Origin
 	}
-	err := c.store.Follow(ctx, from, c.feed)
+	err := c.opt.Store.Follow(ctx, from, c.feed)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	if errors.Is(err, ErrTrimmed) {
+	if errors.Is(err, store.ErrTrimmed) {
 		c.unload() // the log cannot go on from offset: what is retained has to be loaded afresh
 	}
 	return err
@@ -75,29 +76,29 @@ func (c *committer) follow(ctx context.Context) error {
 // load fills the retained map and takes the feed's beginning from the store. When a feed was followed before, records were missed,
 // or the store has gone back: nobody can be told what exactly. So this run of the log ends there and another one begins; every
 // client comes back to a gap (log.md P3).
-func (c *committer) load(ctx context.Context) error {
+func (c *Committer) load(ctx context.Context) error {
 	named := map[string]struct{}{}
-	head, err := c.store.LoadRetained(ctx, func(page []Record) error {
+	head, err := c.opt.Store.LoadRetained(ctx, func(page []store.Record) error {
 		for i := range page {
 			r := &page[i]
 			named[r.Topic] = struct{}{}
-			m := r.message(c.b.opt.classOf(r.Topic))
-			c.b.retained.Load(ring.Value{Topic: r.Topic, Offset: r.Offset, Packet: m.Lasting()})
+			m := c.message(r)
+			c.opt.Retained.Load(ring.Value{Topic: r.Topic, Offset: r.Offset, Packet: m.Lasting()})
 		}
 		return ctx.Err()
 	})
 	if err != nil {
 		return err
 	}
-	c.b.retained.KeepOnly(named)
-	from, goesOn := c.b.goOn(c.terms, head)
+	c.opt.Retained.KeepOnly(named)
+	from, goesOn := c.log.GoOn(c.terms, head)
 	c.mu.Lock()
 	c.offset = from
 	c.mu.Unlock()
 	switch {
 	case goesOn:
 	case c.following:
-		c.b.beginEpoch(head)
+		c.log.BeginAnew(head)
 	default:
 		if err := c.loadLog(ctx, head); err != nil {
 			return err
@@ -107,23 +108,19 @@ func (c *committer) load(ctx context.Context) error {
 	return nil
 }
 
-func (c *committer) unload() {
+func (c *Committer) unload() {
 	c.mapped = false
 	c.loaded.Store(false)
 }
 
-func (r *Record) message(class Class) ring.Message {
-	m := newMessageOf(&protocol.Message{
-		Topic: r.Topic, Payload: r.Payload, Time: r.Time, ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,
-	}, class)
-	m.Offset = r.Offset
-	m.Extra = r.extra()
-	return m
+// message is r on its way into the log.
+func (c *Committer) message(r *store.Record) ring.Message {
+	return archive.Message(r, c.opt.Rules.ClassOf(r.Topic))
 }
 
 // feed appends what the store has committed. Called by the feed's goroutine, in order.
-func (c *committer) feed(f Feed) error {
-	defer c.b.flushSoon()
+func (c *Committer) feed(f store.Feed) error {
+	defer c.log.Flush()
 	for i := range f.Records {
 		if err := c.committed(&f.Records[i]); err != nil {
 			return err
@@ -138,9 +135,8 @@ func (c *committer) feed(f Feed) error {
 			c.unload()
 			return errTail
 		}
-		c.b.archive.opened(c.keeps, c.terms)
-		c.b.setTerm(f.Term)
-		c.ends.Store(hasPower(c.store, PowerTTL))
+		c.log.Opened(c.keeps, c.terms, f.Term)
+		c.ends.Store(store.Has(c.opt.Store, store.PowerTTL))
 		c.loaded.Store(true)
 		c.connected()
 	}
@@ -148,18 +144,18 @@ func (c *committer) feed(f Feed) error {
 }
 
 // gained reports whether the store has powers that it did not have when it was prepared: it was not there yet.
-func (c *committer) gained() bool {
-	return !c.keeps && hasPower(c.store, PowerHistory) || !c.keyed.Load() && hasPower(c.store, PowerKeys) || c.terms == nil && hasPower(c.store, PowerTerms)
+func (c *Committer) gained() bool {
+	return !c.keeps && store.Has(c.opt.Store, store.PowerHistory) || !c.keyed.Load() && store.Has(c.opt.Store, store.PowerKeys) || c.terms == nil && store.Has(c.opt.Store, store.PowerTerms)
 }
 
-func (c *committer) committed(r *Record) error {
+func (c *Committer) committed(r *store.Record) error {
 	c.mu.Lock()
 	if r.Offset <= c.offset {
 		c.mu.Unlock()
 		return errOrder
 	}
-	var p *publication
-	if r.Origin == c.origin {
+	var p *Publication
+	if r.Origin == c.opt.Origin {
 		p = c.unsettled[r.Ref]
 	}
 	if p == nil && r.Elided { // it was given up, and committed after all
@@ -170,31 +166,29 @@ func (c *committer) committed(r *Record) error {
 	c.offset = r.Offset
 	if p == nil {
 		c.mu.Unlock()
-		m := r.message(c.b.opt.classOf(r.Topic))
-		c.b.append(&m)
+		m := c.message(r)
+		c.log.Append(&m)
 		return nil
 	}
 	p.Offset = r.Offset
-	c.b.append(&p.Message)
+	c.log.Append(&p.Message)
 	released := c.settleLocked(p)
 	c.mu.Unlock()
-	if !p.awaitsReceipt() {
-		p.answer(p.published(), nil)
-	}
+	p.Publisher.Acknowledge()
 	answerAll(released)
 	return nil
 }
 
 // connected puts what was sent and did not come back in front of the line again: it has not been committed, as far as the store
 // can tell by now.
-func (c *committer) connected() {
+func (c *Committer) connected() {
 	c.mu.Lock()
-	var again, released []*publication
+	var again, released []*Publication
 	for _, p := range c.sent {
 		switch {
 		case p.settled:
 		case p.answered.Load(): // too late: its publisher was told that the outcome is unknown
-			c.b.messageIDs.withdraw(p)
+			p.Publisher.Withdrawn()
 			released = append(released, c.settleLocked(p)...)
 		default:
 			again = append(again, p)
@@ -209,12 +203,12 @@ func (c *committer) connected() {
 	c.mu.Unlock()
 	answerRefused(refused)
 	answerAll(released)
-	c.b.flushSoon()
+	c.log.Flush()
 	c.up.Store(true)
 	c.wakeSender()
 }
 
-func (c *committer) disconnected() {
+func (c *Committer) disconnected() {
 	c.up.Store(false)
 	c.mu.Lock()
 	c.caughtUp, c.cancel = false, nil

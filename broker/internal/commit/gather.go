@@ -1,12 +1,10 @@
-package broker
+package commit
 
 import (
 	"time"
-
-	"github.com/carillon-mq/carillon/protocol"
 )
 
-// gathering says until when the committer's queue waits for more, so that they share a commit (TopicRule.Sync). The zero value is a
+// gathering says until when the Committer's queue waits for more, so that they share a commit (TopicRule.Sync). The zero value is a
 // queue that goes at once.
 type gathering struct {
 	until   time.Time
@@ -16,7 +14,7 @@ type gathering struct {
 
 // add takes in p, which may wait for sync, and reports whether the queue is to be looked at: it goes at once or has an end of its own
 // now. It goes when the first of its publications has waited long enough, when one of them may not wait, and when a batch is full.
-func (g *gathering) add(p *publication, sync time.Duration) (look bool) {
+func (g *gathering) add(p *Publication, sync time.Duration) (look bool) {
 	first := g.records == 0
 	g.records++
 	g.bytes += len(p.Buf)
@@ -35,7 +33,7 @@ func (g *gathering) add(p *publication, sync time.Duration) (look bool) {
 func (g *gathering) goesOn() bool { return !g.until.IsZero() && time.Now().Before(g.until) }
 
 // gatherTime is how long the queue waits from now on.
-func (c *committer) gatherTime() time.Duration {
+func (c *Committer) gatherTime() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) > 0 && c.batches == 0 && c.round.waits(0, len(c.queue)) {
@@ -49,16 +47,11 @@ func (c *committer) gatherTime() time.Duration {
 
 // syncOf is how long p may wait for others, half the time that it may wait for the store at most. What is retained and not of class
 // stored does not wait.
-func (c *committer) syncOf(p *publication) time.Duration {
-	if p.record == nil || !p.Kept {
+func (c *Committer) syncOf(p *Publication) time.Duration {
+	if p.Record == nil || !p.Kept {
 		return 0
 	}
-	for i := range c.b.opt.Topics {
-		if r := &c.b.opt.Topics[i]; protocol.Match(r.Match, p.Topic) {
-			return min(r.Sync, c.b.opt.Limits.StoreTimeout/2)
-		}
-	}
-	return 0
+	return min(c.opt.Rules.Sync(p.Topic), c.opt.Timeout/2)
 }
 
 // round is what the committer knows of those who publish, wait for the store, and publish again. A commit costs as much as many records,
