@@ -16,6 +16,7 @@ import (
 type pluginCmd struct {
 	List pluginListCmd `cmd:"" help:"List the plugins of a running broker."`
 	New  pluginNewCmd  `cmd:"" help:"Write the first files of a plugin of your own."`
+	Test pluginTestCmd `cmd:"" help:"Show that a plugin keeps the contract, whoever wrote it and in whatever language."`
 }
 
 // pluginListCmd is `carillon plugin list`.

@@ -42,26 +42,25 @@ func TestContract(t *testing.T) {
 		User: "john", TokenID: "t1", Expires: time.Unix(now+600, 0), Limits: broker.SessionLimits{PublishRate: 7},
 		Grants: []broker.Grant{{Actions: broker.ActionSubscribe, Filter: "news.>"}, {Actions: broker.ActionPublish, Filter: "orders.john"}},
 	}
-	plugintest.Auth(t, plugintest.Plugin{
+	plugintest.Run(t, plugintest.Plugin{
 		Path:    plugintest.Build(t, "."),
 		Bundled: true,
-		Config: func(string) string {
-			return fmt.Sprintf(`{"issuer": "https://id.example", "audience": "carillon", "keys": [{"kid": "k1", "alg": "HS256", "secret": %q}],
-				"grants": {"subscribe": ["news.>"]}}`, secret)
+		Config: fmt.Sprintf(`{"issuer": "https://id.example", "audience": "carillon", "keys": [{"kid": "k1", "alg": "HS256", "secret": %q}],
+			"grants": {"subscribe": ["news.>"]}}`, secret),
+		Logins: []plugintest.Login{
+			{Name: "good", Credentials: sign(secret, claims(nil)), Check: func(id *broker.Identity) error {
+				if d := cmp.Diff(want, id); d != "" {
+					return fmt.Errorf("the identity differs (- want, + got): %s", d)
+				}
+				return nil
+			}},
+			{Name: "expired", Credentials: sign(secret, claims(map[string]any{"exp": now - 60})), Refused: protocol.CodeTokenExpired},
+			{Name: "not valid yet", Credentials: sign(secret, claims(map[string]any{"nbf": now + 300})), Refused: protocol.CodeTokenNotYetValid},
+			{Name: "another audience", Credentials: sign(secret, claims(map[string]any{"aud": "shop"})), Refused: protocol.CodeTokenWrongAudience},
+			{Name: "another issuer", Credentials: sign(secret, claims(map[string]any{"iss": "evil"})), Refused: protocol.CodeTokenWrongIssuer},
+			{Name: "another key", Credentials: sign("another secret that is long enough", claims(nil)), Refused: protocol.CodeTokenBadSignature},
+			{Name: "a bad filter", Credentials: sign(secret, claims(map[string]any{"carillon": map[string]any{"publish": []string{"a..b"}}})), Refused: protocol.CodeTokenBadClaims},
+			{Name: "no token", Credentials: broker.Credentials{Transport: "ws"}, Refused: protocol.CodeTokenMissing},
 		},
-	}, []plugintest.Login{
-		{Name: "good", Credentials: sign(secret, claims(nil)), Check: func(id *broker.Identity) error {
-			if d := cmp.Diff(want, id); d != "" {
-				return fmt.Errorf("the identity differs (- want, + got): %s", d)
-			}
-			return nil
-		}},
-		{Name: "expired", Credentials: sign(secret, claims(map[string]any{"exp": now - 60})), Refused: protocol.CodeTokenExpired},
-		{Name: "not valid yet", Credentials: sign(secret, claims(map[string]any{"nbf": now + 300})), Refused: protocol.CodeTokenNotYetValid},
-		{Name: "another audience", Credentials: sign(secret, claims(map[string]any{"aud": "shop"})), Refused: protocol.CodeTokenWrongAudience},
-		{Name: "another issuer", Credentials: sign(secret, claims(map[string]any{"iss": "evil"})), Refused: protocol.CodeTokenWrongIssuer},
-		{Name: "another key", Credentials: sign("another secret that is long enough", claims(nil)), Refused: protocol.CodeTokenBadSignature},
-		{Name: "a bad filter", Credentials: sign(secret, claims(map[string]any{"carillon": map[string]any{"publish": []string{"a..b"}}})), Refused: protocol.CodeTokenBadClaims},
-		{Name: "no token", Credentials: broker.Credentials{Transport: "ws"}, Refused: protocol.CodeTokenMissing},
 	})
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
-	"github.com/carillon-mq/carillon/plugins/host"
+	"github.com/carillon-mq/carillon/plugins/internal/wire"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -19,53 +19,47 @@ type Login struct {
 	Name        string
 	Credentials broker.Credentials
 
-	// Refused is the code of the refusal; 0 means that the plugin has to accept. Check looks at the identity then.
-	Refused protocol.Code
-	Check   func(*broker.Identity) error
+	// Refused is the code of the refusal; 0 means that the plugin has to accept, unless AnyRefusal takes every code.
+	Refused    protocol.Code
+	AnyRefusal bool
+	// User and Check look at the identity of who is accepted. An empty User is any.
+	User  string
+	Check func(*broker.Identity) error
 }
 
-// Auth runs the contract of an auth plugin (spec/plugin/auth/v1/auth.proto) as subtests of t. logins holds at least one that is
-// accepted and one that is refused.
-func Auth(t *testing.T, p Plugin, logins []Login) {
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, *auth)
-	}{
-		{"every login gets its answer", testLogins},
-		{"also many at once", testManyLogins},
-		{"hostile credentials are refused by the same process", testHostile},
-		{"a call ends with its deadline", testDeadline},
-		{"after a kill nothing is granted until the plugin is back", testAuthKill},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			a := &auth{host: newHost(t), logins: logins}
-			var err error
-			if a.Auth, err = a.host.Auth(p.spec(t.TempDir())); err != nil {
-				t.Fatal(err)
-			}
-			waitReady(t, a.Auth)
-			test.run(t, a)
-		})
-	}
-}
+func (l *Login) accepted() bool { return l.Refused == 0 && !l.AnyRefusal }
 
 // auth is a running auth plugin.
 type auth struct {
-	*host.Auth
-	host   *host.Host
-	logins []Login
+	*wire.AuthClient // of process
+	process          *process
+	logins           []Login
 }
+
+// onAuth is a case with a configured auth plugin.
+func onAuth(run func(*T, *auth)) func(*T) {
+	return func(t *T) {
+		in := t.start(t.TempDir())
+		run(t, &auth{in.auth, in, t.plugin.Logins})
+	}
+}
+
+// authTime is the deadline of Authenticate.
+const authTime = 2 * time.Second
 
 // login tries l and returns what is wrong with the answer.
 func (a *auth) login(ctx context.Context, l Login) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, authTime)
 	defer cancel()
 	id, err := a.Authenticate(ctx, l.Credentials)
-	if l.Refused != 0 {
-		return checkRefusal(l, id, err)
+	if !l.accepted() {
+		return checkRefusal(&l, id, err)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w, want an identity", l.Name, err)
+		return fmt.Errorf("%s: expected an identity, got: %w", l.Name, err)
+	}
+	if l.User != "" && id.User != l.User {
+		return fmt.Errorf("%s: expected the user %q, got %q", l.Name, l.User, id.User)
 	}
 	if l.Check != nil {
 		if err := l.Check(id); err != nil {
@@ -75,15 +69,19 @@ func (a *auth) login(ctx context.Context, l Login) error {
 	return nil
 }
 
-func checkRefusal(l Login, id *broker.Identity, err error) error {
+func checkRefusal(l *Login, id *broker.Identity, err error) error {
+	wanted := "a refusal"
+	if l.Refused != 0 {
+		wanted = fmt.Sprintf("the refusal %v", l.Refused)
+	}
 	refusal, ok := errors.AsType[*protocol.Error](err)
 	switch {
 	case err == nil:
-		return fmt.Errorf("%s: accepted as %q, want %v", l.Name, id.User, l.Refused)
-	case !ok || refusal.Code != l.Refused:
-		return fmt.Errorf("%s: %w, want %v", l.Name, err, l.Refused)
+		return fmt.Errorf("%s: expected %s, accepted as %q", l.Name, wanted, id.User)
+	case !ok || l.Refused != 0 && refusal.Code != l.Refused:
+		return fmt.Errorf("%s: expected %s, got: %w", l.Name, wanted, err)
 	case refusal.Detail == "":
-		return fmt.Errorf("%s: %v without a detail: nobody learns what is wrong", l.Name, l.Refused)
+		return fmt.Errorf("%s: %v without a detail: nobody learns what is wrong", l.Name, refusal.Code)
 	}
 	for part := range strings.FieldsFuncSeq(l.Credentials.Token, func(r rune) bool { return r == '.' }) {
 		if len(part) >= 16 && strings.Contains(refusal.Detail+refusal.Hint, part) {
@@ -93,25 +91,35 @@ func checkRefusal(l Login, id *broker.Identity, err error) error {
 	return nil
 }
 
-func testLogins(t *testing.T, a *auth) {
-	accepted, refused := 0, 0
-	for _, l := range a.logins {
-		if l.Refused == 0 {
-			accepted++
-		} else {
-			refused++
+// withLogins skips a case of which there is no login to accept.
+func withLogins(run func(*T, *auth)) func(*T, *auth) {
+	return func(t *T, a *auth) {
+		if !slices.ContainsFunc(a.logins, func(l Login) bool { return l.accepted() }) {
+			t.Skipf("no credentials are known that the plugin accepts: give them with --token or --logins (Plugin.Logins)")
 		}
-		if err := a.login(t.Context(), l); err != nil {
-			t.Error(err)
-		}
-	}
-	if accepted == 0 || refused == 0 {
-		t.Error("the logins hold none that is accepted, or none that is refused: that tests nothing")
+		run(t, a)
 	}
 }
 
-func testManyLogins(t *testing.T, a *auth) {
-	const callers, rounds = 16, 20
+// all tries all logins.
+func (a *auth) all(t *T, when string) {
+	for _, l := range a.logins {
+		if err := a.login(t.Context(), l); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+}
+
+func testLogins(t *T, a *auth) {
+	a.all(t, "the first time")
+	a.all(t, "again")
+	if !slices.ContainsFunc(a.logins, func(l Login) bool { return !l.accepted() }) {
+		t.Errorf("no login is to be refused: that tests only half")
+	}
+}
+
+func testManyLogins(t *T, a *auth) {
+	const callers, rounds = 100, 5
 	var group sync.WaitGroup
 	for caller := range callers {
 		group.Go(func() {
@@ -125,14 +133,13 @@ func testManyLogins(t *testing.T, a *auth) {
 	group.Wait()
 }
 
-func testHostile(t *testing.T, a *auth) {
-	pid := a.Status().PID
+func testHostile(t *T, a *auth) {
 	for _, token := range []string{
 		"", " ", ".", "..", "....", "\x00", "null", "{}", "Bearer ", "a.b.c", strings.Repeat("a", 8<<10), strings.Repeat(".", 8<<10),
 		strings.Repeat("e30.", 2000), "\xff\xfe", "eyJhbGciOiJub25lIn0.e30.", strings.Repeat("[", 8<<10), "../../../../etc/passwd", "' OR 1=1 --",
 	} {
 		l := Login{Credentials: broker.Credentials{Token: token, Transport: "ws", Remote: "192.0.2.1"}}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), authTime)
 		id, err := a.Authenticate(ctx, l.Credentials)
 		cancel()
 		if err == nil && id.User != "" { // a plugin may know anonymous clients
@@ -142,48 +149,21 @@ func testHostile(t *testing.T, a *auth) {
 			t.Errorf("%.40q: %v, want a refusal", token, err)
 		}
 	}
-	for _, l := range a.logins {
-		if err := a.login(t.Context(), l); err != nil {
-			t.Errorf("afterwards: %v", err)
-		}
-	}
-	if now := a.Status().PID; now != pid {
-		t.Errorf("the process has changed from %d to %d", pid, now)
-	}
+	a.all(t, "afterwards")
 }
 
-func testDeadline(t *testing.T, a *auth) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
-	defer cancel()
-	<-ctx.Done()
-	if id, err := a.Authenticate(ctx, a.logins[0].Credentials); err == nil {
-		t.Errorf("accepted as %q after the deadline", id.User)
+func testDeadline(t *T, a *auth) {
+	for i := range 200 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
+		_, _ = a.Authenticate(ctx, a.logins[i%len(a.logins)].Credentials) // some are answered all the same
+		cancel()
 	}
+	a.all(t, "afterwards")
 }
 
-func testAuthKill(t *testing.T, a *auth) {
-	pid := a.Status().PID
-	killProcess(t, pid)
-	for a.Status().PID == pid || a.Status().State != host.Ready {
-		changed := a.host.Changed()
-		for _, l := range a.logins {
-			err := a.login(t.Context(), l)
-			if l.Refused != 0 && err != nil && !errors.Is(err, host.ErrUnavailable) {
-				t.Errorf("while the plugin is away: %v", err)
-			}
-		}
-		if a.Status().State == host.Ready && a.Status().PID != pid {
-			break
-		}
-		select {
-		case <-changed:
-		case <-time.After(patience):
-			t.Fatalf("the plugin is not ready again: %+v", a.Status())
-		}
-	}
-	for _, l := range a.logins {
-		if err := a.login(t.Context(), l); err != nil {
-			t.Errorf("when it is back: %v", err)
-		}
-	}
+func testAuthKill(t *T, a *auth) {
+	a.process.kill()
+	b := &auth{process: t.start(t.TempDir()), logins: a.logins}
+	b.AuthClient = b.process.auth
+	b.all(t, "after the kill")
 }

@@ -1,26 +1,24 @@
-// Package plugintest is the plugin contract as tests: against an executable, over the wire, with the host that a broker uses.
+// Package plugintest is the plugin contract as a list of cases: against an executable, in whatever language, over the wire.
 //
 //	func TestContract(t *testing.T) {
-//		path := plugintest.Build(t, ".")
-//		plugintest.Store(t, plugintest.Plugin{Path: path, Config: func(dir string) string { return `{"dir": "` + dir + `"}` }})
+//		plugintest.Run(t, plugintest.Plugin{Path: plugintest.Build(t, "."), Config: `{"dir": "{dir}"}`})
 //	}
 //
-// Store runs the contract of a store, crashes included; Auth runs the contract of an authenticator with credentials that the
-// plugin's author knows the right answers for. A test of this package proves the suite: it fails for each of a list of faults.
+// `carillon plugin test` runs the same list. A run goes: Probe (what is it?) -> Cases -> Play -> Result (report.go). Each case
+// (case.go; the lists are in start.go, configure.go, end.go, auth*.go and store*.go) starts the plugin anew (process.go),
+// as spec/plugin.md says and with nothing of a broker between, and names the sentence of the contract that it shows. What a case
+// does with its plugin it reports to a T (t.go).
+//
+// Tests of this package prove the list: it fails for each of the faults in testdata/faults.md.
 package plugintest
 
 import (
 	"context"
-	"io"
-	"log/slog"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"testing"
+	"strings"
 	"time"
-
-	"github.com/carillon-mq/carillon/plugins/host"
 )
 
 // Plugin is the executable to test.
@@ -29,19 +27,78 @@ type Plugin struct {
 	Args    []string
 	Bundled bool // speak without TLS, as with the plugins that are part of the broker
 
-	// Config makes the plugin's configuration, a JSON object, for an empty folder that it may use for its data. The same
-	// folder comes again when the plugin is to find its data again.
-	Config func(dir string) string
+	// Config is the plugin's configuration, a JSON object. In it {dir} stands for a folder that the plugin may use for its data: a
+	// new one for each case, the same one when a case starts the plugin again. Empty: {"dir": "{dir}"} if the schema that the plugin
+	// describes has a text of that name, and {} if not.
+	Config string
+
+	// BadConfigs are configurations that the plugin has to refuse, by the key that it has to name. Wrong types of what its schema
+	// describes come beside them.
+	BadConfigs map[string]string
+
+	// Logins are credentials with their right answers, for an auth plugin: at least one that is accepted and one that is refused.
+	// Cases that need them are skipped without.
+	Logins []Login
 
 	// Kills is how often the crash tests kill the plugin; 0 is 20.
 	Kills int
+
+	// Attach is the address that a plugin under a debugger has printed. Cases that start or end processes are skipped.
+	Attach string
 }
 
-// patience bounds every wait for the plugin.
+// patience bounds every wait for the plugin, unless the contract has a shorter time.
 const patience = 30 * time.Second
 
+// dirMark stands in Plugin.Config for the folder of a case.
+const dirMark = "{dir}"
+
+// testing is what Run and Build need of *testing.T. The interface keeps package testing out of `carillon plugin test`.
+type testing interface {
+	Helper()
+	Context() context.Context
+	TempDir() string
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Logf(format string, args ...any)
+	Skip(args ...any)
+}
+
+// running is a *testing.T.
+type running[T any] interface {
+	testing
+	Run(name string, f func(T)) bool
+}
+
+// Run runs every case of the contract of p's kind as a subtest of t.
+func Run[T running[T]](t T, p Plugin) {
+	t.Helper()
+	about, err := Probe(t.Context(), p)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	for _, c := range Cases(about.Kind) {
+		t.Run(c.Name, func(t T) {
+			t.Helper()
+			r := playOne(t.Context(), p, about, c)
+			switch r.Outcome {
+			case Failed:
+				var text strings.Builder
+				r.Text(&text, true)
+				t.Errorf("%s", text.String())
+			case Skipped:
+				t.Skip(r.Reason)
+			case Passed:
+				for _, note := range r.Notes {
+					t.Logf("%s", note)
+				}
+			}
+		})
+	}
+}
+
 // Build builds the main package pkg, for `go build`, and returns the path of the executable, which is removed with the test.
-func Build(t testing.TB, pkg string) string {
+func Build(t testing, pkg string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "plugin")
 	if runtime.GOOS == "windows" {
@@ -52,99 +109,4 @@ func Build(t testing.TB, pkg string) string {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}
 	return path
-}
-
-func (p Plugin) spec(dir string) host.Spec {
-	s := host.Spec{Name: "under-test", Path: p.Path, Args: p.Args, Bundled: p.Bundled}
-	if p.Config != nil {
-		s.Config = []byte(p.Config(dir))
-	}
-	return s
-}
-
-// newHost returns a host that restarts at once and is closed with the test. The plugin's log goes to the test's.
-func newHost(t *testing.T) *host.Host {
-	t.Helper()
-	h, err := host.New(host.Options{
-		BackoffMin: 10 * time.Millisecond, BackoffMax: 100 * time.Millisecond,
-		PassEnv: []string{"GORACE"}, // for plugins built with the race detector
-		Logger:  slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { closeHost(t, h) })
-	return h
-}
-
-func closeHost(t *testing.T, h *host.Host) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := h.Close(ctx); err != nil {
-		t.Error(err)
-	}
-}
-
-// waiter is what host.Auth and host.Store have in common.
-type waiter interface {
-	Wait(ctx context.Context) error
-	Status() host.Status
-}
-
-func waitReady(t *testing.T, w waiter) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := w.Wait(ctx); err != nil {
-		t.Fatalf("the plugin does not become ready: %v", err)
-	}
-}
-
-// kill kills the plugin's process without warning and returns when another one is ready.
-func kill(t *testing.T, h *host.Host, w waiter) {
-	t.Helper()
-	pid := w.Status().PID
-	killProcess(t, pid)
-	waitRestarted(t, h, w, pid)
-}
-
-func killProcess(t *testing.T, pid int) {
-	t.Helper()
-	p, err := os.FindProcess(pid)
-	if err == nil {
-		err = p.Kill()
-	}
-	if err != nil {
-		t.Fatalf("kill %d: %v", pid, err)
-	}
-}
-
-// waitRestarted returns when a process other than pid is ready.
-func waitRestarted(t *testing.T, h *host.Host, w waiter, pid int) {
-	t.Helper()
-	timeout := time.After(patience)
-	for {
-		changed := h.Changed()
-		if s := w.Status(); s.State == host.Ready && s.PID != pid {
-			return
-		}
-		select {
-		case <-changed:
-		case <-timeout:
-			t.Fatalf("the plugin is not ready again %v after it was killed: %+v", patience, w.Status())
-		}
-	}
-}
-
-// logTo writes to a test's log.
-type logTo struct{ t *testing.T }
-
-var _ io.Writer = logTo{}
-
-func (l logTo) Write(b []byte) (int, error) {
-	if l.t.Context().Err() == nil { // not after the end
-		l.t.Logf("%s", b)
-	}
-	return len(b), nil
 }

@@ -1,14 +1,16 @@
 package plugintest_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,40 +29,56 @@ import (
 const (
 	serveStore = "serve-store"
 	serveAuth  = "serve-auth"
-	faultKey   = "PLUGINTEST_FAULT"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
+	if len(os.Args) > 2 {
+		switch fault := os.Args[2]; os.Args[1] {
 		case serveStore:
-			kit.Serve(faultyStorePlugin())
+			kit.Serve(faultyStorePlugin(fault))
 			return
 		case serveAuth:
-			kit.Serve(faultyAuthPlugin())
+			kit.Serve(faultyAuthPlugin(fault))
 			return
 		}
 	}
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // a process with the race detector takes a second to end otherwise
 	goleak.VerifyTestMain(m)
 }
 
-// runSuite runs a test of this binary in a child, with a fault, and returns what it printed and whether it passed.
-func runSuite(t *testing.T, test, fault string) (string, bool) {
+// none is the plugin without a fault.
+const none = "none"
+
+func storePlugin(fault string) plugintest.Plugin {
+	return plugintest.Plugin{Path: os.Args[0], Args: []string{serveStore, fault}, Bundled: true, Kills: 3, Config: `{"dir": "{dir}/store"}`}
+}
+
+func authPlugin(t *testing.T, fault string) plugintest.Plugin {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+test+"$", "-test.failfast", "-test.v")
-	cmd.Env = append(os.Environ(), faultKey+"="+fault, "GORACE=atexit_sleep_ms=0")
-	out, err := cmd.CombinedOutput()
-	return string(out), err == nil
+	signer, err := authjwt.NewSigner("", []byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := func(name string, left time.Duration, refused protocol.Code) plugintest.Login {
+		token, err := signer.Sign(map[string]any{"iss": "i", "aud": "a", "sub": "john", "exp": time.Now().Add(left).Unix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := plugintest.Login{Name: name, Credentials: broker.Credentials{Token: token}, Refused: refused}
+		if refused == 0 {
+			l.User = "john"
+		}
+		return l
+	}
+	return plugintest.Plugin{
+		Path: os.Args[0], Args: []string{serveAuth, fault}, Bundled: true, BadConfigs: map[string]string{"color": `{"color": "red"}`},
+		Logins: []plugintest.Login{login("good", time.Hour, 0), login("expired", -time.Hour, protocol.CodeTokenExpired)},
+	}
 }
 
 func TestTheSuitesPassWithGoodPlugins(t *testing.T) {
-	for _, suite := range []string{"TestStoreSuite", "TestAuthSuite"} {
-		if out, passed := runSuite(t, suite, "none"); !passed {
-			t.Errorf("%s:\n%s", suite, out)
-		}
-	}
+	t.Run("store", func(t *testing.T) { plugintest.Run(t, storePlugin(none)) })
+	t.Run("auth", func(t *testing.T) { plugintest.Run(t, authPlugin(t, none)) })
 }
 
 func TestTheStoreSuiteFindsEveryFault(t *testing.T) {
@@ -69,9 +87,7 @@ func TestTheStoreSuiteFindsEveryFault(t *testing.T) {
 	for fault := range faults {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			if out, passed := runSuite(t, "TestStoreSuite", fault); passed || !strings.Contains(out, "--- FAIL: TestStoreSuite/") {
-				t.Errorf("it was not found, or the suite was not run:\n%s", out)
-			}
+			finds(t, fault, storePlugin(fault))
 		})
 	}
 }
@@ -80,37 +96,68 @@ func TestTheAuthSuiteFindsEveryFault(t *testing.T) {
 	for fault := range authFaults {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			if out, passed := runSuite(t, "TestAuthSuite", fault); passed || !strings.Contains(out, "--- FAIL: TestAuthSuite/") {
-				t.Errorf("it was not found, or the suite was not run:\n%s", out)
-			}
+			finds(t, fault, authPlugin(t, fault))
 		})
 	}
 }
 
-// faultOf skips what is meant to be run in a child only.
-func faultOf(t *testing.T) string {
-	t.Helper()
-	fault := os.Getenv(faultKey)
-	if fault == "" {
-		t.Skip("run by the tests of the suites")
+// foundBy is the case that finds each fault, so that no other one is run for it. In a campaign all are run for each fault, and with a
+// fault that is not in the file all are run until one goes red.
+var foundBy = sync.OnceValue(func() map[string]string {
+	text, err := os.ReadFile("testdata/found.json")
+	if err != nil {
+		panic(err)
 	}
-	return fault
-}
+	var found map[string]string
+	if err := json.Unmarshal(text, &found); err != nil {
+		panic(err)
+	}
+	return found
+})
 
-func TestStoreSuite(t *testing.T) {
-	fault := faultOf(t)
-	plugintest.Store(t, plugintest.Plugin{
-		Path: os.Args[0], Args: []string{serveStore}, Bundled: true, Kills: 3,
-		Config: func(dir string) string {
-			return fmt.Sprintf(`{"dir": %q, "fault": %q}`, filepath.Join(dir, "store"), fault)
-		},
-	})
+// finds fails the test unless a case goes red, and says which.
+func finds(t *testing.T, fault string, p plugintest.Plugin) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	campaign := os.Getenv("CARILLON_CAMPAIGN") != ""
+	o := plugintest.Options{}
+	if id, known := foundBy()[fault]; known && !campaign {
+		o.Only = regexp.MustCompile("^" + regexp.QuoteMeta(id) + "$")
+	}
+	red := 0
+	o.Tell = func(r *plugintest.Result) {
+		if r.Outcome != plugintest.Failed {
+			return
+		}
+		red++
+		t.Logf("found by %q: %.300s", r.Case.ID(), r.Failures[0])
+		if !campaign {
+			cancel()
+		}
+	}
+	_, results, err := plugintest.Play(ctx, p, o)
+	if failed, ok := errors.AsType[*plugintest.StartError](err); ok {
+		t.Logf("found: it does not even start: %v", failed)
+		return
+	}
+	if red == 0 {
+		t.Errorf("%s: not found by any of %d cases: %v", fault, len(results), err)
+	}
 }
 
 // config is what both faulty plugins read.
 type config struct {
-	Dir   string `json:"dir"`
-	Fault string `json:"fault"`
+	Dir string `json:"dir"`
+}
+
+func parse(raw json.RawMessage) (c config, err error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err = d.Decode(&c); err != nil {
+		err = kit.BadConfig("%v", err)
+	}
+	return c, err
 }
 
 // storeFaults make a store out of a good one. Each is one mistake that an author could make.
@@ -185,21 +232,21 @@ func eachRecord(change func(*broker.Record)) func(broker.Feed) broker.Feed {
 	}
 }
 
-func faultyStorePlugin() kit.Plugin {
+func faultyStorePlugin(fault string) kit.Plugin {
 	powers := []string{"terms", "history", "ttl", "keys", "statistics", "backup"}
 	return kit.Plugin{Name: "store-faulty", Kind: kit.KindStore, Capabilities: powers, Store: func(raw json.RawMessage) (kit.Store, error) {
-		var c config
-		if err := json.Unmarshal(raw, &c); err != nil {
+		c, err := parse(raw)
+		if err != nil {
 			return nil, err
 		}
 		s, err := storebolt.Open(storebolt.Config{Dir: c.Dir})
 		if err != nil {
 			return nil, err
 		}
-		if wrap, ok := storeFaults[c.Fault]; ok {
+		if wrap, ok := storeFaults[fault]; ok {
 			return wrap(s), nil
 		}
-		if wrap, ok := powerFaults[c.Fault]; ok {
+		if wrap, ok := powerFaults[fault]; ok {
 			return wrap(s), nil
 		}
 		return s, nil
@@ -207,30 +254,6 @@ func faultyStorePlugin() kit.Plugin {
 }
 
 const secret = "0123456789abcdef0123456789abcdef"
-
-func TestAuthSuite(t *testing.T) {
-	fault := faultOf(t)
-	signer, err := authjwt.NewSigner("", []byte(secret))
-	if err != nil {
-		t.Fatal(err)
-	}
-	login := func(name string, left time.Duration, refused protocol.Code) plugintest.Login {
-		token, err := signer.Sign(map[string]any{"iss": "i", "aud": "a", "sub": "john", "exp": time.Now().Add(left).Unix()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return plugintest.Login{Name: name, Credentials: broker.Credentials{Token: token}, Refused: refused, Check: func(id *broker.Identity) error {
-			if id.User != "john" {
-				return fmt.Errorf("user %q, want john", id.User)
-			}
-			return nil
-		}}
-	}
-	plugintest.Auth(t, plugintest.Plugin{
-		Path: os.Args[0], Args: []string{serveAuth}, Bundled: true,
-		Config: func(string) string { return fmt.Sprintf(`{"fault": %q}`, fault) },
-	}, []plugintest.Login{login("good", time.Hour, 0), login("expired", -time.Hour, protocol.CodeTokenExpired)})
-}
 
 type decide func(broker.Credentials, *broker.Identity, error) (*broker.Identity, error)
 
@@ -290,17 +313,16 @@ func (d deciding) Authenticate(ctx context.Context, c broker.Credentials) (*brok
 	return d.decide(c, id, err)
 }
 
-func faultyAuthPlugin() kit.Plugin {
+func faultyAuthPlugin(fault string) kit.Plugin {
 	return kit.Plugin{Name: "auth-faulty", Kind: kit.KindAuth, Auth: func(raw json.RawMessage) (broker.Authenticator, error) {
-		var c config
-		if err := json.Unmarshal(raw, &c); err != nil {
+		if _, err := parse(raw); err != nil {
 			return nil, err
 		}
 		a, err := authjwt.New(authjwt.Config{Issuer: "i", Audience: "a", Keys: []authjwt.Key{{Alg: authjwt.HS256, Secret: secret}}})
 		if err != nil {
 			return nil, err
 		}
-		if d, ok := authFaults[c.Fault]; ok {
+		if d, ok := authFaults[fault]; ok {
 			return deciding{a, d}, nil
 		}
 		return a, nil

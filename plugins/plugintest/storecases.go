@@ -7,13 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-func testEmpty(t *testing.T, s *store) {
+func testEmpty(t *T, s *store) {
 	all, head := s.load(t)
 	records, end := s.feed(t, broker.FollowFrom{After: head})
 	if len(all) != 0 || len(records) != 0 || end.Term.IsZero() || end.Head < head {
@@ -21,7 +20,7 @@ func testEmpty(t *testing.T, s *store) {
 	}
 }
 
-func testRoundTrip(t *testing.T, s *store) {
+func testRoundTrip(t *T, s *store) {
 	simple, full := s.record("simple", "1"), s.retained("orders.ü.42", "\x00\xff\x80 payload")
 	full.ContentType, full.User, full.Exclude = "application/json", "jürgen", "tab-ü"
 	full.Headers = map[string]string{"traceparent": "00-1-2-03", "empty": "", "ü": "ö"}
@@ -37,7 +36,7 @@ func testRoundTrip(t *testing.T, s *store) {
 	same(t, "retained", map[string]broker.Record{full.Topic: want[1]}, all)
 }
 
-func testRetained(t *testing.T, s *store) {
+func testRetained(t *T, s *store) {
 	batch := []broker.Record{
 		s.retained("a", "old"), s.retained("a", "new"), s.retained("b", "x"), s.retained("c", "x"), s.retained("never", ""), s.record("b", "plain"),
 	}
@@ -53,7 +52,7 @@ func testRetained(t *testing.T, s *store) {
 	same(t, "feed with everything superseded and cleared", slices.Concat(first, second), got)
 }
 
-func testElided(t *testing.T, s *store) {
+func testElided(t *T, s *store) {
 	mine, other := s.run, protocol.NewRunID()
 	var batch []broker.Record
 	for i := range 20 {
@@ -75,7 +74,7 @@ func testElided(t *testing.T, s *store) {
 	same(t, "feed", want, got)
 }
 
-func testFollowAfter(t *testing.T, s *store) {
+func testFollowAfter(t *T, s *store) {
 	var all []broker.Record
 	for range 10 {
 		batch := []broker.Record{s.record("a", "x"), s.retained("b", "y"), s.record("c", "z")}
@@ -91,7 +90,7 @@ func testFollowAfter(t *testing.T, s *store) {
 }
 
 // testLive has two followers, who both get what is committed later, the same in the same order.
-func testLive(t *testing.T, s *store) {
+func testLive(t *T, s *store) {
 	const total = 500
 	type result struct {
 		records []broker.Record
@@ -120,7 +119,7 @@ func testLive(t *testing.T, s *store) {
 		select {
 		case <-caughtUp:
 		case <-ctx.Done():
-			t.Fatal("a feed has not caught up")
+			t.Fatalf("a feed has not caught up")
 		}
 	}
 	var want []broker.Record
@@ -137,7 +136,7 @@ func testLive(t *testing.T, s *store) {
 	}
 }
 
-func testOrder(t *testing.T, s *store) {
+func testOrder(t *T, s *store) {
 	const total = 2000
 	var want []broker.Record
 	answers := make(chan outcome, total)
@@ -165,11 +164,10 @@ func testOrder(t *testing.T, s *store) {
 	same(t, "feed", want, got)
 }
 
-func testDuplicates(t *testing.T, s *store) {
+func testDuplicates(t *T, s *store) {
 	batch := []broker.Record{s.record("a", "1"), s.retained("b", "2"), s.record("c", "3"), s.retained("b", "4")}
 	want := committed(t, batch, s.append(t, batch...))
 	repeat := func(when string) {
-		t.Helper()
 		for i, r := range s.append(t, batch...) {
 			if !r.Duplicate || r.Err != nil || (r.Offset != 0 && r.Offset != want[i].Offset) {
 				t.Errorf("%s: record %d is answered with %+v, want a duplicate of offset %d", when, i, r, want[i].Offset)
@@ -181,7 +179,7 @@ func testDuplicates(t *testing.T, s *store) {
 		same(t, "retained, repeated "+when, map[string]broker.Record{"b": want[3]}, all)
 	}
 	repeat("at once")
-	kill(t, s.host, s.Store)
+	s.crash(t)
 	repeat("after a kill")
 	more := []broker.Record{batch[3], s.record("d", "5")}
 	if r := s.append(t, more...); !r[0].Duplicate || r[1].Duplicate || r[1].Offset <= want[3].Offset {
@@ -189,7 +187,7 @@ func testDuplicates(t *testing.T, s *store) {
 	}
 }
 
-func testRefusal(t *testing.T, s *store) {
+func testRefusal(t *T, s *store) {
 	huge := s.record("huge", strings.Repeat("x", 2<<20))
 	batch := []broker.Record{s.record("a", "1"), huge, s.record("b", "2")}
 	results := s.append(t, batch...)
@@ -203,7 +201,7 @@ func testRefusal(t *testing.T, s *store) {
 }
 
 // testLoadThenFollow loads while others append; what it loaded, with the feed from there applied, is what is retained in the end.
-func testLoadThenFollow(t *testing.T, s *store) {
+func testLoadThenFollow(t *T, s *store) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -242,11 +240,11 @@ func testLoadThenFollow(t *testing.T, s *store) {
 	}
 }
 
-func testRestart(t *testing.T, s *store) {
+func testRestart(t *T, s *store) {
 	batch := []broker.Record{s.retained("a", "1"), s.record("b", "2"), s.retained("c", "3")}
 	want := committed(t, batch, s.append(t, batch...))
 	_, before := s.feed(t, broker.FollowFrom{})
-	closeHost(t, s.host)
+	s.stop(t)
 	s.start(t)
 	got, after := s.feed(t, broker.FollowFrom{})
 	same(t, "feed", want, got)

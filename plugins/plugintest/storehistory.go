@@ -6,34 +6,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
 )
 
-// powerCases are the tests of the optional powers; each is run only with a plugin that announces its power.
-var powerCases = []struct {
-	name  string
-	power broker.Power
-	run   func(*testing.T, *store)
-}{
-	{"every opening is a term, in order", broker.PowerTerms, testTerms},
-	{"a history has what its rules keep, and says what it lacks", broker.PowerHistory, testHistory},
-	{"a history is read in pages, each record once", broker.PowerHistory, testHistoryPages},
-	{"rules and history outlive a kill", broker.PowerHistory, testHistoryKill},
-	{"a record that is too old is not served", broker.PowerHistory, testHistoryAge},
-	{"what was committed before its topic had a history is told as missing", broker.PowerHistory, testHistoryBegins},
-	{"a retained record that has expired is cleared through the feed", broker.PowerTTL, testExpiry},
-	{"an expired record leaves the history without a gap", broker.PowerTTL, testHistoryExpiry},
-	{"a key is committed once, also across kills", broker.PowerKeys, testKeys},
-	{"figures are what was done", broker.PowerStatistics, testStatistics},
-	{"a backup made while appends go on is a store", broker.PowerBackup, testBackup},
-}
-
 // setRules sets rules, which the plugin has to take.
-func (s *store) setRules(t *testing.T, rules ...broker.RetentionRule) {
-	t.Helper()
+func (s *store) setRules(t *T, rules ...broker.RetentionRule) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := s.SetRetention(ctx, rules); err != nil {
@@ -42,8 +21,7 @@ func (s *store) setRules(t *testing.T, rules ...broker.RetentionRule) {
 }
 
 // page asks for one page.
-func (s *store) page(t *testing.T, q broker.HistoryQuery) broker.HistoryPage {
-	t.Helper()
+func (s *store) page(t *T, q broker.HistoryQuery) broker.HistoryPage {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	p, err := s.ReadHistory(ctx, q)
@@ -55,8 +33,7 @@ func (s *store) page(t *testing.T, q broker.HistoryQuery) broker.HistoryPage {
 }
 
 // history reads all pages of q into one.
-func (s *store) history(t *testing.T, q broker.HistoryQuery) broker.HistoryPage {
-	t.Helper()
+func (s *store) history(t *T, q broker.HistoryQuery) broker.HistoryPage {
 	all := s.page(t, q)
 	for q.Last = 0; !all.Done; {
 		if q.After = all.Through; q.Through == 0 {
@@ -70,7 +47,7 @@ func (s *store) history(t *testing.T, q broker.HistoryQuery) broker.HistoryPage 
 	return all
 }
 
-func testTerms(t *testing.T, s *store) {
+func testTerms(t *T, s *store) {
 	var want []broker.Term
 	for range 3 {
 		_, end := s.feed(t, broker.FollowFrom{})
@@ -87,13 +64,12 @@ func testTerms(t *testing.T, s *store) {
 				t.Errorf("term %d is %+v, want %+v", i, got[i], want[i])
 			}
 		}
-		kill(t, s.host, s.Store)
+		s.crash(t)
 	}
 }
 
 // appendTo appends n records to each topic in turn, and returns them by topic.
-func (s *store) appendTo(t *testing.T, n int, topics ...string) map[string][]broker.Record {
-	t.Helper()
+func (s *store) appendTo(t *T, n int, topics ...string) map[string][]broker.Record {
 	all := make(map[string][]broker.Record)
 	for i := range n {
 		var batch []broker.Record
@@ -107,7 +83,7 @@ func (s *store) appendTo(t *testing.T, n int, topics ...string) map[string][]bro
 	return all
 }
 
-func testHistory(t *testing.T, s *store) {
+func testHistory(t *T, s *store) {
 	s.setRules(t,
 		broker.RetentionRule{Match: "count.few", Count: 3}, broker.RetentionRule{Match: "count.*", Count: 8},
 		broker.RetentionRule{Match: "bytes", Bytes: 3000}, broker.RetentionRule{Match: "none"}, broker.RetentionRule{Match: "all.>", Count: 1 << 40})
@@ -146,22 +122,7 @@ func testHistory(t *testing.T, s *store) {
 	}
 }
 
-// sameRecords is same for records that may be large: those that are not even at the same offsets are not compared.
-func sameRecords(t *testing.T, what string, want, got []broker.Record) {
-	t.Helper()
-	at := func(records []broker.Record) (offsets []uint64) {
-		for _, r := range records {
-			offsets = append(offsets, r.Offset)
-		}
-		return offsets
-	}
-	if w, g := at(want), at(got); !slices.Equal(w, g) {
-		t.Fatalf("%s: offsets %v, want %v", what, g, w)
-	}
-	same(t, what, slices.Clone(want), got)
-}
-
-func testHistoryPages(t *testing.T, s *store) {
+func testHistoryPages(t *T, s *store) {
 	s.setRules(t, broker.RetentionRule{Match: ">", Count: 1 << 40})
 	var all []broker.Record
 	for i := range 60 {
@@ -169,19 +130,19 @@ func testHistoryPages(t *testing.T, s *store) {
 		all = append(all, committed(t, batch, s.append(t, batch...))...)
 	}
 	for _, limit := range []int{0, 1, 7, 1024} {
-		sameRecords(t, fmt.Sprintf("pages of %d", limit), all, s.history(t, broker.HistoryQuery{Filters: []string{">"}, Limit: limit}).Records)
+		same(t, fmt.Sprintf("pages of %d", limit), all, s.history(t, broker.HistoryQuery{Filters: []string{">"}, Limit: limit}).Records)
 	}
 	middle := all[70:100]
 	q := broker.HistoryQuery{Filters: []string{">"}, After: all[69].Offset, Through: all[99].Offset, Limit: 9}
-	sameRecords(t, "between two offsets", middle, s.history(t, q).Records)
+	same(t, "between two offsets", middle, s.history(t, q).Records)
 	for _, last := range []int{1, 5, 100, 1000} {
 		p := s.history(t, broker.HistoryQuery{Filters: []string{">"}, Last: last, Limit: 50})
-		sameRecords(t, fmt.Sprintf("the newest %d", last), all[max(0, len(all)-last):], p.Records)
+		same(t, fmt.Sprintf("the newest %d", last), all[max(0, len(all)-last):], p.Records)
 	}
 	ofA := slices.DeleteFunc(slices.Clone(all), func(r broker.Record) bool { return r.Topic != "a" })
 	p := s.history(t, broker.HistoryQuery{Filters: []string{"a"}, Last: 7, Through: all[99].Offset})
 	before := slices.DeleteFunc(slices.Clone(ofA), func(r broker.Record) bool { return r.Offset > all[99].Offset })
-	sameRecords(t, "the newest 7 up to an offset", before[len(before)-7:], p.Records)
+	same(t, "the newest 7 up to an offset", before[len(before)-7:], p.Records)
 	head := all[len(all)-1].Offset
 	p = s.page(t, broker.HistoryQuery{Filters: []string{">"}, After: head + 100})
 	if len(p.Records) > 0 || !p.Done || p.Head < head {
@@ -194,7 +155,7 @@ func testHistoryPages(t *testing.T, s *store) {
 	}
 }
 
-func testHistoryKill(t *testing.T, s *store) {
+func testHistoryKill(t *T, s *store) {
 	s.setRules(t, broker.RetentionRule{Match: "rare", Count: 5}, broker.RetentionRule{Match: "busy.*", Count: 10})
 	rare := s.appendTo(t, 8, "rare")["rare"]
 	busy := s.appendTo(t, 300, "busy.1", "busy.2", "none")
@@ -206,17 +167,17 @@ func testHistoryKill(t *testing.T, s *store) {
 		}
 		p = s.history(t, broker.HistoryQuery{Filters: []string{"busy.2"}})
 		same(t, fmt.Sprintf("busy, round %d", round), slices.Clone(busy["busy.2"][len(busy["busy.2"])-10:]), p.Records)
-		kill(t, s.host, s.Store)
+		s.crash(t)
 		more := s.appendTo(t, 1, "rare", "busy.2") // by the rules of last time
 		rare, busy["busy.2"] = append(rare, more["rare"]...), append(busy["busy.2"], more["busy.2"]...)
 	}
 }
 
-func testHistoryAge(t *testing.T, s *store) {
+func testHistoryAge(t *T, s *store) {
 	const age = 300 * time.Millisecond
 	s.setRules(t, broker.RetentionRule{Match: "short", Age: age}, broker.RetentionRule{Match: "long", Age: time.Hour})
 	all := s.appendTo(t, 5, "short", "long")
-	wait(t, age+100*time.Millisecond)
+	t.wait(age + 100*time.Millisecond)
 	more := s.appendTo(t, 1, "short")["short"]
 	p := s.history(t, broker.HistoryQuery{Filters: []string{"short"}})
 	if len(p.Records) > 0 { // else a slow machine has let it grow too old, too
@@ -232,18 +193,7 @@ func testHistoryAge(t *testing.T, s *store) {
 	}
 }
 
-// wait lets real time pass, which the plugin measures on its own.
-func wait(t *testing.T, d time.Duration) {
-	t.Helper()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-t.Context().Done():
-	}
-}
-
-func testHistoryBegins(t *testing.T, s *store) {
+func testHistoryBegins(t *T, s *store) {
 	before := s.appendTo(t, 3, "a")["a"]
 	s.setRules(t, broker.RetentionRule{Match: "a", Count: 100})
 	for _, filter := range []string{"a", "*"} {

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/protocol"
@@ -24,9 +23,9 @@ type killer struct {
 	terms map[protocol.RunID]bool
 }
 
-func testKills(t *testing.T, s *store) {
+func testKills(t *T, s *store) {
 	k := &killer{store: s, sent: make(map[uint64]broker.Record), acked: make(map[uint64]uint64), terms: make(map[protocol.RunID]bool)}
-	kills := s.plugin.Kills
+	kills := t.plugin.Kills
 	if kills == 0 {
 		kills = 20
 	}
@@ -40,11 +39,9 @@ func testKills(t *testing.T, s *store) {
 }
 
 // appendUntilKilled appends, and kills the store after some hundred acknowledgements while others are due.
-func (k *killer) appendUntilKilled(t *testing.T) {
-	t.Helper()
+func (k *killer) appendUntilKilled(t *T) {
 	enough := len(k.acked) + 100 + rand.IntN(400)
 	answers := make(chan outcome, batchesOnTheirWay)
-	pid := k.Status().PID
 	onTheirWay, killed := 0, false
 	for !killed || onTheirWay > 0 {
 		if !killed && onTheirWay < batchesOnTheirWay {
@@ -60,11 +57,11 @@ func (k *killer) appendUntilKilled(t *testing.T) {
 		}
 		k.note(t, o)
 		if !killed && len(k.acked) >= enough {
-			killProcess(t, pid)
+			killGroup(k.process.cmd.Process)
 			killed = true
 		}
 	}
-	waitRestarted(t, k.host, k.Store, pid)
+	k.crash(t)
 }
 
 func (k *killer) newBatch() []broker.Record {
@@ -82,8 +79,7 @@ func (k *killer) newBatch() []broker.Record {
 }
 
 // note remembers what was acknowledged.
-func (k *killer) note(t *testing.T, o outcome) {
-	t.Helper()
+func (k *killer) note(t *T, o outcome) {
 	if o.err != nil {
 		return
 	}
@@ -105,8 +101,7 @@ func (k *killer) note(t *testing.T, o outcome) {
 }
 
 // verify reads everything and compares it with what was sent and acknowledged.
-func (k *killer) verify(t *testing.T) {
-	t.Helper()
+func (k *killer) verify(t *T) {
 	records, end := k.feed(t, broker.FollowFrom{})
 	if k.terms[end.Term] || end.Term.IsZero() {
 		t.Errorf("term %v is not a new one", end.Term)
@@ -142,8 +137,7 @@ func (k *killer) verify(t *testing.T) {
 }
 
 // repeat sends everything again that may not have arrived, and some that was acknowledged, in order, as a broker does.
-func (k *killer) repeat(t *testing.T) {
-	t.Helper()
+func (k *killer) repeat(t *T) {
 	lowest := k.ref
 	for ref := range k.sent {
 		if _, acked := k.acked[ref]; !acked {

@@ -8,14 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-func testExpiry(t *testing.T, s *store) {
+func testExpiry(t *T, s *store) {
 	soon, late := s.retained("soon", "1"), s.retained("late", "2")
 	soon.Expires = time.Now().Add(500 * time.Millisecond).UnixMilli()
 	late.Expires, late.Exclude = time.Now().Add(time.Hour).UnixMilli(), "tab-1"
@@ -40,14 +39,14 @@ func testExpiry(t *testing.T, s *store) {
 	}
 	all, _ := s.load(t)
 	same(t, "retained", map[string]broker.Record{"late": want[1], "replaced": want[3]}, all)
-	kill(t, s.host, s.Store)
+	s.crash(t)
 	all, _ = s.load(t)
 	same(t, "retained, after a kill", map[string]broker.Record{"late": want[1], "replaced": want[3]}, all)
 }
 
-func testHistoryExpiry(t *testing.T, s *store) {
-	if !s.Has(broker.PowerHistory) {
-		t.Skip("the plugin has no history")
+func testHistoryExpiry(t *T, s *store) {
+	if !t.about.Has(broker.PowerHistory) {
+		t.Skipf("the plugin has no history")
 	}
 	s.setRules(t, broker.RetentionRule{Match: ">", Count: 100})
 	short, long := s.record("a", "1"), s.record("a", "2")
@@ -55,7 +54,7 @@ func testHistoryExpiry(t *testing.T, s *store) {
 	long.Expires, long.Exclude = time.Now().Add(time.Hour).UnixMilli(), "tab-1"
 	batch := []broker.Record{short, long, s.record("a", "3")}
 	want := committed(t, batch, s.append(t, batch...))
-	wait(t, 300*time.Millisecond)
+	t.wait(300 * time.Millisecond)
 	for _, filter := range []string{"a", ">"} {
 		p := s.history(t, broker.HistoryQuery{Filters: []string{filter}})
 		same(t, "history of "+filter, want[1:], p.Records)
@@ -72,7 +71,7 @@ func (s *store) keyed(topic, payload, key, digest string) broker.Record {
 	return r
 }
 
-func testKeys(t *testing.T, s *store) {
+func testKeys(t *T, s *store) {
 	first := []broker.Record{s.keyed("a", "1", "one", "x"), s.keyed("b", "2", "two", "y"), s.record("c", "3")}
 	want := committed(t, first, s.append(t, first...))
 	for round := range 3 {
@@ -94,7 +93,7 @@ func testKeys(t *testing.T, s *store) {
 		}
 		want = append(want, batch[3])
 		want[len(want)-1].Offset = got[3].Offset
-		kill(t, s.host, s.Store)
+		s.crash(t)
 	}
 	for i := range want {
 		want[i].Key, want[i].Digest = nil, nil
@@ -103,7 +102,7 @@ func testKeys(t *testing.T, s *store) {
 	same(t, "feed", want, got)
 }
 
-func testStatistics(t *testing.T, s *store) {
+func testStatistics(t *T, s *store) {
 	s.append(t, s.retained("a", "1"), s.retained("b", "2"), s.record("c", "3"))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -122,7 +121,7 @@ func testStatistics(t *testing.T, s *store) {
 }
 
 // testBackup starts a plugin with the copy, as a file of the name that the plugin itself uses.
-func testBackup(t *testing.T, s *store) {
+func testBackup(t *T, s *store) {
 	batch := []broker.Record{s.retained("a", "1"), s.retained("b", "2"), s.retained("b", ""), s.record("c", "3")}
 	want := committed(t, batch, s.append(t, batch...))
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -147,7 +146,7 @@ func testBackup(t *testing.T, s *store) {
 		t.Fatalf("a backup up to %d, %v", head, err)
 	}
 	original, _ := s.feed(t, broker.FollowFrom{})
-	restored := &store{plugin: s.plugin, dir: t.TempDir(), run: s.run}
+	restored := &store{dir: t.TempDir(), run: s.run}
 	if err := restoreFile(s.dir, restored.dir, file.Bytes()); err != nil {
 		t.Skipf("where the file belongs is not known: %v", err)
 	}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/carillon-mq/carillon/plugins/plugintest"
@@ -14,12 +12,10 @@ func TestContract(t *testing.T) {
 	if os.Getenv("CARILLON_CAMPAIGN") != "" {
 		kills = 1000
 	}
-	plugintest.Store(t, plugintest.Plugin{
+	plugintest.Run(t, plugintest.Plugin{
 		Path:    plugintest.Build(t, "."),
 		Bundled: true,
-		Config: func(dir string) string {
-			return fmt.Sprintf(`{"dir": %q, "keep_records": 10000000, "keep_bytes": 100000000000}`, filepath.Join(dir, "store"))
-		},
-		Kills: kills,
+		Config:  `{"dir": "{dir}/store", "keep_records": 10000000, "keep_bytes": 100000000000}`,
+		Kills:   kills,
 	})
 }

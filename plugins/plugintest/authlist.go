@@ -1,0 +1,39 @@
+package plugintest
+
+// authCases are the cases of an auth plugin.
+func authCases() []Case {
+	var all []Case
+	for _, c := range authBasics {
+		c.Kind, c.Where = KindAuth, authProto
+		all = append(all, c)
+	}
+	return all
+}
+
+var authBasics = []Case{
+	{
+		Name: "every login gets its answer", run: onAuth(withLogins(testLogins)),
+		Does: "tries the logins that came with the plugin, and reads the answers",
+		Says: "Refusing a client is an answer, not an error.",
+	},
+	{
+		Name: "every login gets its answer, also many at once", run: onAuth(withLogins(testManyLogins)),
+		Does: "has 100 callers try different logins at the same time, five times each",
+		Says: "Calls come concurrently.",
+	},
+	{
+		Name: "hostile tokens are refused by a process that lives on", run: onAuth(testHostile),
+		Does: "sends tokens that are empty, long, nested, binary or somebody else's language, and then the good ones again",
+		Says: "AuthenticateResponse without a decision is malformed.",
+	},
+	{
+		Name: "a call that is given up does no harm", run: onAuth(withLogins(testDeadline)),
+		Does: "gives up calls before and while they are answered, and then tries the logins",
+		Says: "Idempotent: it is asked again when a client comes back.",
+	},
+	{
+		Name: "after a kill it answers as before", Own: true, run: onAuth(withLogins(testAuthKill)),
+		Does: "kills the process, starts it again, and tries the logins",
+		Says: "Idempotent: it is asked again when a client comes back.",
+	},
+}

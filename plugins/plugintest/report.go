@@ -1,0 +1,167 @@
+package plugintest
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// Result is what became of a case.
+type Result struct {
+	Case     *Case
+	Outcome  Outcome
+	Reason   string   // of a skip
+	Failures []string // what was expected and what came
+	Notes    []string // of a case that passed: what was done, in figures
+	Words    []string // what the plugin printed last
+	Took     time.Duration
+}
+
+// Outcome is passed, failed or skipped.
+type Outcome string
+
+// The outcomes.
+const (
+	Passed  Outcome = "passed"
+	Failed  Outcome = "failed"
+	Skipped Outcome = "skipped"
+)
+
+// Text writes a result for people: a line, and of a failure what was done, what came, what the contract says and where, and what
+// the plugin printed. With verbose the other results say what they did, too.
+func (r *Result) Text(w io.Writer, verbose bool) {
+	switch r.Outcome {
+	case Passed:
+		fmt.Fprintf(w, "ok    %s (%.1f s)\n", r.Case.ID(), r.Took.Seconds())
+	case Skipped:
+		fmt.Fprintf(w, "SKIP  %s: %s\n", r.Case.ID(), r.Reason)
+	case Failed:
+		fmt.Fprintf(w, "FAIL  %s (%.1f s)\n", r.Case.ID(), r.Took.Seconds())
+	}
+	if r.Outcome != Failed && !verbose {
+		return
+	}
+	fmt.Fprintf(w, "      done: %s\n", r.Case.Does)
+	for _, f := range r.Failures {
+		fmt.Fprintf(w, "      came: %s\n", strings.ReplaceAll(f, "\n", "\n            "))
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "      note: %s\n", n)
+	}
+	fmt.Fprintf(w, "      read: %s: %q\n", r.Case.Where, r.Case.Says)
+	if r.Outcome == Failed {
+		for _, line := range r.Words {
+			fmt.Fprintf(w, "      it printed: %s\n", line)
+		}
+	}
+}
+
+// Count counts the results of an outcome.
+func Count(results []*Result, o Outcome) int {
+	n := 0
+	for _, r := range results {
+		if r.Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// Summary is the line that ends a report.
+func Summary(results []*Result) string {
+	return fmt.Sprintf("%d passed, %d failed, %d skipped", Count(results, Passed), Count(results, Failed), Count(results, Skipped))
+}
+
+// jsonResult is a result in JSON. Names are a promise to scripts.
+type jsonResult struct {
+	Case     string   `json:"case"`
+	Outcome  Outcome  `json:"outcome"`
+	Seconds  float64  `json:"seconds"`
+	Does     string   `json:"does"`
+	Says     string   `json:"says"`
+	Where    string   `json:"where"`
+	Reason   string   `json:"reason,omitempty"`
+	Failures []string `json:"failures,omitempty"`
+	Notes    []string `json:"notes,omitempty"`
+	Words    []string `json:"printed,omitempty"`
+}
+
+// JSON writes what the plugin is and all results as one JSON object.
+func JSON(w io.Writer, about *About, results []*Result) error {
+	all := struct {
+		Plugin       string       `json:"plugin"`
+		Version      string       `json:"version"`
+		Kind         string       `json:"kind"`
+		Capabilities []string     `json:"capabilities"`
+		Passed       int          `json:"passed"`
+		Failed       int          `json:"failed"`
+		Skipped      int          `json:"skipped"`
+		Cases        []jsonResult `json:"cases"`
+	}{
+		about.Name, about.Version, about.Kind, append([]string{}, about.Capabilities...),
+		Count(results, Passed), Count(results, Failed), Count(results, Skipped),
+		[]jsonResult{},
+	}
+	for _, r := range results {
+		all.Cases = append(all.Cases, jsonResult{
+			Case: r.Case.ID(), Outcome: r.Outcome, Seconds: r.Took.Seconds(), Does: r.Case.Does, Says: r.Case.Says, Where: r.Case.Where,
+			Reason: r.Reason, Failures: r.Failures, Notes: r.Notes, Words: r.Words,
+		})
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(all)
+}
+
+type junitCase struct {
+	Class   string        `xml:"classname,attr"`
+	Name    string        `xml:"name,attr"`
+	Time    float64       `xml:"time,attr"`
+	Failure *junitMessage `xml:"failure"`
+	Skipped *junitMessage `xml:"skipped"`
+}
+
+type junitMessage struct {
+	Message string `xml:"message,attr"`
+	Text    string `xml:",chardata"`
+}
+
+// JUnit writes all results as a JUnit report.
+func JUnit(w io.Writer, about *About, results []*Result) error {
+	suite := struct {
+		XMLName  xml.Name    `xml:"testsuite"`
+		Name     string      `xml:"name,attr"`
+		Tests    int         `xml:"tests,attr"`
+		Failures int         `xml:"failures,attr"`
+		Skipped  int         `xml:"skipped,attr"`
+		Cases    []junitCase `xml:"testcase"`
+	}{Name: "plugin " + about.Name, Tests: len(results), Failures: Count(results, Failed), Skipped: Count(results, Skipped)}
+	for _, r := range results {
+		class, name, _ := strings.Cut(r.Case.ID(), "/")
+		c := junitCase{Class: class, Name: name, Time: r.Took.Seconds()}
+		switch r.Outcome {
+		case Failed:
+			var text strings.Builder
+			r.Text(&text, true)
+			c.Failure = &junitMessage{Message: r.Failures[0], Text: text.String()}
+		case Skipped:
+			c.Skipped = &junitMessage{Message: r.Reason}
+		case Passed:
+		}
+		suite.Cases = append(suite.Cases, c)
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	e := xml.NewEncoder(w)
+	e.Indent("", "  ")
+	if err := e.Encode(suite); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
