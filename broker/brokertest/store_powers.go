@@ -19,7 +19,7 @@ func (s *Store) Without(powers ...broker.Power) *Store {
 	return s
 }
 
-// Has implements broker.PoweredStore. A Store begins with terms, history, keys and ttl.
+// Has implements broker.PoweredStore. A Store begins with terms, history, keys, ttl and keyspace.
 func (s *Store) Has(p broker.Power) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -27,8 +27,8 @@ func (s *Store) Has(p broker.Power) bool {
 }
 
 func (s *Store) hasLocked(p broker.Power) bool {
-	has := p == broker.PowerTerms || p == broker.PowerHistory || p == broker.PowerKeys || p == broker.PowerTTL
-	return has && !slices.Contains(s.lacks, p)
+	has := []broker.Power{broker.PowerTerms, broker.PowerHistory, broker.PowerKeys, broker.PowerTTL, broker.PowerKeyspace}
+	return slices.Contains(has, p) && !slices.Contains(s.lacks, p)
 }
 
 // mayLocked is the error of a call that needs p.

@@ -22,24 +22,27 @@ type State struct {
 	terms    []broker.Term // the last one is Term
 	keys     map[string]keyed
 	past     past
+	keyspace keyspace
 }
 
 func newState() State {
-	return State{retained: map[string]broker.Record{}, keys: map[string]keyed{}, past: newPast()}
+	return State{retained: map[string]broker.Record{}, keys: map[string]keyed{}, past: newPast(), keyspace: newKeyspace()}
 }
 
 // clone is a copy that shares nothing that changes.
 func (c *State) clone() State {
 	d := *c
 	d.log, d.retained, d.terms, d.keys = slices.Clone(c.log), maps.Clone(c.retained), slices.Clone(c.terms), maps.Clone(c.keys)
-	d.past = c.past.clone()
+	d.past, d.keyspace = c.past.clone(), c.keyspace.clone()
 	return d
 }
 
-// beginTerm is what a store does each time it opens for writing. The time of the keys is counted anew.
+// beginTerm is what a store does each time it opens for writing. The time of the keys and of the leases is
+// counted anew.
 func (c *State) beginTerm() {
 	now := time.Now()
 	c.Term = protocol.NewRunID()
+	c.keyspace.renewAll(now)
 	c.terms = append(c.terms, broker.Term{ID: c.Term, First: c.Head + 1, Started: now})
 	for name, k := range c.keys {
 		if k.holds(now) {
@@ -72,6 +75,7 @@ func (s *Store) ComeBack() {
 	s.away = false
 	s.state.beginTerm()
 	s.clearExpiredLocked()
+	s.wakeLeasesLocked()
 	s.changedLocked()
 }
 
@@ -104,6 +108,7 @@ func (s *Store) Restore(c State) {
 	for _, r := range s.state.retained {
 		s.clearLaterLocked(&r)
 	}
+	s.wakeLeasesLocked()
 	s.cuts++
 	s.changedLocked()
 }

@@ -47,6 +47,8 @@ func Has(s Store, p Power) bool {
 		_, ok = s.(StatisticsReader)
 	case PowerBackup:
 		_, ok = s.(BackupMaker)
+	case PowerKeyspace:
+		_, ok = s.(KeyspaceStore)
 	case PowerTTL, PowerKeys: // fields of a record: nothing to tell it by
 	}
 	return ok
@@ -152,6 +154,10 @@ type Statistics struct {
 	FileBytes    uint64
 	FreeBytes    uint64 // of FileBytes, what can be used again
 	MaxFileBytes uint64
+
+	KeyspaceKeys  uint64
+	KeyspaceBytes uint64 // of keys and values
+	Leases        uint64
 
 	Commits          uint64 // of this process
 	CommittedRecords uint64

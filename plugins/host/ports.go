@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -106,13 +107,18 @@ func (p *supervised) unavailable(why error) error {
 	return fmt.Errorf("plugin %s: %w: %s", p.name(), ErrUnavailable, printable(why.Error(), maxText))
 }
 
-// callError is err as a caller gets it. What the core acts on (*protocol.Error, broker.ErrTrimmed, broker.ErrNoPower) stays what it is; a call that
+// actedOn are the errors that the core tells apart, beside *protocol.Error.
+var actedOn = []error{
+	broker.ErrTrimmed, broker.ErrNoPower, broker.ErrKeyChanged, broker.ErrNoLease, broker.ErrKeyBounds, ErrUnavailable,
+}
+
+// callError is err as a caller gets it. What the core acts on (*protocol.Error, actedOn) stays what it is; a call that
 // ctx ended says so; a lost connection is ErrUnavailable; an answer that breaks the contract is logged, at most once a second.
 func (p *supervised) callError(ctx context.Context, err error) error {
 	if refusal, ok := errors.AsType[*protocol.Error](err); ok {
 		return refusal
 	}
-	if errors.Is(err, broker.ErrTrimmed) || errors.Is(err, broker.ErrNoPower) || errors.Is(err, ErrUnavailable) {
+	if slices.ContainsFunc(actedOn, func(known error) bool { return errors.Is(err, known) }) {
 		return err
 	}
 	if ctx.Err() != nil {

@@ -138,6 +138,7 @@ func (c *StoreClient) ReadStatistics(ctx context.Context) (broker.StoreStatistic
 		FileBytes: m.GetFileBytes(), FreeBytes: m.GetFreeBytes(), MaxFileBytes: m.GetMaxFileBytes(),
 		Commits: m.GetCommits(), CommittedRecords: m.GetCommittedRecords(), CommitTime: time.Duration(m.GetCommitNanos()),
 		CommitBuckets: m.GetCommitBuckets(),
+		KeyspaceKeys:  m.GetKeyspaceKeys(), KeyspaceBytes: m.GetKeyspaceBytes(), Leases: m.GetLeases(),
 	}, nil
 }
 

@@ -154,6 +154,7 @@ func (s *StoreServer) ReadStatistics(ctx context.Context, _ *storev1pb.ReadStati
 		RetainedTopics: f.RetainedTopics, RetainedBytes: f.RetainedBytes, Keys: f.Keys, Terms: f.Terms,
 		FileBytes: f.FileBytes, FreeBytes: f.FreeBytes, MaxFileBytes: f.MaxFileBytes,
 		Commits: f.Commits, CommittedRecords: f.CommittedRecords, CommitNanos: uint64(f.CommitTime), CommitBuckets: f.CommitBuckets,
+		KeyspaceKeys: f.KeyspaceKeys, KeyspaceBytes: f.KeyspaceBytes, Leases: f.Leases,
 	}, nil
 }
 

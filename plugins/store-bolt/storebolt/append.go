@@ -91,7 +91,7 @@ func (s *Store) commitOnce(group []request, results [][]broker.AppendResult, now
 	}
 	s.apply(c, time.Since(began))
 	s.publish(c.newest) // first: who has its answer finds its record in the feed
-	if s.nextExpiry <= now || s.index.hasWork() && !c.upkeep.isEmpty() {
+	if s.nextExpiry <= now || s.keyspace.Due(now) || s.index.hasWork() && !c.upkeep.isEmpty() {
 		s.queue.put(request{done: func([]broker.AppendResult, error) {}}) // there is more to be done
 	}
 	return nil
@@ -124,6 +124,9 @@ func (s *Store) try(group []request, results [][]broker.AppendResult, now int64,
 			err = c.clearExpired()
 		}
 		if err == nil {
+			err = c.endLeases()
+		}
+		if err == nil {
 			err = c.finish()
 		}
 		if err != nil || c.changesNothing() {
@@ -137,8 +140,8 @@ func (s *Store) try(group []request, results [][]broker.AppendResult, now int64,
 
 // hasWork reports whether a commit would change something.
 func (s *Store) hasWork(group []request, now int64) bool {
-	return slices.ContainsFunc(group, func(r request) bool { return len(r.batch) > 0 || r.rules != nil }) || s.nextExpiry <= now ||
-		s.keys.due(now) || s.backups.Load() == 0 && s.index.hasWork()
+	return slices.ContainsFunc(group, func(r request) bool { return len(r.batch) > 0 || r.rules != nil || r.op != nil }) ||
+		s.nextExpiry <= now || s.keys.due(now) || s.keyspace.Due(now) || s.backups.Load() == 0 && s.index.hasWork()
 }
 
 // raiseDense tells the followers in advance what will be gone, so that they don't take it for damage.
@@ -169,6 +172,9 @@ func (c *commit) addAll(group []request, results [][]broker.AppendResult) error 
 	for i, r := range group {
 		if r.rules != nil && !slices.Equal(*r.rules, c.store.index.rules.List) {
 			c.rules = c.store.index.rules.next(*r.rules, c.state.head)
+		}
+		if err := c.do(r); err != nil {
+			return err
 		}
 		results[i] = make([]broker.AppendResult, len(r.batch))
 		for j := range r.batch {
@@ -222,6 +228,9 @@ func answer(group []request, results [][]broker.AppendResult, err error) {
 func (s *Store) apply(c *commit, took time.Duration) {
 	s.index.apply(c)
 	s.keys.apply(c)
+	if c.keyspace != nil {
+		s.keyspace.Apply(c.keyspace)
+	}
 	s.state, s.origins, s.nextExpiry = c.state, c.origins, c.nextExpiry
 	s.scratch = c.scratch
 	s.mu.Lock()

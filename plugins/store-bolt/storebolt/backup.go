@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/store-bolt/internal/keyspace"
 )
 
 var _ broker.BackupMaker = (*Store)(nil)
@@ -133,6 +134,12 @@ func (c *copier) run() error {
 		if done, err = c.logPage(); err != nil {
 			return fmt.Errorf("log: %w", err)
 		}
+	}
+	err = c.s.view(func(from *bolt.Tx) error {
+		return c.to.Update(func(to *bolt.Tx) error { return keyspace.Copy(from, to) })
+	})
+	if err != nil {
+		return fmt.Errorf("keyspace: %w", err)
 	}
 	return c.retained()
 }

@@ -8,6 +8,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/store-bolt/internal/keyspace"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -30,6 +31,8 @@ type commit struct {
 	how    manner
 	rules  *rules // set by this commit
 	upkeep upkeep
+
+	keyspace *keyspace.Change // nil: nothing of it was asked for
 
 	firstKey   uint64
 	newKeys    *generation
@@ -317,11 +320,17 @@ func (c *commit) finish() error {
 			return err
 		}
 	}
+	if c.keyspace != nil {
+		if err := c.keyspace.Finish(); err != nil {
+			return fmt.Errorf("keyspace: %w", err)
+		}
+	}
 	c.nextExpiry = c.firstExpiry()
 	return c.meta.Put(keyState, c.state.seal())
 }
 
 // changesNothing reports whether there is nothing to be written.
 func (c *commit) changesNothing() bool {
-	return len(c.newest) == 0 && c.rules == nil && c.forgetKeys == 0 && c.upkeep.isEmpty()
+	return len(c.newest) == 0 && c.rules == nil && c.forgetKeys == 0 && c.upkeep.isEmpty() &&
+		(c.keyspace == nil || c.keyspace.IsEmpty())
 }

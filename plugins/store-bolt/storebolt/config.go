@@ -27,6 +27,9 @@ type Config struct {
 	MaxHistoryTopics int // topics with a history: 1,000,000, about 150 bytes of memory each
 	MaxKeys          int // keys of the last minutes: 4,000,000, about 25 bytes of memory each
 
+	MaxKeyspaceKeys  int   // 100,000
+	MaxKeyspaceBytes int64 // keys and values of the keyspace: 64 MiB
+
 	// OnFailure is called once, from the committer, when the store has failed for good. The process should end: only a
 	// new one may trust the file again.
 	OnFailure func(error)
@@ -70,7 +73,11 @@ const ConfigSchema = `{
     "max_history_topics": {"type": "integer", "minimum": 1, "default": 1000000,
       "description": "Topics with a history."},
     "max_keys": {"type": "integer", "minimum": 1, "default": 4000000,
-      "description": "Messages published with an id in the last two to three minutes; more are refused."}
+      "description": "Messages published with an id in the last two to three minutes; more are refused."},
+    "max_keyspace_keys": {"type": "integer", "minimum": 10000, "default": 100000,
+      "description": "Keys of the keyspace that brokers share."},
+    "max_keyspace_bytes": {"type": "integer", "minimum": 16777216, "default": 67108864,
+      "description": "Keys and values of the keyspace in all."}
   }
 }`
 
@@ -86,6 +93,8 @@ func ParseConfig(b []byte) (Config, error) {
 		KeepBytes         *int64 `json:"keep_bytes"`
 		MaxHistoryTopics  *int64 `json:"max_history_topics"`
 		MaxKeys           *int64 `json:"max_keys"`
+		MaxKeyspaceKeys   *int64 `json:"max_keyspace_keys"`
+		MaxKeyspaceBytes  *int64 `json:"max_keyspace_bytes"`
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -112,6 +121,8 @@ func ParseConfig(b []byte) (Config, error) {
 		{"keep_bytes", c.KeepBytes, 1 << 20, 1 << 50, func(n int64) { out.KeepBytes = n }},
 		{"max_history_topics", c.MaxHistoryTopics, 1, 1 << 30, func(n int64) { out.MaxHistoryTopics = int(n) }},
 		{"max_keys", c.MaxKeys, 1, 1 << 30, func(n int64) { out.MaxKeys = int(n) }},
+		{"max_keyspace_keys", c.MaxKeyspaceKeys, 10_000, 1 << 30, func(n int64) { out.MaxKeyspaceKeys = int(n) }},
+		{"max_keyspace_bytes", c.MaxKeyspaceBytes, 16 << 20, 1 << 50, func(n int64) { out.MaxKeyspaceBytes = n }},
 	} {
 		if n.from == nil {
 			continue
@@ -132,6 +143,8 @@ func (c Config) withDefaults() Config {
 	c.MaxFileBytes = orDefault(c.MaxFileBytes, 1<<30+4*(c.MaxRetainedBytes+c.KeepBytes))
 	c.MaxHistoryTopics = orDefault(c.MaxHistoryTopics, 1_000_000)
 	c.MaxKeys = orDefault(c.MaxKeys, 4_000_000)
+	c.MaxKeyspaceKeys = orDefault(c.MaxKeyspaceKeys, 100_000)
+	c.MaxKeyspaceBytes = orDefault(c.MaxKeyspaceBytes, 64<<20)
 	if c.tick == 0 {
 		c.tick = time.Second
 	}

@@ -9,9 +9,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/protocol"
@@ -28,8 +30,8 @@ func crashKey(topic string, n uint64) (key, digest []byte) {
 	return sum[:16], sum[16:]
 }
 
-// crashWriter appends from 8 publishers for ever and prints a line for each acknowledgement: publisher, number, offset. It
-// is killed, or ends when nobody reads the lines any more.
+// crashWriter appends from 8 publishers for ever, sets a key, and prints a line for each acknowledgement: publisher or key, number,
+// offset or revision. It is killed, or ends when nobody reads the lines any more.
 func crashWriter(dir string) {
 	s, err := Open(Config{Dir: dir, KeepRecords: 1 << 20, KeepBytes: 1 << 30, segmentRecords: 100, hotSegments: 2})
 	if err != nil {
@@ -43,6 +45,15 @@ func crashWriter(dir string) {
 	var mu sync.Mutex // over order of refs and over stdout
 	var ref uint64
 	var publishers sync.WaitGroup
+	publishers.Go(func() {
+		crashKeys(s, keyOfRun+run.String(), func(line string) {
+			mu.Lock()
+			defer mu.Unlock()
+			if _, err := os.Stdout.WriteString(line); err != nil {
+				os.Exit(1)
+			}
+		})
+	})
 	for p := range 8 {
 		publishers.Go(func() {
 			done := make(chan string)
@@ -72,6 +83,40 @@ func crashWriter(dir string) {
 		})
 	}
 	publishers.Wait()
+}
+
+// keyOfRun begins the keys that crashWriters set.
+const keyOfRun = "runs/"
+
+// crashKeys counts in a key under a lease, for ever.
+func crashKeys(s *Store, key string, acknowledge func(string)) {
+	ctx, lease, revision := context.Background(), broker.NewLeaseID(), uint64(0)
+	if s.GrantLease(ctx, lease, time.Hour) != nil {
+		os.Exit(1)
+	}
+	for n := 1; ; n++ {
+		e, err := s.PutKey(ctx, broker.KeyPut{
+			Key: key, Value: fmt.Append(nil, n), Expect: revision, Lease: lease, Write: broker.NewWriteID(),
+		})
+		if err != nil {
+			os.Exit(1)
+		}
+		revision = e.Revision
+		acknowledge(fmt.Sprintf("%s %d %d\n", key, n, revision))
+	}
+}
+
+// verifyKey holds a key against the last acknowledgement of it.
+func verifyKey(t *testing.T, s *Store, key string, a acknowledged) {
+	t.Helper()
+	e, err := s.GetKey(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _ := strconv.ParseUint(string(e.Value), 10, 64)
+	if n < a.n || n == a.n && e.Revision != a.offset || n > a.n+1 || s.RenewLease(t.Context(), e.Lease) != nil {
+		t.Errorf("%s is %d at revision %d, and %d at %d was acknowledged", key, n, e.Revision, a.n, a.offset)
+	}
 }
 
 // campaign is how often a test repeats itself: as said first in the gate, as said second in `make campaign`.
@@ -158,6 +203,10 @@ func verifyAcknowledged(t *testing.T, dir string, acks map[string]acknowledged) 
 	}
 	verifyHistory(t, s, last)
 	for topic, a := range acks {
+		if strings.HasPrefix(topic, keyOfRun) {
+			verifyKey(t, s, topic, a)
+			continue
+		}
 		r := record(topic, "")
 		r.Key, r.Digest = crashKey(topic, a.n)
 		if got := appendAll(t, s, r)[0]; !got.Repeats || got.Offset != a.offset {

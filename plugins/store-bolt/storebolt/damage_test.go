@@ -354,3 +354,21 @@ func TestASegmentThatIsNoBucketIsRefused(t *testing.T) {
 		t.Errorf("found %v, wanted it refused as damaged", err)
 	}
 }
+
+// damageKey changes the value of key1 of the keyspace without its checksum.
+func damageKey(t *testing.T, path string) {
+	t.Helper()
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		keys := tx.Bucket([]byte("keyspace")).Bucket([]byte("keys"))
+		v := bytes.Clone(keys.Get([]byte("key1")))
+		v[len(v)-1]++
+		return keys.Put([]byte("key1"), v)
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}

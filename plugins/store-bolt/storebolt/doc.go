@@ -20,6 +20,7 @@
 //	expiry    time ‖ topic of each retained record that expires
 //	gone      topic -> its newest record, which the log does not hold anymore
 //	keys      first offset of the generation -> bucket: offset -> keys of a commit
+//	keyspace  values, leases (package keyspace)
 //	spare     zeros, in a file that has come to half of its limit: pages for what takes something away (spare.go)
 //
 // Numbers in keys are big endian. A segment ends after 4,096 records or 1 MiB. Offsets are 1, 2, 3, … without gaps, so a

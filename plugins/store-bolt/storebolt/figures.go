@@ -80,6 +80,9 @@ func (s *Store) ReadStatistics(context.Context) (broker.StoreStatistics, error) 
 	out.CommitBuckets = slices.Clone(s.commits.buckets[:])
 	s.mu.Unlock()
 
+	ks := s.keyspace.Figures()
+	out.KeyspaceKeys, out.KeyspaceBytes, out.Leases = ks.Keys, ks.Bytes, ks.Leases
+
 	x := s.index
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -9,6 +9,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/store-bolt/internal/keyspace"
 )
 
 // What can be done with a store that no broker uses. Each of these fails, and says so, while one has the file open.
@@ -100,6 +101,14 @@ func (f *Facts) read(tx *bolt.Tx) error {
 		}
 		f.Keys = uint64(t.count)
 	}
+	if keyspace.Exists(tx) {
+		ks, err := keyspace.Load(tx, keyspace.Limits{}, 0)
+		if err != nil {
+			return err
+		}
+		n := ks.Figures()
+		f.KeyspaceKeys, f.KeyspaceBytes, f.Leases = n.Keys, n.Bytes, n.Leases
+	}
 	if f.TermList, err = readTerms(tx.Bucket(bucketTerms)); err != nil {
 		return err
 	}
@@ -134,6 +143,11 @@ func checkRecords(tx *bolt.Tx) (problems []string) {
 		}
 		return nil
 	})
+	if keyspace.Exists(tx) {
+		if err := keyspace.Check(tx); err != nil {
+			note("%v", err)
+		}
+	}
 	var sum state
 	expiry := tx.Bucket(bucketExpiry)
 	_ = tx.Bucket(bucketRetained).ForEach(func(k, v []byte) error {

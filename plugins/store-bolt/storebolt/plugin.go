@@ -13,7 +13,7 @@ import (
 func Plugin() kit.Plugin {
 	return kit.Plugin{
 		Name: "store-bolt", Kind: kit.KindStore, ConfigSchema: ConfigSchema, Store: configured,
-		Capabilities: []string{"durability:fsync", "terms", "history", "ttl", "keys", "statistics", "backup"},
+		Capabilities: []string{"durability:fsync", "terms", "history", "ttl", "keys", "statistics", "backup", "keyspace"},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/store-bolt/internal/keyspace"
 )
 
 // request is one call of Append. done is called exactly once.
@@ -12,6 +13,7 @@ type request struct {
 	bytes   int
 	refused bool                    // there was no room for it in the queue: batch is answered and not committed
 	rules   *[]broker.RetentionRule // to be set in front of batch; nil: they stay
+	op      *keyspace.Op            // to be done with the keyspace; nil: nothing
 	done    func([]broker.AppendResult, error)
 }
 

@@ -159,6 +159,7 @@ func (s *Store) squeezeOne(step []request, results []broker.AppendResult, now in
 	case half == 0:
 		refuseAdded(answers, s.room.refusal())
 		refuseRules(step, s.room.refusal())
+		refuseOp(step[0].op, s.room.refusal())
 		copy(results, answers[0])
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/store-bolt/internal/keyspace"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -29,6 +30,7 @@ type Store struct {
 
 	queue    queue
 	done     chan struct{} // closed when the committer has ended
+	ended    chan struct{} // closed when err is set
 	stop     chan struct{} // closed by Close, for the ticker
 	stopping sync.Once
 	ticking  sync.WaitGroup
@@ -42,6 +44,7 @@ type Store struct {
 	// The committer's own.
 	ahead      ahead
 	spare      spare
+	keyspace   *keyspace.Space // some of it is for everybody
 	state      state
 	origins    map[protocol.RunID]origin
 	keys       *keyTable
@@ -75,7 +78,7 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, db: db, file: file, done: make(chan struct{}), stop: make(chan struct{}), changed: make(chan struct{})}
+	s := &Store{cfg: cfg, db: db, file: file, done: make(chan struct{}), ended: make(chan struct{}), stop: make(chan struct{}), changed: make(chan struct{})}
 	s.queue.init()
 	if err := s.load(); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -112,7 +115,9 @@ func (s *Store) load() error {
 	err = guard(func() error {
 		return s.db.Update(func(tx *bolt.Tx) error {
 			var err error
-			s.term, err = startTerm(tx.Bucket(bucketTerms), s.state.head+1, time.Now())
+			if s.term, err = startTerm(tx.Bucket(bucketTerms), s.state.head+1, time.Now()); err == nil {
+				err = s.loadKeyspace(tx)
+			}
 			return err
 		})
 	})
@@ -198,6 +203,7 @@ func (s *Store) end(err error) (earlier error) {
 		return s.err
 	}
 	s.err = err
+	close(s.ended)
 	close(s.changed)
 	s.changed = make(chan struct{})
 	return nil
