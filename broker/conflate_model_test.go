@@ -60,7 +60,7 @@ func conflatedRun(t *testing.T, r *rand.Rand, seed uint64) {
 			k.Leave()
 			cuts++
 			sub := *k.sub
-			sub.Position = k.tracker.Token(k.tracked)
+			sub.Position, sub.Snapshot = k.tracker.Token(k.tracked), k.tracked.Waits()
 			if sub.Position == nil { // the client begins afresh
 				clear(k.newest)
 				for topic := range published {

@@ -123,7 +123,7 @@ func (s *Session) joinLagLocked(l *lag, next, mark uint64, batch []*Packet) []*P
 	if missed.unknown || missed.n > 0 {
 		return s.missedLocked(l, batch, why, from, to, missed.count())
 	}
-	if p.gapped {
+	if p.again {
 		s.resnapLocked(l, to)
 	}
 	if s.owesLocked(l) {
@@ -137,7 +137,7 @@ func (s *Session) owesLocked(l *lag) bool {
 	if l.past == nil {
 		return l.owes()
 	}
-	if !l.past.gapped {
+	if !l.past.again {
 		return false
 	}
 	for _, sub := range s.subs {

@@ -56,8 +56,9 @@ type modelSub struct {
 
 // resumed is what a subscription goes on from; without a token it begins anew.
 type resumed struct {
-	sub   *modelSub
-	token []byte
+	sub      *modelSub
+	token    []byte
+	snapshot bool
 }
 
 func (c *modelClient) ids() []uint64 { return sortedKeys(c.subs) }
@@ -79,7 +80,7 @@ func (c *modelClient) leave(rt *rapid.T) (goesOn []*resumed) {
 	for _, id := range c.ids() {
 		r := &resumed{sub: c.subs[id]}
 		if s := c.tracker.Subs[id]; s != nil {
-			r.token = c.tracker.Token(s)
+			r.token, r.snapshot = c.tracker.Token(s), s.Waits()
 		}
 		goesOn = append(goesOn, r)
 	}
@@ -110,7 +111,7 @@ func (c *modelClient) subscribe(rt *rapid.T, filter string, retained bool, goesO
 	p := &protocol.Subscribe{ID: c.nextID, Filter: filter, NoRetained: !retained}
 	s := &modelSub{filter: filter, origin: c.origin, retained: retained, got: map[uint64]bool{}, values: map[string]string{}, named: map[string]bool{}}
 	if goesOn != nil && goesOn.token != nil {
-		s, p.Position = goesOn.sub, goesOn.token
+		s, p.Position, p.Snapshot = goesOn.sub, goesOn.token, goesOn.snapshot
 		s.joined, s.plainGap, s.ahead, s.whileAway = false, false, c.m.ahead(rt, filter, p.Position), c.m.away
 	}
 	c.subs[p.ID] = s

@@ -20,7 +20,7 @@ type past struct {
 	told    uint64            // what is missing up to here has been told
 	gaps    []pastGap         // to be told before anything else
 	plain   bool              // of topics that are not stored something may be missing, too: told at the join
-	gapped  bool              // a gap was told: what is retained has to be sent again
+	again   bool              // what is retained has to be sent again: a gap was told, or the reader asks for it
 	limit   int               // messages of the next page
 	page    *archive.Page
 	reading bool // or waiting until the store is asked again
@@ -100,7 +100,7 @@ func (b *Broker) pastAt(p *past, offset uint64) protocol.Position {
 
 // tell appends the gap of p behind from, up to an offset.
 func (b *Broker) tellPast(batch []*Packet, sub uint64, p *past, g pastGap) []*Packet {
-	p.gapped = true
+	p.again = true
 	return append(batch, b.gap(sub, g.why, g.from, b.pastAt(p, g.to), -1))
 }
 
@@ -198,9 +198,9 @@ func (s *Session) joinStarting(sub *subscription, st *starting, batch []*Packet)
 	st.past, st.next, st.mark = nil, next, mark
 	if p.plain {
 		batch = append(batch, s.b.gap(sub.id, protocol.GapNotStored, s.b.pastAt(p, p.after), s.b.joint(p, next, mark), -1))
-		p.gapped = true
+		p.again = true
 	}
-	if p.gapped && !sub.noRetained {
+	if p.again && !sub.noRetained {
 		st.snapshot = ring.NewSnapshot(sub.filter, next-1, true)
 	}
 	return batch, true

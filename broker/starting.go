@@ -51,8 +51,11 @@ func (b *Broker) startOf(id *Identity, origin string, p *protocol.Subscribe) (st
 	if refusal != nil {
 		return start{}, refusal
 	}
-	st.snapshot = p.WantsRetained() && st.gap != ""
-	st.reset = st.gap != ""
+	st.reset = st.gap != "" || p.Snapshot
+	st.snapshot = p.WantsRetained() && st.reset
+	if st.past != nil {
+		st.past.again = p.Snapshot
+	}
 	return st, nil
 }
 

@@ -113,6 +113,7 @@ func TestCutsLoseNothing(t *testing.T) {
 				case i == faults/2:
 					fault(l, "kill broker")
 					kill(t, b, "broker")
+					cutCatchUps(t, toReaders, l)
 				case i%4 == 3:
 					cut(t, toWriters, l, true)
 				default:
@@ -122,6 +123,17 @@ func TestCutsLoseNothing(t *testing.T) {
 			await(ctx, t, l, 200)
 		})
 	})
+}
+
+// cutCatchUps cuts connections within the first kilobytes that come over them, one after the other: where gaps are told, and retained
+// messages sent.
+func cutCatchUps(t *testing.T, p *faultproxy.Proxy, l *workload.Load) {
+	t.Helper()
+	for range 15 {
+		fault(l, "cut while catching up")
+		p.CutAfter(1+rand.Int64N(8<<10), rand.IntN(2) == 0)
+		wait(t, time.Duration(rand.Int64N(int64(30*time.Millisecond))))
+	}
 }
 
 // faultProxy is a proxy in front of b.

@@ -42,7 +42,7 @@ func (k *tracker) send(p Packet) {
 		sub.starting = sub.retained || sub.never || p.Last > 0
 		if p.Position != nil {
 			own, _ := ParsePosition(p.Position)
-			sub.own, sub.resumes = &own, true
+			sub.own, sub.resumes, sub.awaits = &own, true, sub.retained && p.Snapshot
 		}
 		k.subs[p.ID] = sub
 	case *Unsubscribe:
@@ -65,7 +65,7 @@ func (k *tracker) receive(p Packet) (delivered []uint64) {
 		}
 	case *Resumed:
 		if sub := k.subs[p.Subscription]; sub != nil {
-			sub.own, sub.live = &p.Position, !sub.never
+			sub.own, sub.live, sub.awaits = &p.Position, !sub.never, false
 		}
 	case *RetainedEnd:
 		if sub := k.subs[p.Subscription]; sub != nil {
@@ -177,11 +177,12 @@ func (k *tracker) join(own Position) {
 	}
 }
 
-// resumesFrom is where a subscription would go on after a cut, nil if it has to start afresh.
+// resumesFrom is where a subscription would go on after a cut, with "snapshot" behind it if the retained messages are to be sent again;
+// nil if there is no such subscription.
 func (k *tracker) resumesFrom(id string) *string {
 	n, _ := strconv.ParseUint(id, 10, 64)
 	sub := k.subs[n]
-	if sub == nil || sub.awaits {
+	if sub == nil {
 		return nil
 	}
 	p := k.session
@@ -189,6 +190,9 @@ func (k *tracker) resumesFrom(id string) *string {
 		p = *sub.own
 	}
 	s := place(p)
+	if sub.awaits {
+		s += " snapshot"
+	}
 	return &s
 }
 

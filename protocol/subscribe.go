@@ -8,6 +8,7 @@ type Subscribe struct {
 	// lets it alias the packet.
 	Position   []byte
 	NoRetained bool // do not send the retained messages first
+	Snapshot   bool // with Position: send the retained messages too ([SUB-15])
 
 	Last    uint64 // begin with so many of the newest messages, instead of the retained ones ([SUB-9]); 0: with none
 	Latest  bool   // when behind, only the newest message of each topic ([SUB-10])
@@ -37,7 +38,7 @@ func (p *Subscribe) Append(b []byte) []byte {
 
 // options is how many differ from their default.
 func (p *Subscribe) options() int {
-	return count(p.Position != nil, p.NoRetained, p.Last > 0, p.Latest, p.MaxRate > 0, p.Join)
+	return count(p.Position != nil, p.NoRetained, p.Snapshot, p.Last > 0, p.Latest, p.MaxRate > 0, p.Join)
 }
 
 func (p *Subscribe) appendOptions(e *encoder) {
@@ -49,6 +50,7 @@ func (p *Subscribe) appendOptions(e *encoder) {
 		e.key("retained")
 		e.bool(false)
 	}
+	e.flag("snapshot", p.Snapshot)
 	e.number("last", p.Last)
 	e.flag("latest", p.Latest)
 	e.number("max_rate", p.MaxRate)
@@ -72,6 +74,8 @@ func (p *Subscribe) decodeOptions(d *decoder) {
 			p.Position = d.bin("position")
 		case "retained":
 			p.NoRetained = !d.bool("retained")
+		case "snapshot":
+			p.Snapshot = d.bool("snapshot")
 		case "last":
 			p.Last = d.upTo("last", MaxLast)
 		case "latest":

@@ -52,6 +52,7 @@ func (p *Subscribes) common() Subscribe {
 			c.MaxRate = 0
 		}
 		c.NoRetained = c.NoRetained && s.NoRetained
+		c.Snapshot = c.Snapshot && s.Snapshot
 		c.Latest = c.Latest && s.Latest
 		c.Join = c.Join && s.Join
 	}
@@ -71,6 +72,7 @@ func (p *Subscribe) without(c *Subscribe) *Subscribe {
 		s.MaxRate = 0
 	}
 	s.NoRetained = s.NoRetained && !c.NoRetained
+	s.Snapshot = s.Snapshot && !c.Snapshot
 	s.Latest = s.Latest && !c.Latest
 	s.Join = s.Join && !c.Join
 	return &s
@@ -109,7 +111,9 @@ func (p *Subscribe) decodeElement(b []byte, common Subscribe) error {
 	}
 	p.ID = d.id("id")
 	p.Filter = d.str("filter")
-	own := Subscribe{NoRetained: common.NoRetained, Latest: common.Latest, MaxRate: common.MaxRate, Join: common.Join}
+	own := Subscribe{
+		NoRetained: common.NoRetained, Snapshot: common.Snapshot, Latest: common.Latest, MaxRate: common.MaxRate, Join: common.Join,
+	}
 	own.decodeOptions(&d)
 	if own.Position == nil && own.Last == 0 {
 		own.Position, own.Last = common.Position, common.Last

@@ -29,7 +29,7 @@ type Tracked struct {
 	own     *protocol.Position // nil: the session's
 	never   bool               // live, because it is conflated
 	wants   bool               // retained messages
-	waits   bool               // for RetainedEnd: nothing to resume from until then
+	waits   bool               // for RetainedEnd: resumed with a snapshot until then
 	started bool               // Subscribed has come
 }
 
@@ -48,7 +48,7 @@ func (t *Tracker) Subscribe(p *protocol.Subscribe) *Tracked {
 		t.Subs = map[uint64]*Tracked{}
 	}
 	wants := p.WantsRetained()
-	s := &Tracked{ID: p.ID, Filter: p.Filter, never: p.Conflated(), wants: wants, waits: wants && p.Position == nil}
+	s := &Tracked{ID: p.ID, Filter: p.Filter, never: p.Conflated(), wants: wants, waits: wants && (p.Position == nil || p.Snapshot)}
 	if p.Position != nil {
 		pos, _ := protocol.ParsePosition(p.Position)
 		s.own = &pos
@@ -61,13 +61,16 @@ func (t *Tracker) Subscribe(p *protocol.Subscribe) *Tracked {
 // Token is what the subscription would resume from; nil for nothing.
 func (t *Tracker) Token(s *Tracked) []byte {
 	switch {
-	case s.waits || !s.started && s.own == nil:
+	case !s.started && s.own == nil:
 		return nil
 	case s.own != nil:
 		return s.own.Append(nil)
 	}
 	return t.Session.Append(nil)
 }
+
+// Waits reports whether the subscription would be resumed with a snapshot, because the end of one has not come (SUB-15).
+func (s *Tracked) Waits() bool { return s.waits }
 
 // Replaying reports whether the next message is for one subscription alone.
 func (t *Tracker) Replaying() bool { return t.replay.left > 0 }
@@ -93,7 +96,7 @@ func (t *Tracker) Handle(packet protocol.Packet) error {
 	case *protocol.RetainedEnd:
 		return t.with(p.Subscription, func(s *Tracked) { s.waits = false; t.on(s, Event{End: p}) })
 	case *protocol.Resumed:
-		return t.with(p.Subscription, func(s *Tracked) { s.move(p.Position); s.Live = !s.never; t.on(s, Event{Resumed: p}); t.share() })
+		return t.with(p.Subscription, func(s *Tracked) { s.move(p.Position); s.Live, s.waits = !s.never, false; t.on(s, Event{Resumed: p}); t.share() })
 	case *protocol.Gap:
 		return t.gap(p)
 	}

@@ -291,7 +291,7 @@ func TestAsyncAPIHasTheTableOfPackets(t *testing.T) {
 			t.Errorf("%s has the fields %q, wanted %q", name, found, want)
 		}
 		if name == "Subscribes" {
-			options = "position bin, retained bool, last int, latest bool, max_rate int, join bool"
+			options = "position bin, retained bool, snapshot bool, last int, latest bool, max_rate int, join bool"
 		}
 		if found, want := p.options(name, i), firstWords(options); !sameNames(found, want) {
 			t.Errorf("%s has the options %q, wanted %q", name, found, want)

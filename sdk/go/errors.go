@@ -66,10 +66,6 @@ type GapError struct {
 // GapReason is why messages are missing.
 type GapReason = protocol.GapReason
 
-// GapSnapshot is the reason of a gap that the client itself finds: the connection was lost while the retained values were being
-// sent, so they are sent again from the beginning, and what was published meanwhile and not retained may be missing.
-const GapSnapshot GapReason = "snapshot"
-
 // Error says how much is missing and why.
 func (e *GapError) Error() string {
 	n := "an unknown number of"

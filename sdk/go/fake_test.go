@@ -259,10 +259,21 @@ func (fc *fakeConn) live(filter string, at protocol.Position) uint64 {
 // resumes expects the next packet to resume filter at position at, and answers it.
 func (fc *fakeConn) resumes(filter string, at protocol.Position) uint64 {
 	fc.t.Helper()
+	return fc.resumesWith(filter, at, false)
+}
+
+// resumesWithSnapshot is resumes for a subscription that asks for the retained messages again.
+func (fc *fakeConn) resumesWithSnapshot(filter string, at protocol.Position) uint64 {
+	fc.t.Helper()
+	return fc.resumesWith(filter, at, true)
+}
+
+func (fc *fakeConn) resumesWith(filter string, at protocol.Position, snapshot bool) uint64 {
+	fc.t.Helper()
 	p := expect[*protocol.Subscribe](fc)
 	got, err := protocol.ParsePosition(p.Position)
-	if err != nil || p.Filter != filter {
-		fc.t.Fatalf("the client sent %+v (%v), wanted to resume %q", p, err, filter)
+	if err != nil || p.Filter != filter || p.Snapshot != snapshot {
+		fc.t.Fatalf("the client sent %+v (%v), wanted to resume %q, with a snapshot: %t", p, err, filter, snapshot)
 	}
 	if diff := cmp.Diff(at, got); diff != "" {
 		fc.t.Fatalf("%q resumes at another position (-want +got):\n%s", filter, diff)

@@ -144,14 +144,10 @@ func (c *Client) subscribedLocked(cn *connection, p *protocol.Subscribed) {
 	if !ok || s.id != p.ID {
 		return // closed meanwhile
 	}
-	live, gap := s.subscribed(p, c.pos)
-	if live {
+	if s.subscribed(p, c.pos) {
 		c.liveLocked(s)
 	}
 	s.confirm()
-	if gap != nil {
-		c.forceLocked(s, gap)
-	}
 }
 
 func (c *Client) resumedLocked(ctx context.Context, cn *connection, p *protocol.Resumed) {
@@ -247,7 +243,6 @@ func (c *Client) replayedLocked(ctx context.Context, s *Subscription, m *protoco
 	if retained {
 		s.awaiting = true
 		c.forceLocked(s, deliverable(m, true, protocol.Position{}))
-		s.delivered = true
 		return
 	}
 	if s.repeated(m, c.pos) || !s.back && s.had(m, c.pos) {

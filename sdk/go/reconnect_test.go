@@ -127,8 +127,8 @@ func TestCatchUpAfterARestartThatIsCutGoesOnFromTheOffset(t *testing.T) {
 	})
 }
 
-// After a gap the retained messages are sent again; until that has ended there is nothing to resume from.
-func TestGapThatIsCutBeforeItsSnapshotStartsAfresh(t *testing.T) {
+// SUB-15, POS-8: after a gap the retained messages are sent again; who is cut before their end asks for them again, and misses nothing.
+func TestGapThatIsCutBeforeItsSnapshotIsResumedWithOne(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *fakeBroker) {
 		c, fc := b.dial(at(5, 0))
 		r := read(t, c.Subscribe("a"))
@@ -138,8 +138,12 @@ func TestGapThatIsCutBeforeItsSnapshotStartsAfresh(t *testing.T) {
 		fc.cut()
 
 		fc = b.resume(at(30, 0))
-		fc.live("a", at(30, 0))
-		r.next("gap a snapshot -1", "snapshot end, reset true", "resumed")
+		id := fc.resumesWithSnapshot("a", at(20, 0))
+		fc.send(&protocol.RetainedEnd{Subscription: id, Reset: true}, &protocol.Replay{Subscription: id, Count: 1}, msg(25, 0, "a", "25"),
+			&protocol.Resumed{Subscription: id, Position: at(30, 0)})
+		r.next("snapshot end, reset true", "message a=25", "resumed")
+		fc.cut()
+		b.resume(at(30, 0)).resumes("a", at(30, 0))
 	})
 }
 
@@ -163,7 +167,8 @@ func TestOffsetsOfAnotherTermAreNotTakenForRepetitions(t *testing.T) {
 	})
 }
 
-func TestSnapshotThatIsCutStartsAfreshAndTellsWhatMayBeMissing(t *testing.T) {
+// RET-4, SUB-15
+func TestSnapshotThatIsCutComesAgainAndNothingIsMissing(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *fakeBroker) {
 		c, fc := b.dial(at(5, 0))
 		r := read(t, c.Subscribe("a.*"))
@@ -174,11 +179,34 @@ func TestSnapshotThatIsCutStartsAfreshAndTellsWhatMayBeMissing(t *testing.T) {
 		fc.cut()
 
 		fc = b.resume(at(9, 0)) // the rest of the Replay is forgotten with the connection
-		id = expect[*protocol.Subscribe](fc).ID
-		fc.send(&protocol.Subscribed{ID: id, Position: at(9, 0)},
-			&protocol.Replay{Subscription: id, Count: 1, Kind: protocol.ReplayRetained}, msg(3, 2, "a.y", "y"),
-			&protocol.RetainedEnd{Subscription: id}, &protocol.Resumed{Subscription: id, Position: at(9, 0)})
-		r.next("gap a.* snapshot -1", "retained a.y=y", "snapshot end, reset true", "resumed")
+		id = fc.resumesWithSnapshot("a.*", at(5, 0))
+		fc.send(&protocol.Replay{Subscription: id, Count: 1, Kind: protocol.ReplayRetained}, msg(2, 1, "a.x", "x"))
+		r.next("retained a.x=x")
+		fc.cut() // once more
+
+		fc = b.resume(at(9, 0))
+		id = fc.resumesWithSnapshot("a.*", at(5, 0))
+		fc.send(&protocol.Replay{Subscription: id, Count: 1, Kind: protocol.ReplayRetained}, msg(3, 2, "a.y", "y"),
+			&protocol.RetainedEnd{Subscription: id, Reset: true}, &protocol.Replay{Subscription: id, Count: 1}, msg(8, 0, "a.x", "8"),
+			&protocol.Resumed{Subscription: id, Position: at(9, 0)})
+		r.next("retained a.y=y", "snapshot end, reset true", "message a.x=8", "resumed")
+	})
+}
+
+// A server from before SUB-15 passes the option over: the subscription goes on, without the retained messages.
+func TestAServerWithoutSnapshotsOnResumeLeavesNothingWaiting(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *fakeBroker) {
+		c, fc := b.dial(at(5, 0))
+		r := read(t, c.Subscribe("a"))
+		id := expect[*protocol.Subscribe](fc).ID
+		fc.send(&protocol.Subscribed{ID: id, Position: at(5, 0)})
+		fc.cut()
+		fc = b.resume(at(9, 0))
+		id = fc.resumesWithSnapshot("a", at(5, 0))
+		fc.send(&protocol.Resumed{Subscription: id, Position: at(9, 0)})
+		r.next("resumed")
+		fc.cut()
+		b.resume(at(9, 0)).resumes("a", at(9, 0))
 	})
 }
 

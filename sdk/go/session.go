@@ -238,9 +238,6 @@ func (c *Client) leaveLocked(s *Subscription) {
 func (c *Client) leaveAtLocked(s *Subscription, at protocol.Position) {
 	c.leaveLocked(s)
 	s.own = at
-	if s.restarted != nil {
-		s.restarted = &at
-	}
 }
 
 // unpark lets the subscriptions go on whose application has caught up.

@@ -28,13 +28,8 @@ type stream struct {
 	// shared: it is live and the session has reached its own position, which does not count any more ([POS-7]).
 	shared bool
 
-	// A subscription can be resumed from its position if it has one and is not waiting for the end of a snapshot: one that is cut
-	// before that starts afresh ([POS-8]).
-	placed    bool
-	awaiting  bool
-	restarted *protocol.Position // where it stood when it had to start afresh
-	delivered bool               // the application has been given something
-	again     bool               // and that before the snapshot under way began
+	placed   bool // own is a position to resume from
+	awaiting bool // the end of a snapshot: one that is cut before that is asked for again ([SUB-15])
 
 	// mark is the highest seq delivered, and the epoch it counts in: nothing up to it is delivered again.
 	markEpoch protocol.RunID
@@ -51,7 +46,7 @@ type stream struct {
 func (s *Subscription) subscribe(id uint64) *protocol.Subscribe {
 	p := &protocol.Subscribe{ID: id, Filter: s.filter, NoRetained: s.noRetained, Latest: s.latest, MaxRate: s.maxRate, Join: s.join}
 	if s.placed {
-		p.Position = s.own.Append(nil)
+		p.Position, p.Snapshot = s.own.Append(nil), s.awaiting
 	} else {
 		p.Last = s.last
 	}
@@ -66,36 +61,30 @@ func (s *Subscription) serving() bool {
 	return s != nil && (s.phase == phaseStarting || s.phase == phaseLive)
 }
 
-// subscribed begins the stream. It reports whether the subscription is live at once, and returns a gap to tell or nil.
-func (s *Subscription) subscribed(p *protocol.Subscribed, session protocol.Position) (live bool, gap Event) {
+// subscribed begins the stream. It reports whether the subscription is live at once.
+func (s *Subscription) subscribed(p *protocol.Subscribed, session protocol.Position) (live bool) {
 	s.refusals = 0
 	s.phase, s.caughtUp, s.back = phaseStarting, false, false
 	if s.placed {
 		if s.own.Epoch == session.Epoch {
 			s.setMark(s.own)
 		}
-		return false, nil
+		return false
 	}
-	if r := s.restarted; r != nil && *r != p.Position {
-		gap = s.gap(GapSnapshot, r, p.Position, -1)
-	}
-	s.restarted = nil
 	s.own, s.placed = p.Position, true
 	s.setMark(p.Position)
-	s.awaiting, s.again = !s.noRetained, s.delivered
-	return s.noRetained && s.last == 0 && !s.conflated(), gap
+	s.awaiting = !s.noRetained
+	return s.noRetained && s.last == 0 && !s.conflated()
 }
 
 func (s *Subscription) retainedEnd(p *protocol.RetainedEnd, session protocol.Position) Event {
 	s.awaiting = false
-	end := &SnapshotEnd{Reset: p.Reset || s.again, Cursor: s.cursor(session)}
-	s.delivered, s.again = true, false
-	return end
+	return &SnapshotEnd{Reset: p.Reset, Cursor: s.cursor(session)}
 }
 
 // resumed takes the position at which the subscription has caught up, and goes live unless it is conflated.
 func (s *Subscription) resumed(p *protocol.Resumed) Event {
-	s.own, s.shared, s.placed = p.Position, false, true
+	s.own, s.shared, s.placed, s.awaiting = p.Position, false, true, false
 	s.setMark(p.Position)
 	return &Resumed{Cursor: s.cursor(p.Position)}
 }
@@ -172,7 +161,6 @@ func (s *Subscription) moveInStore(m *protocol.Message, session protocol.Positio
 func fromStore(m *protocol.Message) bool { return m.Seq == 0 && m.Offset > 0 }
 
 func (s *Subscription) markDelivered(m *protocol.Message, session protocol.Position) {
-	s.delivered = true
 	if m.Seq > 0 {
 		s.setMark(protocol.Position{Epoch: session.Epoch, Seq: m.Seq})
 	}
@@ -187,11 +175,6 @@ func (s *Subscription) setMark(p protocol.Position) {
 // idle takes the subscription off the wire and keeps its place, if it has one to resume from.
 func (s *Subscription) idle(session protocol.Position) {
 	s.own, s.shared = s.position(session), false
-	if s.serving() && s.awaiting {
-		stood := s.own
-		s.restarted = &stood
-		s.placed, s.awaiting = false, false
-	}
 	if s.phase != phaseEnded {
 		s.phase = phaseIdle
 	}

@@ -97,7 +97,14 @@ func (w *walk) step(s step) {
 	for id, want := range s.Subscriptions {
 		n, _ := strconv.ParseUint(id, 10, 64)
 		sub := w.subs[n]
-		w.samePosition("subscription "+id, sub.resumeAt(sub.position(w.c.pos)), want)
+		p := sub.position(w.c.pos)
+		if sub.awaiting {
+			at, snapshot := strings.CutSuffix(*want, " snapshot")
+			if want = &at; !snapshot || sub.resumeAt(p) != (protocol.Position{}) {
+				w.t.Errorf("%s: subscription %s waits for its snapshot, or has a position to keep nevertheless", w.at, id)
+			}
+		}
+		w.samePosition("subscription "+id, p, want)
 	}
 }
 
@@ -126,7 +133,9 @@ func (w *walk) send(name string, f fields) {
 			}
 			opts = append(opts, From(Cursor(p.Cursor())))
 		}
-		w.subs[f.uint("id")] = w.c.Subscribe(f["filter"].(string), opts...)
+		sub := w.c.Subscribe(f["filter"].(string), opts...)
+		sub.awaiting = f["snapshot"] == true // as one that was cut
+		w.subs[f.uint("id")] = sub
 	case "Unsubscribe":
 		w.subs[f.uint("subscription")].Close()
 	case "History":

@@ -84,8 +84,14 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
     if (c._link === link) c._detached()
   }
 
+  /** idle takes s off the wire. A snapshot that it awaits comes again with the gap before it: its position is from before that. */
+  const idle = (s: Sub, told?: boolean): void => {
+    s._idle(c._pos, told)
+    s._awaiting = false
+  }
+
   const leave = (s: Sub): void => {
-    s._idle(c._pos)
+    idle(s)
     if (members.includes(s)) poke()
     members = members.filter((other) => other !== s)
   }
@@ -116,13 +122,18 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
   }
 
   const leaveAll = (): void => {
-    for (const s of members.splice(0)) s._idle(c._pos, s._told)
+    for (const s of members.splice(0)) idle(s, s._told)
   }
 
   const serve = async (subs: Sub[]): Promise<void> => {
-    // only positions of one run of the broker compare
+    // only positions of one run of the broker compare, and a snapshot cannot be asked for again: these start afresh, and tell a gap
     const epoch = subs.find((s) => s._own)?._own?._epoch
-    for (const s of subs) if (s._own && s._own._epoch !== epoch) s._restart()
+    for (const s of subs) {
+      if (s._own && (s._awaiting || s._own._epoch !== epoch)) {
+        s._restarted = s._own
+        s._own = undefined
+      }
+    }
     const fresh = subs.filter((s) => !s._own)
     if (fresh.length) await start(fresh)
     const served = subs.filter((s) => s._phase !== Phase.Ended && !s._in._parked)

@@ -32,8 +32,8 @@ export interface Gap {
   readonly filter: string
   /**
    * Why: `epoch` (the broker was restarted), `trimmed` (no longer held), `ahead`, `forbidden`, `not_stored`, `live`, or another one of
-   * a later broker. `snapshot` is the client's own: the connection was lost in the middle of the retained values, which are sent
-   * again; what was published meanwhile and not retained may be missing.
+   * a later broker. `snapshot` is the client's own: the WebSocket was lost in the middle of the retained values, or the broker
+   * restarted, when SSE or long-poll took over; the values are sent again, what was published meanwhile may be missing.
    */
   readonly reason: string
   /** The last position before the gap; '' when it is not known. */

@@ -219,7 +219,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
   /** serving is the subscription that has this id, if it is served. */
   const serving = (id: number): Sub | undefined => {
     const s = byId.get(id)
-    return s?._serving ? s : undefined
+    return s?._phase === Phase.Asked ? undefined : s
   }
 
   /** answered takes the request of that id out of flight, which may let another one go. */

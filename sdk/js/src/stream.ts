@@ -25,9 +25,9 @@ export class Stream {
   _own: Position | undefined
   /** It is live and the session has reached its own position, which does not count any more ([POS-7]). */
   _shared?: boolean
-  /** It waits for the end of a snapshot: when it is cut before that it starts afresh ([POS-8]). */
+  /** It waits for the end of a snapshot: when it is cut before that it asks for it again ([SUB-15]). */
   _awaiting?: boolean
-  /** Where it stood when it had to start afresh. */
+  /** Where it stood when it had to start afresh: over HTTP, where a snapshot cannot be asked for again. */
   _restarted: Position | undefined
   /** The application has been given something, and that before the snapshot under way began. */
   private _delivered?: boolean
@@ -63,16 +63,13 @@ export class Stream {
     const options = {
       position: this._own && tokenOf(this._own),
       retained: retained === false ? retained : undefined,
+      snapshot: this._awaiting || undefined,
       last: this._own ? undefined : natural(last),
       latest: latest || undefined,
       max_rate: natural(maxRate),
       join: join || undefined,
     }
     return [id, this.filter, options]
-  }
-
-  get _serving(): boolean {
-    return this._phase === Phase.Starting || this._phase === Phase.Live
   }
 
   /** _subscribed begins the stream at a position, live at once if nothing goes first. It returns a gap to tell. */
@@ -96,10 +93,7 @@ export class Stream {
 
   _retainedEnd(reset: boolean, session: Position): Snapshot {
     this._awaiting = false
-    const end: Snapshot = { type: 'snapshot', reset: !!(reset || this._again), cursor: this._cursor(session) }
-    this._delivered = true
-    this._again = false
-    return end
+    return { type: 'snapshot', reset: !!(reset || this._again), cursor: this._cursor(session) }
   }
 
   /** _resumed takes the position at which the subscription has caught up. It returns what the application is to be told: that once. */
@@ -107,7 +101,7 @@ export class Stream {
     const told = this._told
     this._told = true
     this._own = at
-    this._shared = false
+    this._shared = this._awaiting = false
     this._mark(at)
     return told ? undefined : { type: 'live', cursor: this._cursor(at) }
   }
@@ -188,15 +182,7 @@ export class Stream {
     this._told = told
     this._own = this._position(session)
     this._shared = false
-    if (this._serving && this._awaiting) this._restart()
     if (this._phase !== Phase.Ended) this._phase = Phase.Idle
     this._id = 0
-  }
-
-  /** _restart lets it start afresh, and tell a gap if something has come meanwhile. */
-  _restart(): void {
-    this._restarted = this._own
-    this._own = undefined
-    this._awaiting = false
   }
 }

@@ -135,8 +135,7 @@ export class Sub extends Stream implements Subscription {
         return this._in._wait().then(() => (this._id === id ? this._accept(link, e, at, taken, size) : undefined))
     }
     link._leave(this)
-    if (this._restarted) this._restarted = at
-    else this._own = at
+    this._own = at
     return undefined
   }
 

@@ -86,7 +86,7 @@ const types: Record<string, number> = {
 const fromClient = [1, 3, 5, 7, 17, 19, 21, 25]
 const fields: Record<number, [fields: string[], options: string[]]> = {
   1: [['version', 'token'], ['client', 'origin', 'compress']],
-  3: [['id', 'filter'], ['position', 'retained', 'last', 'latest', 'max_rate', 'join']],
+  3: [['id', 'filter'], ['position', 'retained', 'snapshot', 'last', 'latest', 'max_rate', 'join']],
   5: [['id', 'subscription'], []],
   7: [['id', 'topic', 'payload'], ['retain', 'type', 'headers', 'receivers', 'mid', 'ttl', 'exclude']],
   17: [['id', 'token'], []],
