@@ -100,7 +100,7 @@ func TestARefusedTokenLeavesTheSessionAsItIs(t *testing.T) {
 		} {
 			id := uint64(i + 2)
 			c.Send(&protocol.Refresh{ID: id, Token: test.token}, &protocol.Publish{Topic: "a.b", Payload: []byte(fmt.Sprint(i))})
-			wantArrived(t, c, fmt.Sprintf("error %d %s", id, test.want), fmt.Sprintf(`message %d a.b "%d"`, i+1, i))
+			wantSet(t, arrived(c), fmt.Sprintf("error %d %s", id, test.want), fmt.Sprintf(`message %d a.b "%d"`, i+1, i))
 		}
 	})
 }
@@ -125,7 +125,7 @@ func TestWhatTheFreshTokenDoesNotCoverEnds(t *testing.T) {
 		for i, filter := range []string{"a.>", "b.>", "b.c", inbox} {
 			c.Send(&protocol.Subscribe{ID: uint64(i + 1), Filter: filter, NoRetained: true, Latest: filter == "b.c"})
 		}
-		wantArrived(t, c, "subscribed 1 @0", "subscribed 2 @0", "subscribed 3 @0", "subscribed 4 @0", "resumed 3 @0")
+		wantSet(t, arrived(c), "subscribed 1 @0", "subscribed 2 @0", "subscribed 3 @0", "subscribed 4 @0", "resumed 3 @0")
 		c.Send(&protocol.Refresh{ID: 5, Token: "narrower"})
 		wantArrived(t, c, "refreshed 5", "error 3 forbidden", "error 2 forbidden")
 		c.Send(&protocol.Publish{ID: 6, Topic: "b.c"}, &protocol.Subscribe{ID: 2, Filter: "b.c"}, &protocol.Unsubscribe{ID: 7, Subscription: 3})

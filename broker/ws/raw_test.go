@@ -211,9 +211,7 @@ func TestOnlyACloseWith1000Leaves(t *testing.T) {
 				_, _, err = r.read()
 			}
 			r.nc.Close()
-			for deadline := time.Now().Add(10 * time.Second); b.Stats().Sessions > 0 && time.Now().Before(deadline); {
-				time.Sleep(time.Millisecond)
-			}
+			eventually(t, "the session gone", func() bool { return b.Stats().Sessions == 0 })
 			again := dial(t, url)
 			again.send(&protocol.Subscribe{ID: 1, Filter: "room", NoRetained: true}) // behind the end of the other, at the one shard
 			expect[*protocol.Subscribed](again)
