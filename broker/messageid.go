@@ -11,7 +11,8 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// messageIDs are the publishes with a message id that no store knows, so that a repetition is answered and not applied (log.md U2).
+// messageIDs are the publishes with a message id, so that a repetition is answered and not applied (log.md U2). Where a store knows the
+// repetitions, they only say that an id is taken.
 // A publish goes: begin -> appended -> answered. What is not appended after all is taken out by answered or withdraw.
 type messageIDs struct {
 	table  *messageids.Table[reply]
@@ -30,24 +31,40 @@ func (r *PublishRequest) withID(user string) messageids.Publish {
 	}
 }
 
-// begin takes in the publish r of user. The first one of its id gets a key and goes on. A repetition has none: it is answered
-// with the first one's places, or to is told when that is answered.
-func (t *messageIDs) begin(user string, r *PublishRequest, now time.Time, to reply) (key uint64, ack protocol.Published, answered bool, err *protocol.Error) {
+// taken is what is known of a publish with a message id.
+type taken struct {
+	key      uint64 // of the first one in the table; 0: the store has to know it
+	over     bool   // it does not go on
+	answered bool   // with ack; without, and without err, it is told later
+	ack      protocol.Published
+	err      *protocol.Error
+}
+
+// begin takes in the publish r of user; kept says that the store knows its repetitions. The first one of its id goes on. A repetition is
+// answered with the first one's places, or to is told when that is answered.
+func (t *messageIDs) begin(user string, r *PublishRequest, kept bool, now time.Time, to reply) (is taken) {
 	p := r.withID(user)
-	key, at, outcome := t.table.Begin(&p, now, to)
+	var at messageids.Place
+	var outcome messageids.Outcome
+	if kept {
+		is.key, at, outcome = t.table.Keep(&p, now, to)
+	} else {
+		is.key, at, outcome = t.table.Begin(&p, now, to)
+	}
+	is.over = outcome != messageids.First
 	switch outcome {
 	case messageids.Repeats:
-		return 0, repeated(at), true, nil
+		is.ack, is.answered = repeated(at), true
 	case messageids.Unclear:
-		err = commit.ErrUnknown
+		is.err = commit.ErrUnknown
 	case messageids.Differs:
-		err = protocol.Errorf(protocol.CodeDuplicateID, "another message with this id was published less than %d minutes ago", messageids.Window/time.Minute)
+		is.err = protocol.Errorf(protocol.CodeDuplicateID, "another message with this id was published less than %d minutes ago", messageids.Window/time.Minute)
 	case messageids.Full:
 		t.warn(now)
-		err = protocol.Errorf(protocol.CodeQuota, "%d messages with an id were published in the last minutes, that is the limit", t.table.Len())
+		is.err = protocol.Errorf(protocol.CodeQuota, "%d messages with an id were published in the last minutes, that is the limit", t.table.Len())
 	case messageids.First, messageids.Waits:
 	}
-	return key, ack, false, err
+	return is
 }
 
 func repeated(at messageids.Place) protocol.Published {

@@ -158,6 +158,26 @@ func TestNoMoreIDsThanTheLimit(t *testing.T) {
 	})
 }
 
+// PUB-7: an id is one message's, also where the store knows that one and the broker the other.
+func TestAnIDIsTakenWhoeverKnowsIt(t *testing.T) {
+	withStore(t, broker.Options{Topics: classTopics}, func(t *testing.T, x *stored) {
+		x.again(1, "kept.a", "m1", "x")
+		wantArrived(t, x.pub, "published 1 @1 committed 1")
+		x.again(2, "a", "m1", "x")
+		x.again(3, "a", "m2", "x")
+		x.again(4, "kept.a", "m2", "x")
+		x.again(5, "kept.a", "m1", "x")
+		wantArrived(t, x.pub, "error 2 duplicate_id", "published 3 @2", "error 4 duplicate_id", "published 5 @1 committed 1 duplicate")
+
+		x.store.Reject(func(*broker.Record) *protocol.Error { return protocol.Errorf(protocol.CodeQuota, "full") })
+		x.again(6, "kept.a", "m3", "x")
+		wantArrived(t, x.pub, "error 6 quota")
+		x.store.Reject(nil)
+		x.again(7, "a", "m3", "x") // the first one was not published
+		wantArrived(t, x.pub, "published 7 @3")
+	})
+}
+
 func TestAnIDIsUTF8OfAtMost64Bytes(t *testing.T) {
 	b := start(t, broker.Options{})
 	for id, want := range map[string]protocol.Code{strings.Repeat("m", 64): 0, strings.Repeat("m", 65): protocol.CodeBadArgs, "\xff": protocol.CodeBadArgs} {

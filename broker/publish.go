@@ -41,7 +41,7 @@ type publication struct {
 	accepted   time.Time
 	b          *Broker
 	reply      reply
-	messageKey uint64 // in messageIDs; 0: it has no id, or the store knows it
+	messageKey uint64 // in messageIDs; 0: it has no id, or is not there
 }
 
 // Placed notes the place of p, whose answer comes later.
@@ -115,11 +115,12 @@ func (b *Broker) publish(id *Identity, r *PublishRequest, now time.Time, to repl
 		return ack, false, err
 	}
 	var key uint64
-	if r.MessageID != "" && !(keep && b.committer.Keyed()) {
-		key, ack, answered, err = b.messageIDs.begin(id.User, r, now, to)
-		if key == 0 || err != nil {
-			return ack, answered, err
+	if r.MessageID != "" {
+		is := b.messageIDs.begin(id.User, r, keep && b.committer.Keyed(), now, to)
+		if is.over {
+			return is.ack, is.answered, is.err
 		}
+		key = is.key
 	}
 	m := protocol.Message{
 		Topic: r.Topic, Payload: r.Payload, Time: now.UnixMilli(), ContentType: r.ContentType, Headers: r.Headers, Retain: r.Retain,

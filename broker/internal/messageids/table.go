@@ -2,7 +2,7 @@
 // (docs/log.md U2).
 //
 // A publish goes: Begin, Appended, Answered. What is not appended after all is taken out by Refused or Withdraw. Names are what a
-// store knows a publish by.
+// store knows a publish by: with Keep the table only sees to it that the id is not used for anything else beside it.
 package messageids
 
 import (
@@ -31,14 +31,16 @@ type Table[W any] struct {
 
 	mu          sync.Mutex
 	generations []*generationOf // oldest first; the last one grows
-	count       int
-	waiting     map[uint64][]W // by key
+	count       int             // ids
+	kept        int             // that a store knows; with count within the limit
+	waiting     map[uint64][]W  // by key
 }
 
 type generationOf struct {
 	began   time.Time
 	ids     map[uint64]first
 	offsets map[uint64]uint64 // of those that the store has committed
+	kept    map[uint64]uint64 // digests of those that a store knows
 }
 
 // first is what is known of the publish that came first.
@@ -83,24 +85,81 @@ func (t *Table[W]) Begin(p *Publish, now time.Time, who W) (key uint64, at Place
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	g, f, known := t.findLocked(key)
-	switch {
-	case !known && !t.addLocked(key, digest, now):
-		return 0, at, Full
-	case !known:
-		return key, at, First
-	case f.digest != digest:
+	if known {
+		at, o = t.repeatsLocked(key, digest, g, f, who)
+		return 0, at, o
+	}
+	if other, is := t.keptLocked(key); is != nil && other != digest {
 		return 0, at, Differs
+	}
+	if !t.addLocked(key, digest, now) {
+		return 0, at, Full
+	}
+	return key, at, First
+}
+
+// Keep is Begin of a publish that a store knows by its names. Of a First it may be that there is no key: the store has one of its id to
+// decide about, or there is no room to remember it.
+func (t *Table[W]) Keep(p *Publish, now time.Time, who W) (key uint64, at Place, o Outcome) {
+	key, digest := t.hash(p)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if g, f, known := t.findLocked(key); known {
+		at, o = t.repeatsLocked(key, digest, g, f, who)
+		return 0, at, o
+	}
+	if _, is := t.keptLocked(key); is != nil {
+		return 0, at, First
+	}
+	g := t.newestLocked(now)
+	if t.limit >= 0 && t.count+t.kept >= t.limit {
+		return 0, at, First
+	}
+	if g.kept == nil {
+		g.kept = map[uint64]uint64{}
+	}
+	g.kept[key] = digest
+	t.kept++
+	return key, at, First
+}
+
+// keptLocked is the digest of what a store knows by that key, and where that is noted; nil: nowhere.
+func (t *Table[W]) keptLocked(key uint64) (digest uint64, in *generationOf) {
+	if t.kept == 0 {
+		return 0, nil
+	}
+	for _, g := range slices.Backward(t.generations) {
+		if digest, is := g.kept[key]; is {
+			return digest, g
+		}
+	}
+	return 0, nil
+}
+
+// freeKeptLocked forgets what a store was to know, and does not.
+func (t *Table[W]) freeKeptLocked(key uint64) {
+	if _, g := t.keptLocked(key); g != nil {
+		delete(g.kept, key)
+		t.kept--
+	}
+}
+
+// repeatsLocked is what a publish is of whose id f is known.
+func (t *Table[W]) repeatsLocked(key, digest uint64, g *generationOf, f first, who W) (at Place, o Outcome) {
+	switch {
+	case f.digest != digest:
+		return at, Differs
 	case f.seq == onItsWay:
 		t.waiting[key] = append(t.waiting[key], who)
-		return 0, at, Waits
+		return at, Waits
 	case f.seq == unknown:
-		return 0, at, Unclear
+		return at, Unclear
 	}
 	at = Place{f.seq, g.offsets[key]}
 	if f.seq == noPlace {
 		at.Seq = 0
 	}
-	return 0, at, Repeats
+	return at, Repeats
 }
 
 func (t *Table[W]) findLocked(key uint64) (g *generationOf, f first, known bool) {
@@ -113,18 +172,26 @@ func (t *Table[W]) findLocked(key uint64) (g *generationOf, f first, known bool)
 }
 
 func (t *Table[W]) addLocked(key, digest uint64, now time.Time) bool {
-	t.dropLocked(now)
+	g := t.newestLocked(now)
 	if t.limit >= 0 && t.count >= t.limit {
 		return false
 	}
-	n := len(t.generations)
-	if n == 0 || now.Sub(t.generations[n-1].began) >= generation {
-		t.generateLocked(now)
-		n = len(t.generations)
+	for i := 0; t.limit >= 0 && t.count+t.kept >= t.limit; i++ { // what the store knows makes room, the oldest first
+		t.kept -= len(t.generations[i].kept)
+		t.generations[i].kept = nil
 	}
-	t.generations[n-1].ids[key] = first{onItsWay, digest}
+	g.ids[key] = first{onItsWay, digest}
 	t.count++
 	return true
+}
+
+// newestLocked is the generation that grows now.
+func (t *Table[W]) newestLocked(now time.Time) *generationOf {
+	t.dropLocked(now)
+	if n := len(t.generations); n > 0 && now.Sub(t.generations[n-1].began) < generation {
+		return t.generations[n-1]
+	}
+	return t.generateLocked(now)
 }
 
 func (t *Table[W]) generateLocked(began time.Time) *generationOf {
@@ -143,6 +210,7 @@ func (t *Table[W]) drop() {
 func (t *Table[W]) dropLocked(now time.Time) {
 	for len(t.generations) > 0 && now.Sub(t.generations[0].began) >= generation+Window {
 		t.count -= len(t.generations[0].ids)
+		t.kept -= len(t.generations[0].kept)
 		t.generations[0] = nil
 		t.generations = t.generations[1:]
 	}
@@ -201,6 +269,8 @@ func (t *Table[W]) Refused(key uint64, unclear bool) []W {
 	defer t.mu.Unlock()
 	g, f, known := t.findLocked(key)
 	switch {
+	case !known && !unclear:
+		t.freeKeptLocked(key)
 	case !known || f.seq != onItsWay:
 	case unclear:
 		f.seq = unknown
@@ -231,10 +301,12 @@ func (t *Table[W]) Withdraw(key uint64) {
 	if g, _, known := t.findLocked(key); known {
 		delete(g.ids, key)
 		t.count--
+		return
 	}
+	t.freeKeptLocked(key)
 }
 
-// Len is how many ids are known.
+// Len is how many ids are known, but for those that a store knows.
 func (t *Table[W]) Len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

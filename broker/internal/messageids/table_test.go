@@ -207,3 +207,60 @@ func BenchmarkPublish(b *testing.B) {
 		}
 	})
 }
+
+// keep is begin of what a store knows by its names.
+func keep(t *table, id, payload string) (uint64, messageids.Outcome) {
+	key, _, outcome := t.Keep(&messageids.Publish{User: "ann", ID: id, Topic: "kept", Payload: []byte(payload)}, time.Now(), "")
+	return key, outcome
+}
+
+// PUB-7: an id that a store knows is taken, and what is refused frees it.
+func TestWhatAStoreKnowsIsTaken(t *testing.T) {
+	table := messageids.New[string](-1)
+	key, outcome := keep(table, "m", "x")
+	if outcome != messageids.First || key == 0 {
+		t.Fatalf("found outcome %d and key %d", outcome, key)
+	}
+	if key, outcome := keep(table, "m", "y"); outcome != messageids.First || key != 0 {
+		t.Errorf("found outcome %d and key %d, wanted it left to the store", outcome, key)
+	}
+	wantOutcome(t, table, "m", "x", messageids.Differs)
+	table.Appended(key, messageids.Place{Seq: 1})
+	table.Refused(key, true)
+	wantOutcome(t, table, "m", "x", messageids.Differs)
+	table.Refused(key, false)
+	first(t, table, "m")
+	if _, outcome := keep(table, "m", "x"); outcome != messageids.Differs {
+		t.Errorf("found outcome %d of what the broker knows", outcome)
+	}
+	if n := table.Len(); n != 1 {
+		t.Errorf("found %d ids, wanted 1", n)
+	}
+}
+
+// What a store knows takes the room that is left, and no id is refused because of it.
+func TestWhatAStoreKnowsMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := messageids.New[string](3)
+		for i := range 5 {
+			if key, outcome := keep(table, fmt.Sprint("kept", i), "x"); outcome != messageids.First || (key != 0) != (i < 3) {
+				t.Errorf("found outcome %d and key %d of the store's %d", outcome, key, i)
+			}
+		}
+		first(t, table, "m1")
+		first(t, table, "kept0") // which is forgotten, for there was no room
+		first(t, table, "m3")
+		wantOutcome(t, table, "m4", "x", messageids.Full)
+		if key, outcome := keep(table, "kept5", "x"); outcome != messageids.First || key != 0 {
+			t.Errorf("found outcome %d and key %d in a full table", outcome, key)
+		}
+		time.Sleep(3 * time.Minute)
+		if key, _ := keep(table, "kept5", "x"); key == 0 {
+			t.Error("found no room three minutes later")
+		}
+		time.Sleep(time.Minute)
+		wantOutcome(t, table, "kept5", "x", messageids.Differs)
+		time.Sleep(2 * time.Minute)
+		first(t, table, "kept5")
+	})
+}
