@@ -96,7 +96,12 @@ func (t *Tracker) Handle(packet protocol.Packet) error {
 	case *protocol.RetainedEnd:
 		return t.with(p.Subscription, func(s *Tracked) { s.waits = false; t.on(s, Event{End: p}) })
 	case *protocol.Resumed:
-		return t.with(p.Subscription, func(s *Tracked) { s.move(p.Position); s.Live, s.waits = !s.never, false; t.on(s, Event{Resumed: p}); t.share() })
+		return t.with(p.Subscription, func(s *Tracked) {
+			s.move(p.Position)
+			s.Live, s.waits = !s.never, false
+			t.on(s, Event{Resumed: p})
+			t.share()
+		})
 	case *protocol.Gap:
 		return t.gap(p)
 	}

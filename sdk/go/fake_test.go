@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"reflect"
 	"sync"
@@ -262,12 +261,7 @@ func (fc *fakeConn) resumes(filter string, at protocol.Position) uint64 {
 	return fc.resumesWith(filter, at, false)
 }
 
-// resumesWithSnapshot is resumes for a subscription that asks for the retained messages again.
-func (fc *fakeConn) resumesWithSnapshot(filter string, at protocol.Position) uint64 {
-	fc.t.Helper()
-	return fc.resumesWith(filter, at, true)
-}
-
+// resumesWith is resumes for a subscription that asks for the retained messages again, or not.
 func (fc *fakeConn) resumesWith(filter string, at protocol.Position, snapshot bool) uint64 {
 	fc.t.Helper()
 	p := expect[*protocol.Subscribe](fc)
@@ -366,42 +360,3 @@ func (r *reader) quiet() {
 	default:
 	}
 }
-
-// pipeListener connects clients and server in memory.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case l.conns <- server:
-		return client, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }

@@ -138,7 +138,7 @@ func TestGapThatIsCutBeforeItsSnapshotIsResumedWithOne(t *testing.T) {
 		fc.cut()
 
 		fc = b.resume(at(30, 0))
-		id := fc.resumesWithSnapshot("a", at(20, 0))
+		id := fc.resumesWith("a", at(20, 0), true)
 		fc.send(&protocol.RetainedEnd{Subscription: id, Reset: true}, &protocol.Replay{Subscription: id, Count: 1}, msg(25, 0, "a", "25"),
 			&protocol.Resumed{Subscription: id, Position: at(30, 0)})
 		r.next("snapshot end, reset true", "message a=25", "resumed")
@@ -179,13 +179,13 @@ func TestSnapshotThatIsCutComesAgainAndNothingIsMissing(t *testing.T) {
 		fc.cut()
 
 		fc = b.resume(at(9, 0)) // the rest of the Replay is forgotten with the connection
-		id = fc.resumesWithSnapshot("a.*", at(5, 0))
+		id = fc.resumesWith("a.*", at(5, 0), true)
 		fc.send(&protocol.Replay{Subscription: id, Count: 1, Kind: protocol.ReplayRetained}, msg(2, 1, "a.x", "x"))
 		r.next("retained a.x=x")
 		fc.cut() // once more
 
 		fc = b.resume(at(9, 0))
-		id = fc.resumesWithSnapshot("a.*", at(5, 0))
+		id = fc.resumesWith("a.*", at(5, 0), true)
 		fc.send(&protocol.Replay{Subscription: id, Count: 1, Kind: protocol.ReplayRetained}, msg(3, 2, "a.y", "y"),
 			&protocol.RetainedEnd{Subscription: id, Reset: true}, &protocol.Replay{Subscription: id, Count: 1}, msg(8, 0, "a.x", "8"),
 			&protocol.Resumed{Subscription: id, Position: at(9, 0)})
@@ -202,7 +202,7 @@ func TestAServerWithoutSnapshotsOnResumeLeavesNothingWaiting(t *testing.T) {
 		fc.send(&protocol.Subscribed{ID: id, Position: at(5, 0)})
 		fc.cut()
 		fc = b.resume(at(9, 0))
-		id = fc.resumesWithSnapshot("a", at(5, 0))
+		id = fc.resumesWith("a", at(5, 0), true)
 		fc.send(&protocol.Resumed{Subscription: id, Position: at(9, 0)})
 		r.next("resumed")
 		fc.cut()
