@@ -199,6 +199,16 @@ func (h *Host) add(s Spec, kind string) (*supervised, error) {
 	return p, nil
 }
 
+// remove ends a plugin, waits for that and forgets it.
+func (h *Host) remove(p *supervised) {
+	p.cancel(errReplaced)
+	<-p.ended
+	h.mu.Lock()
+	h.plugins = slices.DeleteFunc(slices.Clone(h.plugins), func(other *supervised) bool { return other == p })
+	h.mu.Unlock()
+	h.announce()
+}
+
 func (s *Spec) check() error {
 	if !validName(s.Name) {
 		return fmt.Errorf("plugin name %q: wanted 1 to 64 bytes of a-z, 0-9 and \"-\"", printable(s.Name, 80))

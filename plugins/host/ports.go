@@ -16,7 +16,10 @@ import (
 )
 
 // Auth is an auth plugin. It stays valid across restarts of the process; while there is none, its calls fail with ErrUnavailable.
-type Auth struct{ p *supervised }
+type Auth struct {
+	p      *supervised
+	shadow shadowed
+}
 
 var _ broker.Authenticator = (*Auth)(nil)
 
@@ -34,6 +37,9 @@ func (a *Auth) Authenticate(ctx context.Context, c broker.Credentials) (*broker.
 	}
 	defer release()
 	id, err := in.auth.Authenticate(ctx, c)
+	if err == nil || isRefusal(err) {
+		a.shadow.see(c, id, err)
+	}
 	if err != nil {
 		return nil, a.p.callError(ctx, err)
 	}

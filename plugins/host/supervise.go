@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -18,8 +19,10 @@ type supervised struct {
 	kind   string
 	faults *rate.Limiter // of log lines about answers that break the contract
 	calls  calls
+
+	candidate atomic.Pointer[shadow] // whose process it is; nil if it decides
 	cancel context.CancelCauseFunc
-	ended  chan struct{} // run has returned
+	ended  chan struct{} // run is about to return
 
 	spec     Spec    // in force; the run's alone
 	output   *output // of the present process; the run's alone

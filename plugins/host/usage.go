@@ -21,6 +21,7 @@ type Figures struct {
 	Status Status
 	Usage  Usage
 	Calls  []CallFigures
+	Shadow *ShadowFigures // nil unless Status.Shadow
 }
 
 // Figures measures all plugins, in the order in which they were added.
@@ -30,7 +31,7 @@ func (h *Host) Figures() []Figures {
 	h.mu.Unlock()
 	all := make([]Figures, len(plugins))
 	for i, p := range plugins {
-		f := Figures{Status: p.Status(), Calls: p.calls.figures()}
+		f := Figures{Status: p.Status(), Calls: p.calls.figures(), Shadow: p.candidate.Load().figures()}
 		if f.Status.PID != 0 {
 			f.Usage = usageOf(f.Status.PID)
 		}
