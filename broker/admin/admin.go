@@ -1,11 +1,11 @@
-// Package admin is the operators' HTTP door, on a listener of its own: probes, metrics and the state of the plugins. It changes
-// nothing and asks for no token: whoever reaches the listener may read. Its caller opens the listener.
+// Package admin is the operators' HTTP door, on a listener of its own: probes, metrics and the state of the plugins. What it
+// changes is that a plugin is reloaded. It asks for no token: whoever reaches the listener may do that. Its caller opens the listener.
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -22,24 +22,14 @@ type Broker interface {
 
 var _ Broker = (*broker.Broker)(nil)
 
-// Plugin is one plugin process as it is shown.
-type Plugin struct {
-	Name      string    `json:"name"`
-	Kind      string    `json:"kind"` // auth or store
-	Version   string    `json:"version,omitempty"`
-	State     string    `json:"state"`
-	Up        bool      `json:"up"` // calls can be made
-	PID       int       `json:"pid,omitempty"`
-	Restarts  int       `json:"restarts"`
-	Since     time.Time `json:"since"` // of State
-	LastError string    `json:"last_error,omitempty"`
-}
-
 // Options are the door's settings.
 type Options struct {
-	Hosts   []string                // names the listener is reached by, beside loopback and IP addresses
-	Listen  []string                // HOST:PORT of the listener
-	Plugins func() []Plugin         // nil: none
+	Hosts   []string        // names the listener is reached by, beside loopback and IP addresses
+	Listen  []string        // HOST:PORT of the listener
+	Plugins func() []Plugin // nil: none
+	// Reload puts another process in the place of the plugin of that name, with its settings as they are in the configuration now.
+	// ErrNoPlugin is for a name that none has. nil: no plugin is ever reloaded.
+	Reload  func(ctx context.Context, name string) error
 	Version string                  // of the broker
 	Store   broker.StatisticsReader // whose figures are among the metrics; nil: none
 }
@@ -75,7 +65,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		webrules.WriteProblem(w, r, err)
 		return
 	}
-	switch r.URL.EscapedPath() {
+	path := r.URL.EscapedPath()
+	if name, ok := reloadPath(path); ok {
+		h.reload(w, r, name)
+		return
+	}
+	switch path {
 	case "/livez":
 		writeText(w, "alive\n")
 	case "/readyz":
@@ -97,6 +92,13 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request) *protocol.Error 
 	}
 	if err := h.rules.CheckOrigin(r); err != nil {
 		return err.WithHint("no page of another origin may use the admin listener, and no setting lets it; ask from a program, or open the page at the listener's own address")
+	}
+	if _, reload := reloadPath(r.URL.EscapedPath()); reload {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", "POST")
+			return protocol.Errorf(protocol.CodeMethodNotAllowed, "found method %.20q, only POST is served here", r.Method)
+		}
+		return nil
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

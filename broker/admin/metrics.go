@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -34,9 +36,7 @@ var (
 	storeUp        = desc("store_up", "1 while the feed of the store is connected, or without a store.")
 	storeWaiting   = desc("store_waiting_bytes", "Publishes that wait for the store.")
 
-	pluginUp       = desc("plugin_up", "1 while the plugin answers.", "kind")
-	pluginRestarts = desc("plugin_restarts_total", "Starts of the plugin after its first.", "kind")
-	buildInfo      = desc("build_info", "1, with the version of the broker.", "version")
+	buildInfo = desc("build_info", "1, with the version of the broker.", "version")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -69,11 +69,11 @@ type collector struct {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		sessions, subscriptions, lagging, lagEntries, lagSeconds, draining, published, delivered, saved, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
-		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, storeUp, storeWaiting, pluginUp, pluginRestarts, buildInfo,
+		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, storeUp, storeWaiting, buildInfo,
 	} {
 		ch <- d
 	}
-	for _, d := range storeDescs {
+	for _, d := range slices.Concat(storeDescs, pluginDescs) {
 		ch <- d
 	}
 }
@@ -119,10 +119,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(messageIDs, float64(s.MessageIDs))
 	gauge(storeUp, oneIf(s.StoreUp))
 	gauge(storeWaiting, float64(s.StoreWaitBytes))
-	for _, p := range c.opt.Plugins() {
-		gauge(pluginUp, oneIf(p.Up), p.Kind)
-		counter(pluginRestarts, uint64(max(p.Restarts, 0)), p.Kind)
-	}
+	c.collectPlugins(ch)
 	gauge(buildInfo, 1, c.opt.Version)
 	c.collectStore(ch)
 }

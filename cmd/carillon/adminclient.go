@@ -21,9 +21,14 @@ const adminAnswerBytes = 4 << 20
 
 // get asks for path. An answer of any status is an answer; no answer is exitUnreachable.
 func (f *adminFlags) get(ctx context.Context, path string) (status int, body []byte, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	return f.ask(ctx, http.MethodGet, path, 5*time.Second)
+}
+
+// ask is get with another method and another patience.
+func (f *adminFlags) ask(ctx context.Context, method, path string, patience time.Duration) (status int, body []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(f.Admin, "/")+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(f.Admin, "/")+path, nil)
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return 0, nil, usage("--admin %q is not a URL; write it like http://127.0.0.1:8081", f.Admin)
 	}

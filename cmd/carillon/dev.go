@@ -23,19 +23,29 @@ type devCmd struct {
 
 // Run runs a broker to try things with. Without --data-dir its data is in a temporary folder that goes with it.
 func (c *devCmd) Run(ctx context.Context, s streams) error {
-	base := config.Default()
 	temporary, remove, err := devFolder()
 	if err != nil {
 		return err
 	}
 	defer remove()
-	base.DataDir = temporary
-	cfg, err := c.mustLoad(s, base)
+	base := func() *config.Config {
+		b := config.Default()
+		b.DataDir = temporary
+		return b
+	}
+	cfg, err := c.mustLoad(s, base())
 	if err != nil {
 		return err
 	}
 	storeSome(cfg)
-	return runBroker(ctx, cfg, s, mode{dev: true, temporary: cfg.DataDir == temporary}, func(ctx context.Context, srv *server) {
+	again := func() (*config.Config, error) {
+		cfg, err := c.again(base())
+		if err == nil {
+			storeSome(cfg)
+		}
+		return cfg, err
+	}
+	return runBroker(ctx, cfg, s, mode{dev: true, temporary: cfg.DataDir == temporary, load: again}, func(ctx context.Context, srv *server) {
 		public, admin := srv.addresses()
 		fmt.Fprint(s.err, welcome(public, admin, cfg, cfg.DataDir == temporary))
 		tick(ctx, srv.broker)

@@ -44,12 +44,17 @@ func startPlugins(c *config.Config, log *slog.Logger) (*plugins, error) {
 	}
 	p := &plugins{host: h}
 	if c.HasAuth() {
-		auth := spec("auth", c.Auth.Plugin, c.Auth.Path, c.Auth.SHA256, orEmpty(c.Auth.Config))
-		auth.StartTimeout = time.Duration(c.Auth.StartTimeout)
-		p.auth, err = h.Auth(auth)
+		p.auth, err = h.Auth(authSpec(c))
+	}
+	if err == nil && c.HasShadow() {
+		shadow := shadowSpec(c)
+		err = p.auth.SetShadow(context.Background(), &shadow)
 	}
 	if err == nil && c.HasStore() {
-		p.store, err = p.startStore(c)
+		var store host.Spec
+		if store, err = storeSpec(c); err == nil {
+			p.store, err = h.Store(store)
+		}
 	}
 	if err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), pluginCloseTime)
@@ -60,17 +65,47 @@ func startPlugins(c *config.Config, log *slog.Logger) (*plugins, error) {
 	return p, nil
 }
 
-func (p *plugins) startStore(c *config.Config) (*host.Store, error) {
+func authSpec(c *config.Config) host.Spec {
+	s := spec("auth", c.Auth.Plugin, c.Auth.Path, c.Auth.SHA256, orEmpty(c.Auth.Config))
+	s.StartTimeout, s.Limits = time.Duration(c.Auth.StartTimeout), rlimits(c.Auth.Rlimit)
+	s.CrashBudget, s.CrashWindow = int(c.Auth.CrashBudget), time.Duration(c.Auth.CrashWindow)
+	return s
+}
+
+// shadowSpec is the candidate, under the limits of the plugin whose place it is to take.
+func shadowSpec(c *config.Config) host.Spec {
+	candidate := *c
+	candidate.Auth.Plugin, candidate.Auth.Path, candidate.Auth.SHA256 = c.Auth.Shadow.Plugin, c.Auth.Shadow.Path, c.Auth.Shadow.SHA256
+	candidate.Auth.Config = c.Auth.Shadow.Config
+	s := authSpec(&candidate)
+	s.Name += shadowSuffix
+	return s
+}
+
+// shadowSuffix follows the name of a candidate, and its kind where that stands alone.
+const shadowSuffix = "-shadow"
+
+func storeSpec(c *config.Config) (host.Spec, error) {
 	settings := orEmpty(c.Store.Config)
 	if c.Store.Path == "" {
 		var err error
 		if settings, err = storeConfig(c); err != nil {
-			return nil, err
+			return host.Spec{}, err
 		}
 	}
-	store := spec("store", c.Store.Plugin, c.Store.Path, c.Store.SHA256, settings)
-	store.StartTimeout = time.Duration(c.Store.StartTimeout)
-	return p.host.Store(store)
+	s := spec("store", c.Store.Plugin, c.Store.Path, c.Store.SHA256, settings)
+	s.StartTimeout, s.Limits = time.Duration(c.Store.StartTimeout), rlimits(c.Store.Rlimit)
+	s.CrashBudget, s.CrashWindow = int(c.Store.CrashBudget), time.Duration(c.Store.CrashWindow)
+	return s, nil
+}
+
+// rlimits are the host's, in which 0 is none.
+func rlimits(r config.Rlimit) host.Limits {
+	bound := func(n int64) int64 { return max(n, 0) } // config.Unlimited is below it
+	return host.Limits{
+		Memory: bound(int64(r.Memory)), AddressSpace: bound(int64(r.AddressSpace)), OpenFiles: bound(int64(r.OpenFiles)),
+		CPU: time.Duration(bound(int64(r.CPUSeconds))) * time.Second, Processes: bound(int64(r.Processes)),
+	}
 }
 
 // spec describes a bundled plugin by its name, another by its path and under the name of its kind.
@@ -128,16 +163,19 @@ func (p *plugins) into(o *broker.Options) {
 // started again for ever.
 const firstStarts = 3
 
-// wait returns when every plugin is ready, or with why one does not start.
+// wait returns when every plugin is ready, or with why one does not start. A candidate is not waited for.
 func (p *plugins) wait(ctx context.Context) error {
 	for {
 		changed := p.host.Changed()
 		ready := true
 		for _, s := range p.host.List() {
-			if s.State == host.Failed || s.State == host.Backoff && s.Restarts+1 >= firstStarts {
+			switch {
+			case s.Shadow, s.State.Up():
+			case s.State == host.Failed, s.State == host.Backoff && s.Restarts+1 >= firstStarts:
 				return fmt.Errorf("the %s plugin %s does not start: %s", s.Kind, s.Name, s.LastError)
+			default:
+				ready = false
 			}
-			ready = ready && s.State == host.Ready
 		}
 		if ready {
 			return nil
@@ -153,11 +191,23 @@ func (p *plugins) wait(ctx context.Context) error {
 // list is the plugins as operators see them.
 func (p *plugins) list() []admin.Plugin {
 	var out []admin.Plugin
-	for _, s := range p.host.List() {
-		out = append(out, admin.Plugin{
-			Name: s.Name, Kind: s.Kind, Version: s.Version, State: s.State.String(), Up: s.State == host.Ready,
-			PID: s.PID, Restarts: s.Restarts, Since: s.Since, LastError: s.LastError,
-		})
+	for _, f := range p.host.Figures() {
+		s := f.Status
+		shown := admin.Plugin{
+			Name: s.Name, Kind: s.Kind, Shadow: s.Shadow, Plugin: s.Plugin, Version: s.Version, State: s.State.String(), Up: s.State.Up(),
+			PID: s.PID, Restarts: s.Restarts, Reloads: s.Reloads, Since: s.Since, RetryAt: s.RetryAt, LastError: s.LastError,
+			ReloadError: s.ReloadError, Trouble: s.Trouble, Detail: s.Detail,
+			Memory: f.Usage.Memory, CPUSeconds: f.Usage.CPU.Seconds(), Processes: f.Usage.Processes,
+		}
+		for _, c := range f.Calls {
+			shown.Calls = append(shown.Calls, admin.PluginCall{Call: c.Call, Seconds: c.Seconds, Errors: c.Errors})
+		}
+		if f.Shadow != nil {
+			shown.Compared = &admin.Comparison{
+				Answers: f.Shadow.Compared, Differences: f.Shadow.Differences, Failed: f.Shadow.Failed, Dropped: f.Shadow.Dropped,
+			}
+		}
+		out = append(out, shown)
 	}
 	return out
 }

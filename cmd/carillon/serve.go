@@ -28,7 +28,7 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	if c.exposed != "" {
 		newLogger(s, cfg.Log).Warn("a secret can be read by other users", "reason", c.exposed)
 	}
-	return runBroker(ctx, cfg, s, mode{}, nil)
+	return runBroker(ctx, cfg, s, mode{load: func() (*config.Config, error) { return c.again(nil) }}, nil)
 }
 
 // runBroker starts a broker, says that it is ready, calls ready if that is given, waits for a signal and drains. ready's context

@@ -24,6 +24,7 @@ type server struct {
 	log     *slog.Logger
 	logFile *logFile // nil: what is in memory goes with the process
 	plugins *plugins
+	reloads *reloads
 	broker  *broker.Broker
 	ws      *ws.Handler
 	api     *httpapi.Handler
@@ -45,7 +46,8 @@ type door struct {
 // mode is what `dev` and `serve` differ in.
 type mode struct {
 	dev       bool
-	temporary bool // its data goes with it
+	temporary bool                           // its data goes with it
+	load      func() (*config.Config, error) // the configuration as it is now, in the file above all
 }
 
 // refusals is the level at which refusals are logged.
@@ -97,6 +99,7 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 	if s.plugins, err = startPlugins(s.cfg, s.log); err != nil {
 		return err
 	}
+	s.reloads = newReloads(s.cfg, s.plugins, m.load, s.log)
 	if !m.temporary {
 		s.logFile = openLog(s.cfg.DataDir, s.log)
 		defer s.logFile.release()
@@ -162,7 +165,7 @@ func (s *server) openAdmin() error {
 	if s.admin.listener == nil {
 		return nil
 	}
-	options := admin.Options{Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Admin.Listen}, Plugins: s.plugins.list, Version: version}
+	options := admin.Options{Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Admin.Listen}, Plugins: s.plugins.list, Reload: s.reloads.named, Version: version}
 	if s.plugins.store != nil {
 		options.Store = s.plugins.store
 	}

@@ -82,6 +82,15 @@ func (f *settings) mustLoad(s streams, base *config.Config) (*config.Config, err
 	return l.Config, nil
 }
 
+// again is the configuration as it is now, from wherever it came the first time.
+func (f settings) again(base *config.Config) (*config.Config, error) {
+	l, err := f.load(base)
+	if err != nil {
+		return nil, err
+	}
+	return l.Config, nil
+}
+
 // misconfigured tells err. A wrong configuration is wrong usage, whatever the verb.
 func misconfigured(s streams, err error) error {
 	tellProblems(s, err)

@@ -17,22 +17,27 @@ func signalContext() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// onHangup keeps SIGHUP, which asks daemons to read their configuration again, from ending the broker: it has the certificate
-// files of running looked at, if that has started. The returned function ends that.
+// onHangup has SIGHUP, which asks daemons to read their configuration again, do that for running, if that has started. Signals that
+// come while one is being answered are one more. The returned function ends that.
 func onHangup(log *slog.Logger, running *atomic.Pointer[server]) func() {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
+	ctx, end := context.WithCancelCause(context.Background())
 	var told sync.WaitGroup
 	told.Go(func() {
 		for range hangups {
-			if s := running.Load(); s != nil {
-				s.lookAtCertificates()
+			s := running.Load()
+			if s == nil {
+				log.Warn("SIGHUP: the broker is still starting; send it again when it is ready")
+				continue
 			}
-			log.Warn("SIGHUP: of the configuration only certificate files are read again by this version; restart the broker to apply other changes")
+			s.lookAtCertificates()
+			s.reloads.all(ctx)
 		}
 	})
 	return func() {
 		signal.Stop(hangups)
+		end(errEnding)
 		close(hangups)
 		told.Wait()
 	}

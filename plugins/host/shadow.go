@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -137,7 +136,9 @@ func (s *shadow) ask(q question) {
 	id, err := in.auth.Authenticate(ctx, q.credentials)
 	if err != nil && !isRefusal(err) {
 		s.failed.Add(1)
-		s.tell("candidate has no decision", slog.String("err", printable(s.p.callError(ctx, err).Error(), maxText)))
+		if s.logs.Allow() {
+			s.p.host.opt.Logger.Warn("candidate has no decision", "plugin", s.p.name(), "err", printable(s.p.callError(ctx, err).Error(), maxText))
+		}
 		return
 	}
 	s.compared.Add(1)
@@ -146,20 +147,20 @@ func (s *shadow) ask(q question) {
 		return
 	}
 	s.differences.Add(1)
-	user := ""
-	if q.answer != nil {
-		user = q.answer.User
-	} else if id != nil {
-		user = id.User
+	if s.logs.Allow() {
+		s.p.host.opt.Logger.Warn("candidate decides otherwise", "plugin", s.p.name(),
+			"user", printable(userOf(q.answer, id), maxText), "reason", strings.Join(differences, "; "))
 	}
-	s.tell("candidate decides otherwise", slog.String("user", printable(user, maxText)), slog.String("reason", strings.Join(differences, "; ")))
 }
 
-func (s *shadow) tell(text string, attrs ...slog.Attr) {
-	if s.logs.Allow() {
-		attrs = append(attrs, slog.String("plugin", s.p.name()))
-		s.p.host.opt.Logger.LogAttrs(context.Background(), slog.LevelWarn, text, attrs...)
+// userOf is the user whom the plugin, or else the candidate, named.
+func userOf(answers ...*broker.Identity) string {
+	for _, id := range answers {
+		if id != nil {
+			return id.User
+		}
 	}
+	return ""
 }
 
 func (s *shadow) figures() *ShadowFigures {

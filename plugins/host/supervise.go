@@ -21,8 +21,8 @@ type supervised struct {
 	calls  calls
 
 	candidate atomic.Pointer[shadow] // whose process it is; nil if it decides
-	cancel context.CancelCauseFunc
-	ended  chan struct{} // run is about to return
+	cancel    context.CancelCauseFunc
+	ended     chan struct{} // run is about to return
 
 	spec     Spec    // in force; the run's alone
 	output   *output // of the present process; the run's alone

@@ -42,6 +42,7 @@ func (l *Loaded) Check() error {
 	c.topics()
 	c.plugin("auth", plugin{l.Auth.Plugin, l.Auth.Path, l.Auth.SHA256, l.Auth.Config})
 	c.plugin("store", plugin{l.Store.Plugin, l.Store.Path, l.Store.SHA256, l.Store.Config})
+	c.shadow()
 	c.cookie()
 	c.anonymous()
 	return c.problems.err()
@@ -168,8 +169,18 @@ type plugin struct {
 
 var hexSHA256 = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 
+// shadow checks the candidate for the auth plugin.
+func (c *checker) shadow() {
+	s := c.Auth.Shadow
+	c.plugin("auth.shadow", plugin{s.Plugin, s.Path, s.SHA256, s.Config})
+	if c.HasShadow() && !c.HasAuth() {
+		c.failf("auth.shadow", "is set, but there is no authentication plugin to compare it with; write auth.plugin")
+	}
+}
+
 func (c *checker) plugin(kind string, p plugin) {
-	known := append(slices.Clone(Bundled[kind]), None)
+	of, _, _ := strings.Cut(kind, ".")
+	known := append(slices.Clone(Bundled[of]), None)
 	_, named := c.set[kind+".plugin"]
 	switch {
 	case p.path != "" && named:
@@ -194,6 +205,9 @@ func (c *checker) plugin(kind string, p plugin) {
 
 // HasAuth reports whether an authentication plugin decides.
 func (c *Config) HasAuth() bool { return c.Auth.Path != "" || c.Auth.Plugin != None }
+
+// HasShadow reports whether a candidate is asked beside it.
+func (c *Config) HasShadow() bool { return c.Auth.Shadow.Path != "" || c.Auth.Shadow.Plugin != None }
 
 // HasStore reports whether a storage plugin keeps retained values.
 func (c *Config) HasStore() bool { return c.Store.Path != "" || c.Store.Plugin != None }

@@ -63,6 +63,10 @@ type Auth struct {
 	Config             Opaque   `key:"config" doc:"Handed to the plugin."`
 	OnFailure          string   `key:"on_failure" enum:"deny" doc:"What a new client gets while the plugin is away."`
 	StartTimeout       Duration `key:"start_timeout" min:"1s" max:"1h" doc:"From the start of the plugin until it is ready."`
+	CrashBudget        Count    `key:"crash_budget" min:"1" unlimited:"true" doc:"Ends within crash_window, beyond which the plugin has failed and is left alone for as long."`
+	CrashWindow        Duration `key:"crash_window" min:"1s" max:"24h" doc:"The time that crash_budget is for."`
+	Rlimit             Rlimit   `key:"rlimit" doc:"What the plugin's process may take of the machine (Linux)."`
+	Shadow             Shadow   `key:"shadow" doc:"A candidate that is asked beside the plugin and decides nothing."`
 	Cookie             string   `key:"cookie" doc:"Name of the cookie in which browsers may bring the token; only the broker's own pages and those that origins names may use it."`
 	Anonymous          string   `key:"anonymous" enum:"deny,allow" doc:"Whether a client without a token is let in."`
 	AnonymousPublish   []string `key:"anonymous_publish" doc:"Filters that an anonymous client may publish to, when there is a plugin."`
@@ -77,6 +81,26 @@ type Store struct {
 	Config       Opaque   `key:"config" doc:"Handed to the plugin."`
 	OnFailure    string   `key:"on_failure" enum:"wait" doc:"What a stored or retained publish gets while the plugin is away: it waits, up to limits.store_timeout and limits.store_pending."`
 	StartTimeout Duration `key:"start_timeout" min:"1s" max:"1h" doc:"From the start of the plugin until it is ready; a store reads what it holds."`
+	CrashBudget  Count    `key:"crash_budget" min:"1" unlimited:"true" doc:"Ends within crash_window, beyond which the plugin has failed and is left alone for as long."`
+	CrashWindow  Duration `key:"crash_window" min:"1s" max:"24h" doc:"The time that crash_budget is for."`
+	Rlimit       Rlimit   `key:"rlimit" doc:"What the plugin's process may take of the machine (Linux)."`
+}
+
+// Rlimit bounds a plugin's process, and each that it starts.
+type Rlimit struct {
+	Memory       Size  `key:"memory" min:"1MiB" unlimited:"true" doc:"Memory of its own (RLIMIT_DATA)."`
+	AddressSpace Size  `key:"address_space" min:"1MiB" unlimited:"true" doc:"What it has mapped, reserved or used (RLIMIT_AS); Go programs reserve more than 1GiB."`
+	OpenFiles    Count `key:"open_files" min:"16" unlimited:"true" doc:"Open files (RLIMIT_NOFILE)."`
+	CPUSeconds   Count `key:"cpu_seconds" min:"1" unlimited:"true" doc:"Seconds of computing in its whole life (RLIMIT_CPU)."`
+	Processes    Count `key:"processes" min:"1" unlimited:"true" doc:"Processes and threads of its user, those of other programs among them (RLIMIT_NPROC)."`
+}
+
+// Shadow names a candidate for the auth plugin. Without Plugin and Path there is none.
+type Shadow struct {
+	Plugin string `key:"plugin" doc:"Name of a bundled plugin (auth-jwt), or none."`
+	Path   string `key:"path" doc:"Executable of a plugin that is not bundled."`
+	SHA256 string `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
+	Config Opaque `key:"config" doc:"Handed to the candidate."`
 }
 
 // Limits bound what clients can make the broker hold or do.
@@ -124,10 +148,12 @@ func Default() *Config {
 
 		Log:    Log{Level: "info", Format: "text"},
 		Limits: defaultLimits(),
-		Auth:   Auth{Plugin: None, OnFailure: "deny", StartTimeout: Duration(10 * time.Second), Anonymous: "deny"},
-		Store:  Store{Plugin: "store-bolt", OnFailure: "wait", StartTimeout: Duration(time.Minute)},
+		Auth:   Auth{Plugin: None, OnFailure: "deny", StartTimeout: Duration(10 * time.Second), CrashBudget: 20, CrashWindow: Duration(10 * time.Minute), Rlimit: noRlimit, Shadow: Shadow{Plugin: None}, Anonymous: "deny"},
+		Store:  Store{Plugin: "store-bolt", OnFailure: "wait", StartTimeout: Duration(time.Minute), CrashBudget: 20, CrashWindow: Duration(10 * time.Minute), Rlimit: noRlimit},
 	}
 }
+
+var noRlimit = Rlimit{Memory: Unlimited, AddressSpace: Unlimited, OpenFiles: Unlimited, CPUSeconds: Unlimited, Processes: Unlimited}
 
 func defaultLimits() Limits {
 	return Limits{

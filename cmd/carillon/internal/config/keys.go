@@ -60,3 +60,13 @@ func fields(t reflect.Type) func(yield func(reflect.StructField) bool) {
 func envName(path string) string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
+
+// Changed lists the keys that have another value in b than in a, in the order of the file.
+func Changed(a, b *Config) (paths []string) {
+	for _, k := range Keys() {
+		if !reflect.DeepEqual(k.value(a).Interface(), k.value(b).Interface()) {
+			paths = append(paths, k.Path)
+		}
+	}
+	return paths
+}

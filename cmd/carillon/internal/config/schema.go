@@ -49,7 +49,11 @@ func fieldSchema(tag reflect.StructTag, v reflect.Value) map[string]any {
 		}
 	case Count:
 		number := map[string]any{"type": "integer", "minimum": 1}
-		if x != 0 {
+		switch x {
+		case 0:
+		case Unlimited:
+			s["default"] = x.String()
+		default:
 			s["default"] = int64(x)
 		}
 		if tag.Get("unlimited") != "true" {
