@@ -37,6 +37,8 @@ type Broker struct {
 	messageIDs *messageIDs
 	members    *members
 
+	revocations *revocations
+
 	compression compression
 
 	runMu sync.Mutex
@@ -79,6 +81,7 @@ func New(opt Options) (*Broker, error) {
 	b.ring = ring.New(opt.RingBytes, b.retained)
 	b.registry = newRegistry(b)
 	b.members = newMembers(b)
+	b.revocations = newRevocations(b)
 	b.compression = newCompression(opt.Shards)
 	b.walks = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	for range opt.Shards {
@@ -110,6 +113,10 @@ func (b *Broker) Start() {
 			b.loops.Go(func() { sh.run(b.stop) })
 		}
 		b.loops.Go(func() { b.members.run(b.stop) })
+		if revoker, can := b.opt.Authenticator.(Revoker); can {
+			b.loops.Go(func() { b.revocations.run(b.stop) })
+			b.feeds.Go(func() { b.revocations.follow(b.ctx, revoker) })
+		}
 		if b.committer != nil {
 			b.feeds.Go(func() { b.committer.Run(b.ctx) })
 			b.feeds.Go(func() { b.committer.Send(b.ctx) })
@@ -192,6 +199,9 @@ func (b *Broker) Authenticate(ctx context.Context, creds Credentials) (*Identity
 	defer cancel()
 	id, err := b.opt.Authenticator.Authenticate(ctx, creds)
 	if err == nil && id != nil {
+		if why := b.revoked(id); why != nil {
+			return nil, why
+		}
 		return id, nil
 	}
 	if refusal, ok := errors.AsType[*protocol.Error](err); ok {

@@ -51,6 +51,9 @@ func (s *Session) Follow(r FollowRequest) error {
 	s.mu.Lock()
 	s.identity, s.connected, s.origin = id, true, r.Origin
 	s.mu.Unlock()
+	if why := s.b.revoked(id); why != nil { // since it was let in
+		return why
+	}
 	s.info.Header = nil
 	if !slices.ContainsFunc(r.Filters, func(f string) bool { return !r.fresh(f) }) {
 		r.After = nil

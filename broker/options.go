@@ -91,6 +91,7 @@ type Limits struct {
 	RetainedBytes   int64 // with overhead: 512 MiB
 	StorePending    int64 // bytes of publishes that wait for the store: 32 MiB
 	MessageIDs      int   // message ids of the last minutes, those that the store does not know itself: 4,000,000, about 50 bytes each
+	Revocations     int   // revocations of users and tokens that are remembered: 100,000
 	AuthTimeout     time.Duration
 	StoreTimeout    time.Duration
 	ConnectTimeout  time.Duration // from the upgrade to a good Connect: 10 s
@@ -138,6 +139,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.RetainedBytes, 512<<20)
 	setDefault(&l.StorePending, 32<<20)
 	setDefault(&l.MessageIDs, 4_000_000)
+	setDefault(&l.Revocations, 100_000)
 	setDefault(&l.AuthTimeout, 2*time.Second)
 	setDefault(&l.StoreTimeout, 5*time.Second)
 	setDefault(&l.ConnectTimeout, 10*time.Second)

@@ -74,6 +74,9 @@ func (p *publication) Answered(ack protocol.Published, err *protocol.Error) {
 // store has it for good (log.md U1). The error is a *protocol.Error, which the caller reports with Refused if somebody is told. After store_unavailable with a publish that was
 // already handed to the store, and when ctx ends first, the outcome is unknown.
 func (b *Broker) Publish(ctx context.Context, id *Identity, r PublishRequest) (protocol.Published, error) {
+	if err := b.Revoked(id); err != nil { // the door has read a body since it knew who this is
+		return protocol.Published{}, err
+	}
 	later := make(waiter, 1)
 	ack, answered, err := b.publish(id, &r, time.Now(), reply{to: later})
 	if err != nil {

@@ -20,7 +20,10 @@ func (s *Session) handleRefresh(raw protocol.Raw) error {
 		return s.answerOr(raw, err)
 	}
 	s.flushAcks() // the decision may take a while
-	id, err := s.b.Authenticate(s.b.ctx, Credentials{Token: p.Token, Transport: s.info.Transport, Remote: s.info.Remote})
+	id, err := s.b.Authenticate(s.b.ctx, Credentials{
+		Token: p.Token, Transport: s.info.Transport, Remote: s.info.Remote,
+		Previous: &Principal{User: s.identity.User, TokenID: s.identity.TokenID, Attributes: s.identity.Attributes, Session: s.id},
+	})
 	s.done(p.ID)
 	if err != nil {
 		return s.refuse(p.ID, refreshRefusal(asError(err)))
@@ -31,6 +34,9 @@ func (s *Session) handleRefresh(raw protocol.Raw) error {
 	s.mu.Lock()
 	s.identity = id
 	s.mu.Unlock()
+	if why := s.b.revoked(id); why != nil { // since it was let in
+		return why
+	}
 	relimit(s.subscribes, s.subscribeRate)
 	relimit(s.publishes, s.publishRate)
 	relimit(s.bytes, s.publishBytes)

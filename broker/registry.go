@@ -101,11 +101,16 @@ func countDown(counts map[string]int, key string) {
 	}
 }
 
+// session is the session of that id, or nil.
+func (r *registry) session(id string) *Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all[id]
+}
+
 // isOpen reports whether there is a session of that id, and it has not ended.
 func (r *registry) isOpen(id string) bool {
-	r.mu.Lock()
-	s := r.all[id]
-	r.mu.Unlock()
+	s := r.session(id)
 	if s == nil {
 		return false
 	}

@@ -211,6 +211,9 @@ func (s *Session) handleConnect(raw protocol.Raw) error {
 	s.identity, s.connected, s.origin = id, true, p.Origin
 	compress := s.startCompress(p.Compress)
 	s.mu.Unlock()
+	if why := s.b.revoked(id); why != nil { // since it was let in
+		return why
+	}
 	s.info.Header = nil // it has served; a session lasts
 	at := s.b.Position()
 	s.send(s.connectedPacket(id, at, compress)) // at once: the shard may answer what follows before the reader has come to its end ([CON-7])

@@ -37,6 +37,12 @@ type Stats struct {
 	MessageIDs     int64 // message ids that are known by now, but for those that the store knows
 	StoreUp        bool  // the committed feed is live; true without a store
 
+	Revocations     int    // of users and tokens, in force
+	RevocationsUp   bool   // the stream of revocations is open
+	Revoked         uint64 // revocations received
+	RevokedSessions uint64 // sessions that they have closed
+	RevokedForgot   uint64 // revocations given up before their end, because there were too many
+
 	PublishSeconds     Histogram // accepted → acknowledged
 	StoreCommitSeconds Histogram // of those, handed to the store first
 }
@@ -73,6 +79,8 @@ func (b *Broker) Stats() Stats {
 	topics, size := b.retained.Size()
 	st.RetainedTopics, st.RetainedBytes = int64(topics), size
 	st.MessageIDs = b.messageIDs.size()
+	st.Revocations, st.RevokedForgot = b.revocations.table.Size()
+	st.RevocationsUp, st.Revoked, st.RevokedSessions = b.revocations.up.Load(), b.revocations.received.Load(), b.revocations.closed.Load()
 	_, members := b.members.table.Size()
 	st.Members = int64(members)
 	if c := b.committer; c != nil {

@@ -33,6 +33,11 @@ var (
 	retainedBytes  = desc("retained_bytes", "Memory of the retained messages, overhead included.")
 	members        = desc("presence_members", "Members of topics, each user once in each; those included whose connection was lost a moment ago.")
 	messageIDs     = desc("message_ids", "Message ids of the last minutes, but for those that the store knows.")
+	revocations    = desc("revocations", "Users and tokens that are revoked.")
+	revocationsUp  = desc("revocations_up", "1 while the stream of revocations is open.")
+	revoked        = desc("revocations_received_total", "Revocations received of the auth plugin.")
+	revokedForgot  = desc("revocations_forgotten_total", "Revocations given up before their end, because there were too many.")
+	revokedClosed  = desc("sessions_revoked_total", "Sessions closed by a revocation.")
 	storeUp        = desc("store_up", "1 while the feed of the store is connected, or without a store.")
 	storeWaiting   = desc("store_waiting_bytes", "Publishes that wait for the store.")
 
@@ -69,7 +74,7 @@ type collector struct {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		sessions, subscriptions, lagging, lagEntries, lagSeconds, draining, published, delivered, saved, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
-		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, storeUp, storeWaiting, buildInfo,
+		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, revocations, revocationsUp, revoked, revokedForgot, revokedClosed, storeUp, storeWaiting, buildInfo,
 	} {
 		ch <- d
 	}
@@ -117,6 +122,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(retainedBytes, float64(s.RetainedBytes))
 	gauge(members, float64(s.Members))
 	gauge(messageIDs, float64(s.MessageIDs))
+	gauge(revocations, float64(s.Revocations))
+	gauge(revocationsUp, oneIf(s.RevocationsUp))
+	counter(revoked, s.Revoked)
+	counter(revokedForgot, s.RevokedForgot)
+	counter(revokedClosed, s.RevokedSessions)
 	gauge(storeUp, oneIf(s.StoreUp))
 	gauge(storeWaiting, float64(s.StoreWaitBytes))
 	c.collectPlugins(ch)

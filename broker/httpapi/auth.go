@@ -27,8 +27,7 @@ func (h *Handler) authenticate(r *request) (*broker.Identity, error) {
 }
 
 // authCache remembers for a short time who a token belongs to, so that a service that publishes by single requests does not
-// ask the authenticator for each. Refusals are not kept, and no answer outlives its expiry. A revocation takes effect after ttl
-// at the latest.
+// ask the authenticator for each. Refusals are not kept, no answer outlives its expiry, and none is used that has been revoked since.
 type authCache struct {
 	b      Broker
 	ttl    time.Duration
@@ -56,7 +55,7 @@ func (c *authCache) identity(ctx context.Context, creds broker.Credentials) (*br
 		return c.b.Authenticate(ctx, creds)
 	}
 	key := tokenKey(sha256.Sum256([]byte(creds.Remote + "\x00" + creds.Token)))
-	if id := c.get(key); id != nil {
+	if id := c.get(key); id != nil && c.b.Revoked(id) == nil {
 		return id, nil
 	}
 	// The answer is for everybody who waits for it, so it does not end with the request that asked first; the broker bounds it.

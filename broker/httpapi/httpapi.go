@@ -24,6 +24,7 @@ import (
 // Broker is what the door needs of the core. *broker.Broker is one.
 type Broker interface {
 	Authenticate(ctx context.Context, c broker.Credentials) (*broker.Identity, error)
+	Revoked(id *broker.Identity) error
 	Publish(ctx context.Context, id *broker.Identity, r broker.PublishRequest) (protocol.Published, error)
 	Retained(id *broker.Identity, topic string) (protocol.Message, error)
 	History(ctx context.Context, id *broker.Identity, q broker.HistoryRequest) (broker.HistoryResult, error)
