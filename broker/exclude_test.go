@@ -140,23 +140,13 @@ func TestLiveMessagesThatExcludeASessionAreNotMissed(t *testing.T) {
 		b := start(t, broker.Options{Shards: 1, Topics: []broker.TopicRule{{Match: "a", Class: broker.ClassLive}}})
 		c := dialFrom(t, b, nil, "tab-1")
 		c.Subscribe(1, "a")
-		c.Shut()
-		for range 300 {
+		oneByOne(c, 300, func(int) {
 			publish(t, b, "a", kib(1))
 			publishPast(t, b, "a", kib(1))
-			synctest.Wait()
-		}
+		})
 		c.Open()
 		synctest.Wait()
-		found, missed := 0, int64(0)
-		for _, p := range c.Packets() {
-			switch p := p.(type) {
-			case *protocol.Message:
-				found++
-			case *protocol.Gap:
-				missed += p.Count
-			}
-		}
+		found, missed := received(c, nil)
 		if missed == 0 || found+int(missed) != 300 {
 			t.Errorf("found %d messages and %d missed, wanted 300", found, missed)
 		}

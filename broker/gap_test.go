@@ -170,11 +170,7 @@ func TestALaggingSessionIsToldHowManyLiveMessagesItMissed(t *testing.T) {
 		b := start(t, broker.Options{Shards: 1, Topics: []broker.TopicRule{{Match: "live", Class: broker.ClassLive}}})
 		c := brokertest.Dial(t, b, nil)
 		c.Subscribe(1, ">")
-		c.Shut()
-		for i := range 600 {
-			publish(t, b, []string{"a", "live", "live"}[i%3], kib(1))
-			synctest.Wait()
-		}
+		oneByOne(c, 600, func(i int) { publish(t, b, []string{"a", "live", "live"}[i%3], kib(1)) })
 		c.Open()
 		synctest.Wait()
 		messages, live, missed := 0, 0, int64(0)
@@ -253,4 +249,29 @@ func TestNothingForASubscriptionFollowsItsEnd(t *testing.T) {
 			t.Errorf("found %q, wanted the message alone", lines)
 		}
 	})
+}
+
+// oneByOne shuts the socket of c and publishes n times, each time when the shards have come to their ends. Only in a bubble.
+func oneByOne(c *brokertest.Client, n int, publish func(i int)) {
+	c.Shut()
+	for i := range n {
+		publish(i)
+		synctest.Wait()
+	}
+}
+
+// received counts the messages that have arrived at c, after each was looked at, and those that c was told it has missed.
+func received(c *brokertest.Client, look func(*protocol.Message)) (found int, missed int64) {
+	for _, p := range c.Packets() {
+		switch p := p.(type) {
+		case *protocol.Message:
+			found++
+			if look != nil {
+				look(p)
+			}
+		case *protocol.Gap:
+			missed += p.Count
+		}
+	}
+	return found, missed
 }

@@ -111,17 +111,12 @@ func TestALaggingSessionIsNotSentWhatHasExpired(t *testing.T) {
 				time.Sleep(1500 * time.Millisecond)
 				c.Open()
 				synctest.Wait()
-				found, missed := -1, int64(0)
-				for _, p := range c.Packets() {
-					switch p := p.(type) {
-					case *protocol.Message:
-						if found++; found > 0 && x.ttl(int(p.Seq)-2) == time.Second {
-							t.Fatalf("found message %d, which has expired", p.Seq)
-						}
-					case *protocol.Gap:
-						missed += p.Count
+				found, missed := received(c, func(m *protocol.Message) {
+					if m.Seq > 1 && x.ttl(int(m.Seq)-2) == time.Second {
+						t.Fatalf("found message %d, which has expired", m.Seq)
 					}
-				}
+				})
+				found-- // what fills the socket
 				if x.n*1024 > 1<<20 && left > 0 != (missed > 0) || x.n < 1000 && missed != 0 {
 					t.Errorf("found %d messages told missing", missed)
 				}
@@ -139,23 +134,11 @@ func TestLiveMessagesThatHaveExpiredAreNotMissed(t *testing.T) {
 		b := start(t, broker.Options{Shards: 1, Topics: []broker.TopicRule{{Match: "a", Class: broker.ClassLive}}})
 		c := brokertest.Dial(t, b, nil)
 		c.Subscribe(1, "a")
-		c.Shut()
-		for i := range 400 {
-			publishFor(t, b, time.Duration(i%2)*time.Second, "a", kib(1))
-			synctest.Wait()
-		}
+		oneByOne(c, 400, func(i int) { publishFor(t, b, time.Duration(i%2)*time.Second, "a", kib(1)) })
 		time.Sleep(time.Second)
 		c.Open()
 		synctest.Wait()
-		found, missed := 0, int64(0)
-		for _, p := range c.Packets() {
-			switch p := p.(type) {
-			case *protocol.Message:
-				found++
-			case *protocol.Gap:
-				missed += p.Count
-			}
-		}
+		found, missed := received(c, nil)
 		if missed == 0 || found+int(missed) != 200 {
 			t.Errorf("found %d messages and %d missed, wanted 200", found, missed)
 		}
@@ -231,55 +214,46 @@ func TestAStoreThatComesBackWithoutThePowerTTLIsSentNoLifetimes(t *testing.T) {
 
 // PUB-13, H1: what the store keeps is in no catch-up and no history once it has expired, and that is no gap; after a restart too.
 func TestTheHistoryLeavesOutWhatHasExpired(t *testing.T) {
-	for name, restart := range map[string]bool{"in one run": false, "over a restart": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				store := brokertest.NewStore()
-				opt := broker.Options{RingBytes: 64 << 10}
-				b := run(t, store, opt)
-				at := b.Position()
-				lagging := brokertest.Dial(t, b, nil)
-				lagging.Subscribe(1, "kept.*")
-				lagging.Shut()
-				for i := range 600 {
-					publishFor(t, b, time.Duration(i%3)*time.Second, "kept.a", kib(1))
+	inAndOverARestart(t, func(t *testing.T, b *broker.Broker, goOn func() *broker.Broker) {
+		at := b.Position()
+		lagging := brokertest.Dial(t, b, nil)
+		lagging.Subscribe(1, "kept.*")
+		lagging.Shut()
+		for i := range 600 {
+			publishFor(t, b, time.Duration(i%3)*time.Second, "kept.a", kib(1))
+		}
+		first := b
+		b = goOn()
+		time.Sleep(1500 * time.Millisecond)
+		readers := map[string]*brokertest.Client{"resume": resume(t, b, nil, "kept.*", at)}
+		if b == first {
+			readers["lag"] = lagging
+			lagging.Open()
+		}
+		for name, c := range readers {
+			synctest.Wait()
+			found := map[uint64]int{}
+			for _, p := range c.Packets() {
+				switch p := p.(type) {
+				case *protocol.Message:
+					found[(p.Offset-1)%3]++
+				case *protocol.Gap:
+					t.Errorf("%s: found %+v, wanted no gap", name, p)
 				}
-				if restart {
-					b.Close()
-					b = run(t, store, opt)
-				}
-				time.Sleep(1500 * time.Millisecond)
-				readers := map[string]*brokertest.Client{"resume": resume(t, b, nil, "kept.*", at)}
-				if !restart {
-					readers["lag"] = lagging
-					lagging.Open()
-				}
-				for name, c := range readers {
-					synctest.Wait()
-					found := map[uint64]int{}
-					for _, p := range c.Packets() {
-						switch p := p.(type) {
-						case *protocol.Message:
-							found[(p.Offset-1)%3]++
-						case *protocol.Gap:
-							t.Errorf("%s: found %+v, wanted no gap", name, p)
-						}
-					}
-					written := 0
-					if name == "lag" {
-						written = found[1] // which left before the socket was shut
-					}
-					if found[0] != 200 || found[2] != 200 || found[1] != written || written > 30 {
-						t.Errorf("%s: found %v messages, wanted 200 and 200", name, found)
-					}
-				}
-				page, err := b.History(t.Context(), broker.Everybody(), broker.HistoryRequest{Filter: "kept.a", Limit: 3})
-				if err != nil || len(page.Messages) != 3 || page.Messages[1].Offset != 3 || page.Gap != "" {
-					t.Errorf("found the history %+v, %v", page, err)
-				}
-			})
-		})
-	}
+			}
+			written := 0
+			if name == "lag" {
+				written = found[1] // which left before the socket was shut
+			}
+			if found[0] != 200 || found[2] != 200 || found[1] != written || written > 30 {
+				t.Errorf("%s: found %v messages, wanted 200 and 200", name, found)
+			}
+		}
+		page, err := b.History(t.Context(), broker.Everybody(), broker.HistoryRequest{Filter: "kept.a", Limit: 3})
+		if err != nil || len(page.Messages) != 3 || page.Messages[1].Offset != 3 || page.Gap != "" {
+			t.Errorf("found the history %+v, %v", page, err)
+		}
+	})
 }
 
 // PUB-7, PUB-13: the lifetime is part of what a message id stands for.

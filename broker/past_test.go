@@ -66,34 +66,44 @@ func TestAResumeAfterARestartMissesNothingStored(t *testing.T) {
 	})
 }
 
-// P3: what lies before the log comes from the store, page by page, and then the log, while publishing goes on.
-func TestAResumeFromBeforeTheLogReadsTheStore(t *testing.T) {
+// inAndOverARestart runs f with a broker whose log is small: goOn is the broker that goes on, once the same and once another one behind a restart.
+func inAndOverARestart(t *testing.T, f func(t *testing.T, b *broker.Broker, goOn func() *broker.Broker)) {
+	t.Helper()
 	for name, restart := range map[string]bool{"in one run": false, "over a restart": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := brokertest.NewStore()
-				opt := broker.Options{RingBytes: 64 << 10}
+				store, opt := brokertest.NewStore(), broker.Options{RingBytes: 64 << 10}
 				b := run(t, store, opt)
-				at := b.Position()
-				for i := range 500 {
-					publish(t, b, "kept.a", kib(1)+fmt.Sprint(i+1))
-				}
-				if restart {
+				f(t, b, func() *broker.Broker {
+					if !restart {
+						return b
+					}
 					b.Close()
-					b = run(t, store, opt)
-				}
-				c := resume(t, b, nil, "kept.*", at)
-				for i := range 100 {
-					publish(t, b, "kept.a", kib(1)+fmt.Sprint(501+i))
-				}
-				lines := unpinged(c)
-				wantOffsets(t, lines, 1, 600)
-				if gaps := slices.DeleteFunc(lines, func(l string) bool { return !strings.HasPrefix(l, "gap") }); len(gaps) > 0 {
-					t.Errorf("found %q, wanted no gap", gaps)
-				}
+					return run(t, store, opt)
+				})
 			})
 		})
 	}
+}
+
+// P3: what lies before the log comes from the store, page by page, and then the log, while publishing goes on.
+func TestAResumeFromBeforeTheLogReadsTheStore(t *testing.T) {
+	inAndOverARestart(t, func(t *testing.T, b *broker.Broker, goOn func() *broker.Broker) {
+		at := b.Position()
+		for i := range 500 {
+			publish(t, b, "kept.a", kib(1)+fmt.Sprint(i+1))
+		}
+		b = goOn()
+		c := resume(t, b, nil, "kept.*", at)
+		for i := range 100 {
+			publish(t, b, "kept.a", kib(1)+fmt.Sprint(501+i))
+		}
+		lines := unpinged(c)
+		wantOffsets(t, lines, 1, 600)
+		if gaps := slices.DeleteFunc(lines, func(l string) bool { return !strings.HasPrefix(l, "gap") }); len(gaps) > 0 {
+			t.Errorf("found %q, wanted no gap", gaps)
+		}
+	})
 }
 
 // wantOffsets fails the test unless the messages among lines have exactly the offsets from first to last, in order.

@@ -82,7 +82,7 @@ const (
 )
 
 var (
-	// ErrNoPower is returned by a call that needs a Power which the store does not have.
+	// ErrNoPower is returned by a call that needs a power which the store, or the Authenticator, does not have.
 	ErrNoPower = store.ErrNoPower
 	// ErrTrimmed is returned by Store.Follow when records after the asked offset are no longer held.
 	ErrTrimmed = store.ErrTrimmed

@@ -3,9 +3,7 @@ package broker_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/brokertest"
+	"github.com/carillon-mq/carillon/internal/require"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -36,15 +35,7 @@ func TestOneGrantAllowsExactlyWhatItsFilterMatches(t *testing.T) {
 const soundTime = 2 * time.Second
 
 // campaign is how many rounds a test with chance in it has to do: n in a campaign, 0 in the gate, where its time counts.
-func campaign(n int) int {
-	if count, err := strconv.Atoi(os.Getenv("CARILLON_COUNT")); err == nil {
-		return count
-	}
-	if os.Getenv("CARILLON_CAMPAIGN") != "" {
-		return n
-	}
-	return 0
-}
+func campaign(n int) int { return require.Rounds(0, n) }
 
 // rounds calls f until the rounds are done, or the time is over, or f says that it is enough, and returns how often.
 func rounds(want int, f func(chance *rand.Rand) (enough bool)) (n int) {

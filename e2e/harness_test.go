@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/internal/built"
+	"github.com/carillon-mq/carillon/internal/require"
 	carillon "github.com/carillon-mq/carillon/sdk/go"
 )
 
@@ -28,17 +28,7 @@ var carillonBinary string
 
 func TestMain(m *testing.M) { os.Exit(built.Run(m, &carillonBinary)) }
 
-// count is how often a test does what it does: gate times in the gate, campaign times with CARILLON_CAMPAIGN=1, and
-// CARILLON_COUNT times if that is set.
-func count(gate, campaign int) int {
-	if n, err := strconv.Atoi(os.Getenv("CARILLON_COUNT")); err == nil {
-		return n
-	}
-	if os.Getenv("CARILLON_CAMPAIGN") != "" {
-		return campaign
-	}
-	return gate
-}
+func count(gate, campaign int) int { return require.Rounds(gate, campaign) }
 
 // broker is a `carillon serve` process on fixed addresses, so that clients find it again after a kill.
 type broker struct {
@@ -88,7 +78,7 @@ func (b *broker) start() {
 // tryStart is start for tests in which the broker may refuse.
 func (b *broker) tryStart() error {
 	cmd := exec.Command(carillonBinary, append([]string{"serve", "--listen", b.listen, "--admin-listen", b.admin, "--data-dir", b.dir}, b.args...)...)
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CARILLON_") })
+	cmd.Env = built.Environ()
 	cmd.Env = append(cmd.Env, b.env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {

@@ -114,12 +114,17 @@ func parseTTL(where, value string) (time.Duration, *protocol.Error) {
 
 // checkOrigin checks the origin that stands in where ([CON-11], [PUB-14]).
 func checkOrigin(where, origin string) *protocol.Error {
+	return checkName(where, origin, "an origin", protocol.MaxOrigin)
+}
+
+// checkName checks the name that stands in where, of what has 1 to most bytes.
+func checkName(where, name, what string, most int) *protocol.Error {
 	switch {
-	case origin == "":
-		return badArgs("%s is empty; an origin has 1 to %d bytes", where, protocol.MaxOrigin)
-	case len(origin) > protocol.MaxOrigin:
-		return badArgs("%s has %d bytes; an origin has 1 to %d", where, len(origin), protocol.MaxOrigin)
-	case !utf8.ValidString(origin):
+	case name == "":
+		return badArgs("%s is empty; %s has 1 to %d bytes", where, what, most)
+	case len(name) > most:
+		return badArgs("%s has %d bytes; %s has 1 to %d", where, len(name), what, most)
+	case !utf8.ValidString(name):
 		return badArgs("%s is not valid UTF-8", where)
 	}
 	return nil
@@ -170,13 +175,5 @@ func addKey(id *string, where string, header http.Header) *protocol.Error {
 
 // checkMessageID checks the id that stands in where ([PUB-7]).
 func checkMessageID(where, id string) *protocol.Error {
-	switch {
-	case id == "":
-		return badArgs("%s is empty; a message id has 1 to %d bytes", where, protocol.MaxMessageID)
-	case len(id) > protocol.MaxMessageID:
-		return badArgs("%s has %d bytes; a message id has 1 to %d", where, len(id), protocol.MaxMessageID)
-	case !utf8.ValidString(id):
-		return badArgs("%s is not valid UTF-8", where)
-	}
-	return nil
+	return checkName(where, id, "a message id", protocol.MaxMessageID)
 }

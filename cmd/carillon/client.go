@@ -92,6 +92,20 @@ func statusTeller(w io.Writer) func(carillon.Status) {
 	}
 }
 
+// read connects for show, which only reads, and ends without an error at a signal.
+func (f *clientFlags) read(ctx context.Context, s streams, show func(context.Context, *carillon.Client, streams) error) error {
+	client, err := f.dial(ctx, s.err)
+	if err != nil {
+		return err
+	}
+	err = show(ctx, client, s)
+	_ = hangUp(client) // nothing was published that could be lost
+	if ctx.Err() != nil {
+		return nil // a signal is a way to end it
+	}
+	return err
+}
+
 // closeTime bounds how long a verb waits at its end for what it has accepted.
 const closeTime = 10 * time.Second
 

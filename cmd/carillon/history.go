@@ -40,16 +40,7 @@ func (c *historyCmd) Validate() error {
 
 // Run prints what the broker's store keeps, oldest first.
 func (c *historyCmd) Run(ctx context.Context, s streams) error {
-	client, err := c.dial(ctx, s.err)
-	if err != nil {
-		return err
-	}
-	err = c.print(ctx, client, s)
-	_ = hangUp(client) // nothing was published that could be lost
-	if ctx.Err() != nil {
-		return nil // a signal is a way to end it
-	}
-	return err
+	return c.read(ctx, s, c.print)
 }
 
 // print asks for one page after the other.

@@ -28,16 +28,7 @@ func (c *presenceCmd) Validate() error {
 
 // Run prints who is there, once or until a signal.
 func (c *presenceCmd) Run(ctx context.Context, s streams) error {
-	client, err := c.dial(ctx, s.err)
-	if err != nil {
-		return err
-	}
-	err = c.print(ctx, client, s)
-	_ = hangUp(client) // nothing was published that could be lost
-	if ctx.Err() != nil {
-		return nil // a signal is a way to end it
-	}
-	return err
+	return c.read(ctx, s, c.print)
 }
 
 func (c *presenceCmd) print(ctx context.Context, client *carillon.Client, s streams) error {

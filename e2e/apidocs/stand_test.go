@@ -34,16 +34,7 @@ const (
 	patient = 30 * time.Second
 )
 
-const config = `
-origins: [https://app.example]
-auth:
-  plugin: auth-jwt
-  cookie: session
-  config:
-    issuer: ` + issuer + `
-    audience: carillon
-    keys:
-      - {kid: main, alg: HS256, secret: ` + secret + `}
+var config = built.Config(issuer, secret) + `
 topics:
   - {match: "live.>", class: live}
   - {match: "kept.>", class: stored}
@@ -70,7 +61,7 @@ func open(t *testing.T, doc *apidoc.Document, settings ...string) *stand {
 	}
 	s := &stand{doc: doc, exited: make(chan struct{}), auth: bearer(token(t, nil))}
 	s.cmd = exec.Command(carillonBinary, "serve", "-c", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", filepath.Join(dir, "data"))
-	s.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CARILLON_") })
+	s.cmd.Env = built.Environ()
 	s.cmd.Env = append(s.cmd.Env, settings...)
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -233,36 +224,10 @@ func upgrade() []string {
 	return lines[2:] // behind the request line and Host
 }
 
-// pluginPID is the process of a plugin.
-func (s *stand) pluginPID(t *testing.T, name string) int {
-	t.Helper()
-	resp, err := http.Get("http://" + s.admin + "/v1/admin/plugins") //nolint:noctx // of a broker of this test
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var out struct {
-		Plugins []struct {
-			Name string
-			PID  int
-		}
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range out.Plugins {
-		if p.Name == name && p.PID > 0 {
-			return p.PID
-		}
-	}
-	t.Fatalf("there is no %s: %+v", name, out)
-	return 0
-}
-
 // stops has a plugin stand still until the test ends.
 func (s *stand) stops(t *testing.T, plugin string) {
 	t.Helper()
-	pid := s.pluginPID(t, plugin)
+	pid := built.PluginPID(t, s.admin, plugin)
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

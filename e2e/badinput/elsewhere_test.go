@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-mq/carillon/internal/built"
 )
 
 // elsewhere are the cases that need a broker of their own, or two.
@@ -24,7 +26,7 @@ func TestBadInputThatNeedsABrokerOfItsOwn(t *testing.T) {
 // publishWithoutStore publishes what has to be stored while the store stands still.
 func publishWithoutStore(t *testing.T) {
 	s := openStand(t, strings.Replace(config, "limits: {", "limits: {store_timeout: 500ms, ", 1))
-	plugin := s.pluginPID(t, "store-bolt")
+	plugin := built.PluginPID(t, s.admin, "store-bolt")
 	if err := syscall.Kill(plugin, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +70,7 @@ func samePort(t *testing.T) {
 func secretsShown(t *testing.T) {
 	s := openStand(t, config)
 	cmd := exec.CommandContext(t.Context(), carillonBinary, "config", "show", "-c", filepath.Join(s.dir, "carillon.yaml"))
-	cmd.Env = cleanEnv()
+	cmd.Env = built.Environ()
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Contains(string(out), secret) || !strings.Contains(string(out), "auth-jwt") {

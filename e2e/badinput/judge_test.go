@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/carillon-mq/carillon/internal/built"
 )
 
 // input is one case: something is sent, answered as it has to be, and nothing else has changed afterwards.
@@ -27,17 +29,7 @@ const anyNumber = -1
 func once(code string) map[string]int { return map[string]int{code: 1} }
 
 // config is that of the broker that gets the bad input.
-const config = `
-origins: [https://app.example]
-auth:
-  plugin: auth-jwt
-  cookie: session
-  config:
-    issuer: ` + issuer + `
-    audience: carillon
-    keys:
-      - {kid: main, alg: HS256, secret: ` + secret + `}
-      - {kid: es, alg: ES256, file: KEYFILE}
+var config = built.Config(issuer, secret, "      - {kid: es, alg: ES256, file: KEYFILE}\n") + `
 limits: {ring: 2MiB}
 topics:
   - {match: canary, class: live}

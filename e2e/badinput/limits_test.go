@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/carillon-mq/carillon/internal/built"
 	"github.com/carillon-mq/carillon/internal/rawws"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -134,7 +135,7 @@ func TestEveryLimitIsInForce(t *testing.T) {
 	s := openStand(t, small)
 	control := openStand(t, config)
 	cmd := exec.CommandContext(t.Context(), carillonBinary, "config", "show", "-c", filepath.Join(s.dir, "carillon.yaml"))
-	cmd.Env = cleanEnv()
+	cmd.Env = built.Environ()
 	shown, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/carillon-mq/carillon/internal/built"
 	"github.com/carillon-mq/carillon/internal/require"
 	"github.com/carillon-mq/carillon/internal/testcert"
 )
@@ -63,7 +64,7 @@ func refusedFor(t *testing.T, with []string, data string, args []string, want st
 	}
 	command := append(append(with, carillonBinary, "serve", "--admin-listen", "none", "--data-dir", data), args...)
 	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
-	cmd.Env, cmd.Dir = cleanEnv(), t.TempDir()
+	cmd.Env, cmd.Dir = built.Environ(), t.TempDir()
 	overdue := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	out, err := cmd.CombinedOutput()
 	if !overdue.Stop() {
@@ -162,7 +163,7 @@ func TestSecretsThatAreNone(t *testing.T) {
 func configured(t *testing.T, env []string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), carillonBinary, append([]string{"config"}, args...)...)
-	cmd.Env = append(cleanEnv(), env...)
+	cmd.Env = append(built.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -174,7 +175,7 @@ func configured(t *testing.T, env []string, args ...string) string {
 func TestHangupsDuringTheStart(t *testing.T) {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), carillonBinary, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "none", "--data-dir", t.TempDir())
-	cmd.Env = cleanEnv()
+	cmd.Env = built.Environ()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

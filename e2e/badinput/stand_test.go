@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/internal/built"
+	"github.com/carillon-mq/carillon/internal/require"
 )
 
 // carillonBinary is the product under test, built by TestMain.
@@ -33,16 +33,7 @@ func TestMain(m *testing.M) {
 	os.Exit(built.Run(m, &carillonBinary))
 }
 
-// count is how often a test does what it does: gate times in the gate, campaign times with CARILLON_CAMPAIGN=1, and CARILLON_COUNT times if that is set.
-func count(gate, campaign int) int {
-	if n, err := strconv.Atoi(os.Getenv("CARILLON_COUNT")); err == nil {
-		return n
-	}
-	if os.Getenv("CARILLON_CAMPAIGN") != "" {
-		return campaign
-	}
-	return gate
-}
+func count(gate, campaign int) int { return require.Rounds(gate, campaign) }
 
 // stand is a broker that bad input is sent to, with a client that must not notice.
 type stand struct {
@@ -73,7 +64,7 @@ func openStandIn(t *testing.T, config, data string) *stand {
 		t.Fatal(err)
 	}
 	s.cmd = exec.Command(carillonBinary, "serve", "-c", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data)
-	s.cmd.Env = cleanEnv()
+	s.cmd.Env = built.Environ()
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -99,11 +90,6 @@ func openStandIn(t *testing.T, config, data string) *stand {
 	}
 	s.canary = startCanary(t, s)
 	return s
-}
-
-// cleanEnv is the environment without settings of the broker.
-func cleanEnv() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CARILLON_") })
 }
 
 func (s *stand) readLog(from io.Reader, ready chan struct{}) {
@@ -221,30 +207,4 @@ func percentile(times []time.Duration, p float64) time.Duration {
 	}
 	sorted := slices.SortedFunc(slices.Values(times), cmp.Compare)
 	return sorted[min(int(p*float64(len(sorted))), len(sorted)-1)]
-}
-
-// pluginPID is the process of a plugin.
-func (s *stand) pluginPID(t *testing.T, name string) int {
-	t.Helper()
-	resp, err := http.Get("http://" + s.admin + "/v1/admin/plugins") //nolint:noctx // of a broker of this test
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var out struct {
-		Plugins []struct {
-			Name string
-			PID  int
-		}
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range out.Plugins {
-		if p.Name == name && p.PID > 0 {
-			return p.PID
-		}
-	}
-	t.Fatalf("there is no %s: %+v", name, out)
-	return 0
 }

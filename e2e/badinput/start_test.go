@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/carillon-mq/carillon/internal/built"
 )
 
 // startInput is a configuration, or a machine, on which a broker must not start.
@@ -175,7 +177,7 @@ func refuses(t *testing.T, dir string, args []string, env ...string) (said strin
 		all = append(all, "--listen", "127.0.0.1:0")
 	}
 	cmd := exec.CommandContext(ctx, carillonBinary, append(all, args...)...)
-	cmd.Env, cmd.Dir = append(cleanEnv(), env...), dir
+	cmd.Env, cmd.Dir = append(built.Environ(), env...), dir
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,7 +29,7 @@ func TestMain(m *testing.M) { os.Exit(built.Run(m, &carillonBinary)) }
 // process runs a command until the test ends, and returns when a line of its stderr has the word ready in it.
 func process(t *testing.T, cmd *exec.Cmd, ready string) {
 	t.Helper()
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "CARILLON_") }), cmd.Env...)
+	cmd.Env = append(built.Environ(), cmd.Env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
