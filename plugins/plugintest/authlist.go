@@ -27,6 +27,21 @@ var authBasics = []Case{
 		Says: "AuthenticateResponse without a decision is malformed.",
 	},
 	{
+		Name: "hostile headers are refused by a process that lives on", run: onAuth(testHeaders),
+		Does: "sends headers that are many, long, empty, broken or binary, from every transport, one of a later version, and from no address",
+		Says: "Bytes that are not UTF-8 are replaced by U+FFFD.",
+	},
+	{
+		Name: "a changed token is another one", run: onAuth(withLogins(testAltered)),
+		Does: "cuts, doubles and changes the tokens that are accepted, and puts something before and behind them, NUL too",
+		Says: "The bearer token; empty when the client has none, and the headers may carry other credentials.",
+	},
+	{
+		Name: "its health is told at once while it is busy", run: onAuth(withLogins(testBusy)),
+		Does: "has 100 callers ask for decisions, and asks for the health meanwhile",
+		Says: "Calls come concurrently.",
+	},
+	{
 		Name: "a call that is given up does no harm", run: onAuth(withLogins(testDeadline)),
 		Does: "gives up calls before and while they are answered, and then tries the logins",
 		Says: "Idempotent: it is asked again when a client comes back.",

@@ -43,11 +43,14 @@ type Plugin struct {
 	// Kills is how often the crash tests kill the plugin; 0 is 20.
 	Kills int
 
+	// Patience bounds each wait for which the contract has no time; 0 is 30 s.
+	Patience time.Duration
+
 	// Attach is the address that a plugin under a debugger has printed. Cases that start or end processes are skipped.
 	Attach string
 }
 
-// patience bounds every wait for the plugin, unless the contract has a shorter time.
+// patience bounds a wait for which neither the contract nor the Plugin has a time.
 const patience = 30 * time.Second
 
 // dirMark stands in Plugin.Config for the folder of a case.

@@ -70,7 +70,7 @@ func (s *store) retained(topic, payload string) broker.Record {
 func (s *store) append(t *T, batch ...broker.Record) []broker.AppendResult {
 	answers := make(chan outcome, 1)
 	s.Append(batch, func(r []broker.AppendResult, err error) { answers <- outcome{batch, r, err} })
-	o := await(t, answers)
+	o := t.await(answers)
 	if o.err != nil || len(o.results) != len(batch) {
 		t.Fatalf("%d results for %d records, %v", len(o.results), len(batch), o.err)
 	}
@@ -85,12 +85,12 @@ type outcome struct {
 }
 
 // await returns the next answer.
-func await(t *T, answers <-chan outcome) outcome {
+func (t *T) await(answers <-chan outcome) outcome {
 	select {
 	case o := <-answers:
 		return o
-	case <-time.After(patience):
-		t.Fatalf("an append has no answer after %v", patience)
+	case <-time.After(t.patience()):
+		t.Fatalf("an append has no answer after %v", t.patience())
 	}
 	return outcome{}
 }
@@ -111,7 +111,7 @@ var errEnough = errors.New("enough")
 
 // feed follows until it has caught up.
 func (s *store) feed(t *T, from broker.FollowFrom) (records []broker.Record, end broker.Feed) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 	defer cancel()
 	err := s.Follow(ctx, from, func(f broker.Feed) error {
 		records = append(records, plain(f.Records)...)
@@ -128,7 +128,7 @@ func (s *store) feed(t *T, from broker.FollowFrom) (records []broker.Record, end
 }
 
 func (s *store) load(t *T) (map[string]broker.Record, uint64) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 	defer cancel()
 	all := make(map[string]broker.Record)
 	head, err := s.LoadRetained(ctx, func(page []broker.Record) error {

@@ -97,7 +97,7 @@ func testLive(t *T, s *store) {
 		err     error
 	}
 	caughtUp, results := make(chan struct{}, 2), make(chan result, 2)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 	defer cancel()
 	for range cap(results) {
 		go func() { // ends with ctx at the latest, and is waited for through results
@@ -150,7 +150,7 @@ func testOrder(t *T, s *store) {
 	}
 	var results []broker.AppendResult
 	for range total / 4 {
-		o := await(t, answers)
+		o := t.await(answers)
 		if o.err != nil {
 			t.Fatalf("append: %v", o.err)
 		}
@@ -241,7 +241,7 @@ func testLoadThenFollow(t *T, s *store) {
 }
 
 func testRestart(t *T, s *store) {
-	batch := []broker.Record{s.retained("a", "1"), s.record("b", "2"), s.retained("c", "3")}
+	batch := []broker.Record{s.retained("a", "1"), s.retained("cleared", "x"), s.record("b", "2"), s.retained("c", "3"), s.retained("cleared", "")}
 	want := committed(t, batch, s.append(t, batch...))
 	_, before := s.feed(t, broker.FollowFrom{})
 	s.stop(t)
@@ -249,12 +249,12 @@ func testRestart(t *T, s *store) {
 	got, after := s.feed(t, broker.FollowFrom{})
 	same(t, "feed", want, got)
 	all, _ := s.load(t)
-	same(t, "retained", map[string]broker.Record{"a": want[0], "c": want[2]}, all)
+	same(t, "retained", map[string]broker.Record{"a": want[0], "c": want[3]}, all)
 	if before.Term == after.Term || after.Term.IsZero() {
 		t.Errorf("term %v before, %v after: each opening begins one", before.Term, after.Term)
 	}
 	batch = []broker.Record{s.record("d", "4")}
-	if next := committed(t, batch, s.append(t, batch...)); next[0].Offset <= want[2].Offset {
-		t.Errorf("offset %d after %d", next[0].Offset, want[2].Offset)
+	if next := committed(t, batch, s.append(t, batch...)); next[0].Offset <= want[4].Offset {
+		t.Errorf("expected an offset above %d, got %d", want[4].Offset, next[0].Offset)
 	}
 }

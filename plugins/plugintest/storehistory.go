@@ -13,7 +13,7 @@ import (
 
 // setRules sets rules, which the plugin has to take.
 func (s *store) setRules(t *T, rules ...broker.RetentionRule) {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 	defer cancel()
 	if err := s.SetRetention(ctx, rules); err != nil {
 		t.Fatalf("set retention: %v", err)
@@ -22,7 +22,7 @@ func (s *store) setRules(t *T, rules ...broker.RetentionRule) {
 
 // page asks for one page.
 func (s *store) page(t *T, q broker.HistoryQuery) broker.HistoryPage {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 	defer cancel()
 	p, err := s.ReadHistory(ctx, q)
 	if err != nil {
@@ -53,7 +53,7 @@ func testTerms(t *T, s *store) {
 		_, end := s.feed(t, broker.FollowFrom{})
 		want = append(want, broker.Term{ID: end.Term, First: end.Head + 1})
 		s.append(t, s.record("a", "1"), s.record("a", "2"))
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 		got, err := s.ListTerms(ctx)
 		cancel()
 		if err != nil || len(got) != len(want) {

@@ -50,7 +50,7 @@ func (k *killer) appendUntilKilled(t *T) {
 			k.Append(batch, func(r []broker.AppendResult, err error) { answers <- outcome{batch, r, err} })
 			continue
 		}
-		o := await(t, answers)
+		o := t.await(answers)
 		onTheirWay--
 		if o.err != nil && !killed {
 			t.Fatalf("append: %v", o.err)

@@ -7,7 +7,10 @@ func storeCases() []Case {
 	var all []Case
 	for _, list := range [][]Case{storeBasics, storePowers, storeCrashes} {
 		for _, c := range list {
-			c.Kind, c.Where = KindStore, storeProto
+			c.Kind = KindStore
+			if c.Where == "" {
+				c.Where = storeProto
+			}
 			all = append(all, c)
 		}
 	}
@@ -54,6 +57,36 @@ var storeBasics = []Case{
 		Name: "a record is committed once", Own: true, run: onStore(testDuplicates),
 		Does: "appends records again under the same origin and ref, at once and after a kill",
 		Says: "A record whose origin and ref have been committed is not committed again, and is answered with duplicate.",
+	},
+	{
+		Name: "a record is committed once, also much later", run: onStore(testOldRepeats),
+		Does: "appends 6,000 records, and the first ones again",
+		Says: "A record whose origin and ref have been committed is not committed again, and is answered with duplicate.",
+	},
+	{
+		Name: "refs of two brokers are not the same", run: onStore(testOrigins),
+		Does: "appends records with the same refs under two origins, and follows",
+		Says: "That run's own number for it.",
+	},
+	{
+		Name: "batches are answered once each, in their order", run: onStore(testAnswers),
+		Does: "sends 300 batches on one stream, closes its sending end, and reads the answers",
+		Says: "answers each once, in the same order, only after its commit is durable",
+	},
+	{
+		Name: "retained records come in messages of bounded size, and then the last", run: onStore(testLoadMessages),
+		Does: "retains 700 records of 4 KB, and looks at each message of LoadRetained",
+		Says: "in messages of at most 256 records or 1 MiB, then one message with last set",
+	},
+	{
+		Name: "who follows and does not read holds up nobody", run: onStore(testStalledFollower),
+		Does: "opens a feed, does not read it, and appends 20 MB",
+		Says: "Calls come concurrently.", Where: pluginMD,
+	},
+	{
+		Name: "a power that is not announced is not there", run: onStore(testUnannounced),
+		Does: "makes the calls of the powers that the plugin does not announce",
+		Says: "The calls of a power that is not announced are answered with UNIMPLEMENTED; its fields are never sent.",
 	},
 	{
 		Name: "one bad record spoils no other", run: onStore(testRefusal),
@@ -131,6 +164,16 @@ var storePowers = []Case{
 }
 
 var storeCrashes = []Case{
+	{
+		Name: "nothing is acknowledged before the disk has it", Own: true, run: testSyncs,
+		Does: "runs the plugin under strace, and looks for a sync between each append and its answer, one after another",
+		Says: `"durability:fsync" (committed records survive the loss of power)`,
+	},
+	{
+		Name: "a store whose disk refuses to sync ends", Own: true, run: testRefusedSyncs,
+		Does: "has strace answer each sync with EIO from some moment on, appends, and starts the plugin again",
+		Says: "A store that cannot promise that anymore (a failed fsync) ends its streams with an error and exits; it is started again.",
+	},
 	{
 		Name: "nothing acknowledged is lost by a kill", Own: true, run: onStore(testKills),
 		Does: "appends with 16 batches on their way, kills the process, starts it again, compares the feed and the retained records with everything " +

@@ -22,7 +22,7 @@ func testExpiry(t *T, s *store) {
 	replaced.Expires = soon.Expires
 	batch := []broker.Record{soon, late, replaced, s.retained("replaced", "4")}
 	want := committed(t, batch, s.append(t, batch...))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 	defer cancel()
 	err := s.Follow(ctx, broker.FollowFrom{After: want[3].Offset}, func(f broker.Feed) error {
 		if len(f.Records) == 0 {
@@ -104,7 +104,7 @@ func testKeys(t *T, s *store) {
 
 func testStatistics(t *T, s *store) {
 	s.append(t, s.retained("a", "1"), s.retained("b", "2"), s.record("c", "3"))
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 	defer cancel()
 	f, err := s.ReadStatistics(ctx)
 	if err != nil {
@@ -137,7 +137,7 @@ func testBackup(t *T, s *store) {
 		}
 	}()
 	var file bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 	head, err := s.Backup(ctx, &file, 0)
 	cancel()
 	close(stop)

@@ -31,6 +31,14 @@ type T struct {
 	words    []string // what the plugin printed last
 }
 
+// patience bounds a wait for which the contract has no time.
+func (t *T) patience() time.Duration {
+	if t.plugin.Patience > 0 {
+		return t.plugin.Patience
+	}
+	return patience
+}
+
 // Context ends with the case.
 func (t *T) Context() context.Context { return t.ctx }
 
