@@ -83,12 +83,20 @@ func checkRefusal(l *Login, id *broker.Identity, err error) error {
 	case refusal.Detail == "":
 		return fmt.Errorf("%s: %v without a detail: nobody learns what is wrong", l.Name, refusal.Code)
 	}
-	for part := range strings.FieldsFuncSeq(l.Credentials.Token, func(r rune) bool { return r == '.' }) {
-		if len(part) >= 16 && strings.Contains(refusal.Detail+refusal.Hint, part) {
-			return fmt.Errorf("%s: the refusal shows a part of the token", l.Name)
-		}
+	if shows(refusal, l.Credentials.Token) {
+		return fmt.Errorf("%s: the refusal shows a part of the token", l.Name)
 	}
 	return nil
+}
+
+// shows reports whether a refusal has a part of the token in its text.
+func shows(r *protocol.Error, token string) bool {
+	for part := range strings.FieldsFuncSeq(token, func(r rune) bool { return r == '.' }) {
+		if len(part) >= 16 && strings.Contains(r.Detail+r.Hint, part) {
+			return true
+		}
+	}
+	return false
 }
 
 // withLogins skips a case of which there is no login to accept.

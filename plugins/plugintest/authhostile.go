@@ -19,8 +19,12 @@ func (a *auth) decided(t *T, what string, c broker.Credentials) {
 	if err == nil && id.User != "" { // a plugin may know anonymous clients
 		t.Errorf("%s: expected a refusal, got the user %q", what, cutTo(id.User, 60))
 	}
-	if _, refused := errors.AsType[*protocol.Error](err); err != nil && !refused {
+	refusal, refused := errors.AsType[*protocol.Error](err)
+	if err != nil && !refused {
 		t.Errorf("%s: expected a decision within %v, got: %v", what, authTime, err)
+	}
+	if refused && shows(refusal, c.Token) {
+		t.Errorf("%s: expected a refusal without a part of the token in its text, got %s", what, short(refusal.Detail))
 	}
 }
 

@@ -29,6 +29,8 @@ import (
 const (
 	serveStore = "serve-store"
 	serveAuth  = "serve-auth"
+	// serveByHand and a kind is a plugin without the kit.
+	serveByHand = "by-hand-"
 )
 
 func TestMain(m *testing.M) {
@@ -39,6 +41,9 @@ func TestMain(m *testing.M) {
 			return
 		case serveAuth:
 			kit.Serve(faultyAuthPlugin(fault))
+			return
+		case serveByHand + kit.KindStore, serveByHand + kit.KindAuth:
+			serveHandmade(strings.TrimPrefix(os.Args[1], serveByHand), fault)
 			return
 		}
 	}
@@ -79,6 +84,57 @@ func authPlugin(t *testing.T, fault string) plugintest.Plugin {
 func TestTheSuitesPassWithGoodPlugins(t *testing.T) {
 	t.Run("store", func(t *testing.T) { plugintest.Run(t, storePlugin(none)) })
 	t.Run("auth", func(t *testing.T) { plugintest.Run(t, authPlugin(t, none)) })
+	t.Run("store by hand", func(t *testing.T) { plugintest.Run(t, handmadePlugin(kit.KindStore, none)) })
+	t.Run("auth by hand", func(t *testing.T) { plugintest.Run(t, handmadePlugin(kit.KindAuth, none)) })
+}
+
+func handmadePlugin(kind, fault string) plugintest.Plugin {
+	p := plugintest.Plugin{
+		Path: os.Args[0], Args: []string{serveByHand + kind, fault}, Kills: 3, Config: `{"dir": "{dir}"}`,
+		BadConfigs: map[string]string{"color": `{"color": "red"}`}, Patience: 10 * time.Second,
+	}
+	for token, user := range map[string]string{tokenOfJohn: "john", tokenOfJane: "jane"} {
+		p.Logins = append(p.Logins, plugintest.Login{Name: user, User: user, Credentials: broker.Credentials{Token: token}})
+	}
+	p.Logins = append(p.Logins, plugintest.Login{Name: "expired", Refused: protocol.CodeTokenExpired, Credentials: broker.Credentials{Token: tokenPassed}})
+	return p
+}
+
+// seededFaults are the rows of testdata/faults.md, by kind.
+func seededFaults(t *testing.T) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile("testdata/faults.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults := map[string][]string{}
+	kind := ""
+	for line := range strings.Lines(string(text)) {
+		switch {
+		case strings.HasPrefix(line, "## A store"):
+			kind = kit.KindStore
+		case strings.HasPrefix(line, "## An auth plugin"):
+			kind = kit.KindAuth
+		case strings.HasPrefix(line, "| `"):
+			faults[kind] = append(faults[kind], strings.Split(line, "`")[1])
+		}
+	}
+	return faults
+}
+
+func TestEverySeededFaultIsFound(t *testing.T) {
+	faults := seededFaults(t)
+	for _, kind := range []string{kit.KindStore, kit.KindAuth} {
+		if len(faults[kind]) != 20 {
+			t.Errorf("%d faults of kind %s, want 20", len(faults[kind]), kind)
+		}
+		for _, fault := range faults[kind] {
+			t.Run(kind+"/"+fault, func(t *testing.T) {
+				t.Parallel()
+				finds(t, fault, handmadePlugin(kind, fault))
+			})
+		}
+	}
 }
 
 func TestTheStoreSuiteFindsEveryFault(t *testing.T) {
