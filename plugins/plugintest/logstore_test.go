@@ -165,7 +165,7 @@ func (s *logStore) commitLocked() error {
 // LoadRetained implements broker.Store.
 func (s *logStore) LoadRetained(_ context.Context, page func([]broker.Record) error) (uint64, error) {
 	s.mu.Lock()
-	records, head := s.records[:len(s.records):len(s.records)], s.last
+	records, head := slices.Clip(s.records), s.last
 	s.mu.Unlock()
 	retained := map[string]broker.Record{}
 	for _, r := range records {

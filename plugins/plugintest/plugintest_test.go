@@ -82,16 +82,20 @@ func authPlugin(t *testing.T, fault string) plugintest.Plugin {
 }
 
 func TestTheSuitesPassWithGoodPlugins(t *testing.T) {
-	t.Run("store", func(t *testing.T) { plugintest.Run(t, storePlugin(none)) })
-	t.Run("auth", func(t *testing.T) { plugintest.Run(t, authPlugin(t, none)) })
-	t.Run("store by hand", func(t *testing.T) { plugintest.Run(t, handmadePlugin(kit.KindStore, none)) })
-	t.Run("auth by hand", func(t *testing.T) { plugintest.Run(t, handmadePlugin(kit.KindAuth, none)) })
+	for name, p := range map[string]plugintest.Plugin{
+		"store": storePlugin(none), "auth": authPlugin(t, none), "store by hand": handmadePlugin(kit.KindStore, none), "auth by hand": handmadePlugin(kit.KindAuth, none),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			plugintest.Run(t, p)
+		})
+	}
 }
 
 func handmadePlugin(kind, fault string) plugintest.Plugin {
 	p := plugintest.Plugin{
 		Path: os.Args[0], Args: []string{serveByHand + kind, fault}, Kills: 3, Config: `{"dir": "{dir}"}`,
-		BadConfigs: map[string]string{"color": `{"color": "red"}`}, Patience: 10 * time.Second,
+		BadConfigs: map[string]string{"color": `{"color": "red"}`}, Patience: 6 * time.Second,
 	}
 	for token, user := range map[string]string{tokenOfJohn: "john", tokenOfJane: "jane"} {
 		p.Logins = append(p.Logins, plugintest.Login{Name: user, User: user, Credentials: broker.Credentials{Token: token}})
