@@ -84,6 +84,8 @@ const (
 var (
 	// ErrNoPower is returned by a call that needs a power which the store, or the Authenticator, does not have.
 	ErrNoPower = store.ErrNoPower
+	// ErrMalformed is wrapped by errors about an answer of a plugin that breaks its contract. Nothing of such an answer counts.
+	ErrMalformed = store.ErrMalformed
 	// ErrTrimmed is returned by Store.Follow when records after the asked offset are no longer held.
 	ErrTrimmed = store.ErrTrimmed
 )

@@ -36,6 +36,10 @@ type Stats struct {
 	Members        int64 // of all topics, each user once in each ([PRE-2])
 	MessageIDs     int64 // message ids that are known by now, but for those that the store knows
 	StoreUp        bool  // the committed feed is live; true without a store
+	// StoreBroken is whether the store has owed an answer, or been away, for longer than a publish may wait: until its next sign
+	// of life what it would have to commit is refused at once.
+	StoreBroken bool
+	StoreFaults uint64 // answers of the store that broke its contract; nothing of them was delivered
 
 	Revocations     int    // of users and tokens, in force
 	RevocationsUp   bool   // the stream of revocations is open
@@ -85,6 +89,7 @@ func (b *Broker) Stats() Stats {
 	st.Members = int64(members)
 	if c := b.committer; c != nil {
 		st.StoreWaitBytes, st.StoreUp = c.Bytes(), c.Up()
+		st.StoreBroken, st.StoreFaults = c.Broken(), c.Faults()+b.archive.Faults()
 	}
 	return st
 }

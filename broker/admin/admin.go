@@ -78,7 +78,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/metrics":
 		h.metrics.ServeHTTP(w, r)
 	case "/v1/admin/plugins":
-		writeJSON(w, map[string]any{"plugins": append([]Plugin{}, h.opt.Plugins()...)})
+		writeJSON(w, map[string]any{"plugins": h.plugins()})
 	default:
 		webrules.WriteProblem(w, r, protocol.Errorf(protocol.CodeNotFound, "nothing is served under this path").
 			WithHint("/livez, /readyz, /metrics and /v1/admin/plugins are"))

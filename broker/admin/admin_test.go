@@ -90,7 +90,7 @@ func TestPaths(t *testing.T) {
 
 func TestMetricsHaveThePromisedNames(t *testing.T) {
 	b := &fake{stats: broker.Stats{
-		Sessions: 3, Subscriptions: 4, Lagging: 1, LagEntries: 7, LagSpan: 1500 * time.Millisecond, DrainSessions: 2, Delivered: 9, Saved: 8, RingBytes: 1024, RingSpan: 90 * time.Second, StoreUp: true, MessageIDs: 12, Members: 13,
+		Sessions: 3, Subscriptions: 4, Lagging: 1, LagEntries: 7, LagSpan: 1500 * time.Millisecond, DrainSessions: 2, Delivered: 9, Saved: 8, RingBytes: 1024, RingSpan: 90 * time.Second, StoreUp: true, StoreBroken: true, StoreFaults: 5, MessageIDs: 12, Members: 13,
 		Published:          map[broker.Class]uint64{broker.ClassLive: 1, broker.ClassMemory: 2, broker.ClassStored: 3},
 		Gaps:               map[protocol.GapReason]uint64{"epoch": 5},
 		Rejected:           map[protocol.Code]uint64{protocol.CodeForbidden: 6},
@@ -107,7 +107,7 @@ func TestMetricsHaveThePromisedNames(t *testing.T) {
 		`carillon_messages_published_total{class="stored"} 3`, "carillon_messages_delivered_total 9", "carillon_compression_saved_bytes_total 8",
 		`carillon_gaps_total{reason="epoch"} 5`, `carillon_rejected_total{code="forbidden"} 6`,
 		`carillon_publish_seconds_bucket{le="0.1"} 1`, "carillon_publish_seconds_count 2", "carillon_store_commit_seconds_sum 0.25",
-		"carillon_ring_bytes 1024", "carillon_ring_seconds 90", "carillon_store_up 1", "carillon_message_ids 12", "carillon_presence_members 13",
+		"carillon_ring_bytes 1024", "carillon_ring_seconds 90", "carillon_store_up 1", "carillon_store_breaker_open 1", "carillon_store_faults_total 5", "carillon_message_ids 12", "carillon_presence_members 13",
 		`carillon_plugin_up{kind="store"} 1`, `carillon_plugin_restarts_total{kind="store"} 2`, `carillon_build_info{version="1.2.3"} 1`,
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {
@@ -119,9 +119,9 @@ func TestMetricsHaveThePromisedNames(t *testing.T) {
 func TestPluginsAreShown(t *testing.T) {
 	want := Plugin{
 		Name: "store-bolt", Kind: "store", Version: "0.1.0", State: "restarting", PID: 42, Restarts: 1,
-		Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), LastError: "signal: killed",
+		Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), LastError: "signal: killed", Breaker: "open",
 	}
-	h := newHandler(t, &fake{}, Options{Plugins: func() []Plugin { return []Plugin{want} }})
+	h := newHandler(t, &fake{stats: broker.Stats{StoreBroken: true}}, Options{Plugins: func() []Plugin { return []Plugin{want} }})
 	_, body := get(t, h, "GET", "/v1/admin/plugins")
 	var got struct{ Plugins []Plugin }
 	if err := json.Unmarshal([]byte(body), &got); err != nil {

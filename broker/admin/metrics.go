@@ -39,6 +39,8 @@ var (
 	revokedForgot  = desc("revocations_forgotten_total", "Revocations given up before their end, because there were too many.")
 	revokedClosed  = desc("sessions_revoked_total", "Sessions closed by a revocation.")
 	storeUp        = desc("store_up", "1 while the feed of the store is connected, or without a store.")
+	storeBreaker   = desc("store_breaker_open", "1 while what the store would have to commit is refused at once, because it gives no answer.")
+	storeFaults    = desc("store_faults_total", "Answers of the store that broke its contract and were not delivered.")
 	storeWaiting   = desc("store_waiting_bytes", "Publishes that wait for the store.")
 
 	buildInfo = desc("build_info", "1, with the version of the broker.", "version")
@@ -74,7 +76,7 @@ type collector struct {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		sessions, subscriptions, lagging, lagEntries, lagSeconds, draining, published, delivered, saved, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
-		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, revocations, revocationsUp, revoked, revokedForgot, revokedClosed, storeUp, storeWaiting, buildInfo,
+		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, revocations, revocationsUp, revoked, revokedForgot, revokedClosed, storeUp, storeBreaker, storeFaults, storeWaiting, buildInfo,
 	} {
 		ch <- d
 	}
@@ -128,6 +130,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(revokedForgot, s.RevokedForgot)
 	counter(revokedClosed, s.RevokedSessions)
 	gauge(storeUp, oneIf(s.StoreUp))
+	gauge(storeBreaker, oneIf(s.StoreBroken))
+	counter(storeFaults, s.StoreFaults)
 	gauge(storeWaiting, float64(s.StoreWaitBytes))
 	c.collectPlugins(ch)
 	gauge(buildInfo, 1, c.opt.Version)

@@ -35,6 +35,7 @@ type Plugin struct {
 	ReloadError string    `json:"reload_error,omitempty"` // why the last reload was not carried out
 	Trouble     string    `json:"trouble,omitempty"`      // why it is degraded
 	Detail      string    `json:"detail,omitempty"`       // its own word about its health
+	Breaker     string    `json:"breaker,omitempty"`      // "open": the store gives no answer, what it would have to commit is refused
 
 	Memory     int64   `json:"memory_bytes,omitempty"` // of its processes; 0: not known
 	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
@@ -72,6 +73,17 @@ func reloadPath(escaped string) (name string, ok bool) {
 	return name, err == nil
 }
 
+// plugins are the plugins as the host sees them, with what the broker has found of the store.
+func (h *Handler) plugins() []Plugin {
+	list := append([]Plugin{}, h.opt.Plugins()...)
+	for i := range list {
+		if list[i].Kind == "store" && h.b.Stats().StoreBroken {
+			list[i].Breaker = "open"
+		}
+	}
+	return list
+}
+
 // reload answers when the plugin has been replaced, with how it is now, or with why it was not.
 func (h *Handler) reload(w http.ResponseWriter, r *http.Request, name string) {
 	if h.opt.Reload == nil {
@@ -87,7 +99,7 @@ func (h *Handler) reload(w http.ResponseWriter, r *http.Request, name string) {
 		webrules.WriteProblem(w, r, protocol.Errorf(protocol.CodeUnavailable, "the plugin was not replaced: %v", err).
 			WithHint("the settings before stay in force; mend what is wrong and reload again"))
 	default:
-		writeJSON(w, map[string]any{"plugins": append([]Plugin{}, h.opt.Plugins()...)})
+		writeJSON(w, map[string]any{"plugins": h.plugins()})
 	}
 }
 

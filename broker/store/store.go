@@ -79,5 +79,8 @@ type AppendResult struct {
 	Err       *protocol.Error // refused (quota, too_large, …); nothing was committed
 }
 
+// ErrMalformed is wrapped by errors about an answer of a plugin that breaks its contract. Nothing of such an answer counts.
+var ErrMalformed = errors.New("the plugin's answer breaks the contract")
+
 // ErrTrimmed is returned by Store.Follow when records after the asked offset are no longer held.
 var ErrTrimmed = errors.New("records after the offset are no longer held")

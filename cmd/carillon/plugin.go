@@ -61,6 +61,9 @@ func printPlugins(s streams, plugins []admin.Plugin) error {
 		if p.Shadow {
 			kind += shadowSuffix
 		}
+		if p.Breaker != "" {
+			p.State += ", breaker " + p.Breaker
+		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", kind, p.Name, p.Version, p.State,
 			time.Since(p.Since).Round(time.Second), p.PID, megabytes(p.Memory), p.Restarts, oneLine(troublesOf(p)))
 	}

@@ -10,10 +10,12 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
@@ -31,6 +33,7 @@ type Archive struct {
 	timeout time.Duration // of one read, from its turn on
 	reads   singleflight.Group
 	slots   chan struct{} // one for each read at a time (log.md P7)
+	faults  atomic.Uint64
 
 	mu    sync.Mutex
 	keeps bool         // the store that is there keeps histories
@@ -41,6 +44,23 @@ type Archive struct {
 	}
 }
 
+// counting counts the pages that break the contract.
+type counting struct {
+	store.HistoryStore
+	faults *atomic.Uint64
+}
+
+func (c counting) ReadHistory(ctx context.Context, q store.HistoryQuery) (store.HistoryPage, error) {
+	p, err := c.HistoryStore.ReadHistory(ctx, q)
+	if errors.Is(err, store.ErrMalformed) {
+		c.faults.Add(1)
+	}
+	return p, err
+}
+
+// Faults is how many pages the store has answered with that break its contract. Nothing of them was delivered.
+func (a *Archive) Faults() uint64 { return a.faults.Load() }
+
 // PageBytes bounds a Page, but for its first message.
 const PageBytes = 64 << 10
 
@@ -50,7 +70,9 @@ const readsAtOnce = 8
 // New is the archive of st, with r as the log that begins where it ends. Nothing is there until Opened.
 func New(st store.Store, r *ring.Ring, topics rules.Rules, timeout time.Duration) *Archive {
 	a := &Archive{ring: r, rules: topics, timeout: timeout, slots: make(chan struct{}, readsAtOnce)}
-	a.store, _ = st.(store.HistoryStore)
+	if history, ok := st.(store.HistoryStore); ok {
+		a.store = counting{history, &a.faults}
+	}
 	return a
 }
 

@@ -87,6 +87,8 @@ type Committer struct {
 	batches   int    // sent under the present one and not answered
 	repeats   []repeat
 	stop      bool
+	progress  time.Time // when the store last gave a sign of life, or got to owe one
+	told      bool      // that the breaker is open
 
 	cancel context.CancelCauseFunc // ends the present feed
 
@@ -98,6 +100,7 @@ type Committer struct {
 	keeps     bool         // the store keeps histories
 	terms     []store.Term // the store's
 
+	faults atomic.Uint64
 	loaded atomic.Bool
 	up     atomic.Bool
 	keyed  atomic.Bool // the store, when it was last there, knew records by their keys
@@ -109,6 +112,7 @@ func New(opt Options) *Committer {
 	history, _ := opt.Store.(store.HistoryStore)
 	return &Committer{
 		opt: opt, log: opt.Log, history: history, waiting: map[string][]*Publication{}, unsettled: map[uint64]*Publication{}, work: make(chan struct{}, 1),
+		progress: time.Now(),
 	}
 }
 
@@ -155,6 +159,11 @@ func (c *Committer) Submit(p *Publication) (appended bool, err *protocol.Error) 
 	if limit := c.opt.Pending; limit >= 0 && c.bytes+p.cost() > limit {
 		return false, protocol.Errorf(protocol.CodeStoreUnavailable, "publishes of %d bytes wait for the store already", c.bytes).WithRetryAfter(time.Second)
 	}
+	if p.Record != nil {
+		if err := c.refuseStuckLocked(); err != nil {
+			return false, err
+		}
+	}
 	p.deadline = time.Now().Add(c.opt.Timeout)
 	c.bytes += p.cost()
 	c.waiting[p.Topic] = append(line, p)
@@ -199,6 +208,7 @@ func (c *Committer) Send(ctx context.Context) {
 		case <-gathered.C:
 		case <-sweep.C:
 			c.expire(time.Now())
+			c.watchBreaker(time.Now())
 		case <-ctx.Done():
 			return
 		}
@@ -245,8 +255,10 @@ func (c *Committer) nextBatch() batch {
 		c.gathering = gathering{}
 	}
 	if len(records) > 0 {
-		c.batches++
 		c.round.sent = time.Now()
+		if c.batches++; c.batches == 1 {
+			c.progress = c.round.sent
+		}
 	}
 	return batch{records, c.feeds}
 }

@@ -3,6 +3,7 @@ package commit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/archive"
@@ -23,6 +24,7 @@ func (c *Committer) Run(ctx context.Context) {
 		began := time.Now()
 		err := c.follow(ctx)
 		c.disconnected()
+		c.blame(err)
 		if ctx.Err() != nil {
 			return
 		}
@@ -39,10 +41,11 @@ func (c *Committer) Run(ctx context.Context) {
 }
 
 var (
-	errOrder   = errors.New("store feed is not in increasing order of offsets")
+	errOrder   = fmt.Errorf("%w: its feed is not in increasing order of offsets", store.ErrMalformed)
+	errOther   = fmt.Errorf("%w: its feed brought another record in place of one of this broker's", store.ErrMalformed)
 	errLeftOut = errors.New("store feed left out a record that this broker does not hold")
 	errPowers  = errors.New("store was not there when it was asked what it can do")
-	errTail    = errors.New("store has lost what it had committed: its head is before the log's")
+	errTail    = fmt.Errorf("%w: it has lost what it had committed, its head is before the log's", store.ErrMalformed)
 )
 
 func (c *Committer) follow(ctx context.Context) error {
@@ -157,6 +160,10 @@ func (c *Committer) committed(r *store.Record) error {
 	var p *Publication
 	if r.Origin == c.opt.Origin {
 		p = c.unsettled[r.Ref]
+		if r.Ref > c.lastRef || p != nil && !r.Elided && r.Topic != p.Topic {
+			c.mu.Unlock()
+			return errOther
+		}
 	}
 	if p == nil && r.Elided { // it was given up, and committed after all
 		c.whole = true
@@ -170,7 +177,7 @@ func (c *Committer) committed(r *store.Record) error {
 		c.log.Append(&m)
 		return nil
 	}
-	p.Offset = r.Offset
+	p.Offset, c.progress = r.Offset, time.Now()
 	c.log.Append(&p.Message)
 	released := c.settleLocked(p)
 	c.mu.Unlock()
@@ -197,7 +204,7 @@ func (c *Committer) connected() {
 	c.queue = append(again, c.queue...)
 	refused, more := c.refuseEndingLocked()
 	released = append(released, more...)
-	c.sent, c.batches = nil, 0
+	c.sent, c.batches, c.progress = nil, 0, time.Now()
 	c.caughtUp, c.whole = true, false
 	c.feeds++
 	c.mu.Unlock()
@@ -211,6 +218,9 @@ func (c *Committer) connected() {
 func (c *Committer) disconnected() {
 	c.up.Store(false)
 	c.mu.Lock()
+	if c.caughtUp {
+		c.progress = time.Now()
+	}
 	c.caughtUp, c.cancel = false, nil
 	c.mu.Unlock()
 }

@@ -17,6 +17,7 @@ func (c *Committer) appended(feed uint64, results []store.AppendResult, err erro
 		return // of a feed that has ended: the next one tells
 	}
 	c.batches--
+	c.progress = time.Now()
 	c.round.answered(len(results), len(c.queue))
 	if err != nil { // the outcome is unknown: take the feed up again and see, and send nothing until then
 		c.caughtUp = false
@@ -48,6 +49,7 @@ func (c *Committer) appended(feed uint64, results []store.AppendResult, err erro
 	waiting := len(c.queue) > 0
 	c.mu.Unlock()
 	for _, topic := range passedOver {
+		c.faults.Add(1)
 		c.opt.Logger.Error("store feed has passed a record over", "topic", topic)
 	}
 	answerRefused(refused)

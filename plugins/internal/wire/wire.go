@@ -16,7 +16,7 @@ import (
 )
 
 // ErrMalformed is an answer of a plugin that breaks its contract.
-var ErrMalformed = errors.New("the plugin's answer breaks the contract")
+var ErrMalformed = broker.ErrMalformed
 
 // What host and kit agree on beside the protos (spec/plugin.md).
 const (
