@@ -41,8 +41,19 @@ type Plugin struct {
 	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
 	Processes  int     `json:"processes,omitempty"`
 
+	OnFailure string `json:"on_failure,omitempty"` // what stands in for its answers, in the words of the configuration
+	Guard     *Guard `json:"guard,omitempty"`      // of an auth plugin
+
 	Compared *Comparison  `json:"compared,omitempty"` // of a candidate
 	Calls    []PluginCall `json:"-"`
+}
+
+// Guard is how an auth plugin answers, and what stood in for that. The counters only grow.
+type Guard struct {
+	Hangs      bool   `json:"hangs"`      // it is not asked just now, because it has left questions without an answer
+	Remembered int    `json:"remembered"` // answers that could stand in
+	Recalled   uint64 `json:"recalled"`   // logins that they were given to
+	Undecided  uint64 `json:"undecided"`  // logins and questions about rights without a decision
 }
 
 // PluginCall is how long one call of a plugin took.
@@ -120,9 +131,16 @@ var (
 	shadowDropped     = desc("plugin_shadow_dropped_total", "Questions that the candidate was not asked, because it is too slow.", "kind")
 )
 
+var (
+	pluginHangs      = desc("plugin_hangs", "1 while the plugin is not asked, because it has left questions without an answer.", "kind")
+	pluginRemembered = desc("plugin_remembered", "Good answers of the plugin that could stand in for one that cannot be had.", "kind")
+	pluginRecalled   = desc("plugin_recalled_total", "Logins that such an answer was given to.", "kind")
+	pluginUndecided  = desc("plugin_undecided_total", "Logins and questions about rights for which no decision could be had.", "kind")
+)
+
 var pluginDescs = []*prometheus.Desc{
 	pluginUp, pluginDegraded, pluginRestarts, pluginReloads, pluginMemory, pluginCPU, pluginProcesses, pluginCall, pluginErrors,
-	shadowAnswers, shadowDifferences, shadowFailed, shadowDropped,
+	pluginHangs, pluginRemembered, pluginRecalled, pluginUndecided, shadowAnswers, shadowDifferences, shadowFailed, shadowDropped,
 }
 
 // collectPlugins adds the figures of the plugins. There is at most one of a kind; a candidate's kind is its own.
@@ -150,6 +168,12 @@ func (c *collector) collectPlugins(ch chan<- prometheus.Metric) {
 		for _, call := range p.Calls {
 			ch <- prometheus.MustNewConstHistogram(pluginCall, call.Seconds.Count, call.Seconds.Sum, call.Seconds.Buckets, kind, call.Call)
 			ch <- prometheus.MustNewConstMetric(pluginErrors, prometheus.CounterValue, float64(call.Errors), kind, call.Call)
+		}
+		if g := p.Guard; g != nil {
+			gauge(pluginHangs, oneIf(g.Hangs))
+			gauge(pluginRemembered, float64(g.Remembered))
+			counter(pluginRecalled, float64(g.Recalled))
+			counter(pluginUndecided, float64(g.Undecided))
 		}
 		if s := p.Compared; s != nil {
 			counter(shadowAnswers, float64(s.Answers))

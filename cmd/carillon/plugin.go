@@ -87,6 +87,17 @@ func troublesOf(p admin.Plugin) string {
 			all = append(all, t.what+t.text)
 		}
 	}
+	if g := p.Guard; g != nil {
+		if g.Hangs {
+			all = append([]string{"hangs; on_failure: " + p.OnFailure}, all...)
+		}
+		if g.Recalled > 0 {
+			all = append(all, fmt.Sprintf("%d logins by its last known good answers", g.Recalled))
+		}
+		if g.Undecided > 0 {
+			all = append(all, fmt.Sprintf("%d without a decision", g.Undecided))
+		}
+	}
 	if c := p.Compared; c != nil {
 		all = append(all, fmt.Sprintf("%d answers compared, %d differ", c.Answers, c.Differences))
 	}

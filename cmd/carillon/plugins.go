@@ -13,6 +13,7 @@ import (
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/admin"
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
+	"github.com/carillon-mq/carillon/plugins/authguard"
 	"github.com/carillon-mq/carillon/plugins/host"
 )
 
@@ -20,6 +21,7 @@ import (
 type plugins struct {
 	host  *host.Host
 	auth  *host.Auth
+	guard *authguard.Guard // what the core asks in auth's place
 	store *host.Store
 }
 
@@ -44,7 +46,9 @@ func startPlugins(c *config.Config, log *slog.Logger) (*plugins, error) {
 	}
 	p := &plugins{host: h}
 	if c.HasAuth() {
-		p.auth, err = h.Auth(authSpec(c))
+		if p.auth, err = h.Auth(authSpec(c)); err == nil {
+			p.guard = guard(c, p.auth, log)
+		}
 	}
 	if err == nil && c.HasShadow() {
 		shadow := shadowSpec(c)
@@ -63,6 +67,15 @@ func startPlugins(c *config.Config, log *slog.Logger) (*plugins, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// guard says what happens while the plugin gives no answers.
+func guard(c *config.Config, auth *host.Auth, log *slog.Logger) *authguard.Guard {
+	o := authguard.Options{Logger: log}
+	if c.Auth.OnFailure == config.LastKnownGood {
+		o.LastKnownGood = time.Duration(c.Auth.LastKnownGood)
+	}
+	return authguard.New(auth, o)
 }
 
 func authSpec(c *config.Config) host.Spec {
@@ -152,7 +165,7 @@ func absolute(parts ...string) (string, error) { return filepath.Abs(filepath.Jo
 // into gives the core its ports.
 func (p *plugins) into(o *broker.Options) {
 	if p.auth != nil {
-		o.Authenticator = p.auth
+		o.Authenticator = p.guard
 	}
 	if p.store != nil {
 		o.Store = p.store
@@ -207,9 +220,21 @@ func (p *plugins) list() []admin.Plugin {
 				Answers: f.Shadow.Compared, Differences: f.Shadow.Differences, Failed: f.Shadow.Failed, Dropped: f.Shadow.Dropped,
 			}
 		}
+		if s.Kind == host.KindAuth && !s.Shadow {
+			describeGuard(&shown, p.guard.Status())
+		}
 		out = append(out, shown)
 	}
 	return out
+}
+
+// describeGuard shows what stands in for the auth plugin.
+func describeGuard(p *admin.Plugin, g authguard.Status) {
+	p.OnFailure = config.Deny
+	if g.LastKnownGood > 0 {
+		p.OnFailure = fmt.Sprintf("%s(%v)", config.LastKnownGood, config.Duration(g.LastKnownGood))
+	}
+	p.Guard = &admin.Guard{Hangs: g.Hangs, Remembered: g.Remembered, Recalled: g.Recalled, Undecided: g.Failed}
 }
 
 // close asks the plugins to end, the ones nobody waits for first, and waits until they are gone.

@@ -21,10 +21,11 @@ func (a *Auth) Has(p broker.AuthPower) bool {
 
 // Authorize implements broker.Authorizer. The deadline is ctx's.
 func (a *Auth) Authorize(ctx context.Context, who broker.Principal, questions []broker.Question) ([]broker.Decision, error) {
-	in, err := a.p.ready()
+	in, release, err := a.p.borrow()
 	if err != nil {
 		return nil, err
 	}
+	defer release()
 	if !a.Has(broker.PowerAuthorize) {
 		return nil, broker.ErrNoPower
 	}
@@ -35,7 +36,7 @@ func (a *Auth) Authorize(ctx context.Context, who broker.Principal, questions []
 	return decisions, nil
 }
 
-// Revocations implements broker.Revoker. It ends with the process.
+// Revocations implements broker.Revoker. It ends with the process, which does not wait for it when another takes its place.
 func (a *Auth) Revocations(ctx context.Context, cursor []byte, on func([]broker.Revocation, []byte) error) error {
 	in, err := a.p.ready()
 	if err != nil {

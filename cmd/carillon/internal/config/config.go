@@ -61,7 +61,8 @@ type Auth struct {
 	Path               string   `key:"path" doc:"Executable of a plugin that is not bundled."`
 	SHA256             string   `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
 	Config             Opaque   `key:"config" doc:"Handed to the plugin."`
-	OnFailure          string   `key:"on_failure" enum:"deny" doc:"What a new client gets while the plugin is away."`
+	OnFailure          string   `key:"on_failure" enum:"deny,last_known_good" doc:"What a new client gets while the plugin gives no answer: it is denied, or let in as the plugin last let it in with the very same credentials."`
+	LastKnownGood      Duration `key:"last_known_good" min:"1s" max:"24h" doc:"With on_failure: last_known_good, how old that answer may be; it is never used beyond the expiry of the token."`
 	StartTimeout       Duration `key:"start_timeout" min:"1s" max:"1h" doc:"From the start of the plugin until it is ready."`
 	CrashBudget        Count    `key:"crash_budget" min:"1" unlimited:"true" doc:"Ends within crash_window, beyond which the plugin has failed and is left alone for as long."`
 	CrashWindow        Duration `key:"crash_window" min:"1s" max:"24h" doc:"The time that crash_budget is for."`
@@ -148,7 +149,7 @@ func Default() *Config {
 
 		Log:    Log{Level: "info", Format: "text"},
 		Limits: defaultLimits(),
-		Auth:   Auth{Plugin: None, OnFailure: "deny", StartTimeout: Duration(10 * time.Second), CrashBudget: 20, CrashWindow: Duration(10 * time.Minute), Rlimit: noRlimit, Shadow: Shadow{Plugin: None}, Anonymous: "deny"},
+		Auth:   Auth{Plugin: None, OnFailure: Deny, LastKnownGood: Duration(10 * time.Minute), StartTimeout: Duration(10 * time.Second), CrashBudget: 20, CrashWindow: Duration(10 * time.Minute), Rlimit: noRlimit, Shadow: Shadow{Plugin: None}, Anonymous: "deny"},
 		Store:  Store{Plugin: "store-bolt", OnFailure: "wait", StartTimeout: Duration(time.Minute), CrashBudget: 20, CrashWindow: Duration(10 * time.Minute), Rlimit: noRlimit},
 	}
 }
@@ -167,6 +168,12 @@ func defaultLimits() Limits {
 		ResumeWindow: Duration(10 * time.Minute), Drain: Duration(30 * time.Second), DrainSpread: Duration(10 * time.Second),
 	}
 }
+
+// The words of auth.on_failure.
+const (
+	Deny          = "deny"
+	LastKnownGood = "last_known_good"
+)
 
 // None is the word for a plugin or a listener that is not wanted.
 const None = "none"
