@@ -49,7 +49,7 @@ const authTime = 2 * time.Second
 
 // login tries l and returns what is wrong with the answer.
 func (a *auth) login(ctx context.Context, l Login) error {
-	ctx, cancel := context.WithTimeout(ctx, authTime)
+	ctx, cancel := context.WithTimeout(ctx, a.process.plugin.within(authTime))
 	defer cancel()
 	id, err := a.Authenticate(ctx, l.Credentials)
 	if !l.accepted() {

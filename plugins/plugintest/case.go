@@ -107,7 +107,7 @@ func playOne(ctx context.Context, p Plugin, about *About, c *Case) *Result {
 		r.Outcome, r.Reason = Skipped, reason
 		return r
 	}
-	ctx, cancel := context.WithTimeout(ctx, caseTime)
+	ctx, cancel := context.WithTimeout(ctx, p.within(caseTime))
 	defer cancel()
 	t := &T{ctx: ctx, plugin: p, about: about}
 	done := make(chan struct{})

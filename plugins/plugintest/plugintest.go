@@ -46,12 +46,21 @@ type Plugin struct {
 	// Patience bounds each wait for which the contract has no time; 0 is 30 s.
 	Patience time.Duration
 
-	// Attach is the address that a plugin under a debugger has printed. Cases that start or end processes are skipped.
+	// Attach is the address that a plugin under a debugger has printed. Cases that start or end processes are skipped, and deadlines are
+	// suspended: somebody may be looking at a line.
 	Attach string
 }
 
 // patience bounds a wait for which neither the contract nor the Plugin has a time.
 const patience = 30 * time.Second
+
+// within is d, or for a plugin under a debugger as long as anybody looks.
+func (p *Plugin) within(d time.Duration) time.Duration {
+	if p.Attach != "" {
+		return 24 * time.Hour
+	}
+	return d
+}
 
 // dirMark stands in Plugin.Config for the folder of a case.
 const dirMark = "{dir}"

@@ -72,7 +72,9 @@ func Probe(ctx context.Context, p Plugin) (*About, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	if p.Attach == "" { // who is attached to goes on with it
+		defer os.RemoveAll(dir)
+	}
 	about := &About{}
 	in, err := start(ctx, p, launch{}, about, dir)
 	if in != nil {
@@ -145,12 +147,15 @@ func attach(p Plugin) (*process, error) {
 	if !ok || network != "unix" {
 		return nil, fmt.Errorf("%q is no address like unix:/path/of/the/socket", p.Attach)
 	}
+	if err := checkOwner(address); err != nil {
+		return nil, err
+	}
 	in.handshake = handshake{network: network, address: address}
 	return in, in.connect()
 }
 
 func (in *process) describe(ctx context.Context, about *About) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, in.plugin.within(patience))
 	defer cancel()
 	d, err := in.common.Describe(ctx, &commonv1pb.DescribeRequest{})
 	if err != nil {
@@ -188,7 +193,7 @@ func configIn(config, dir string) []byte {
 }
 
 func (in *process) configure(ctx context.Context, config []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	ctx, cancel := context.WithTimeout(ctx, in.plugin.within(2*patience))
 	defer cancel()
 	_, err := in.common.Configure(ctx, &commonv1pb.ConfigureRequest{Config: config})
 	return err
@@ -199,7 +204,7 @@ const healthTime = time.Second
 
 // serving asks for the health, with the time that a broker gives.
 func (in *process) serving(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	ctx, cancel := context.WithTimeout(ctx, in.plugin.within(healthTime))
 	defer cancel()
 	h, err := in.common.Health(ctx, &commonv1pb.HealthRequest{})
 	if err != nil {

@@ -178,7 +178,7 @@ func testDescribe(t *T) {
 }
 
 func (t *T) describe(in *process) *commonv1pb.DescribeResponse {
-	ctx, cancel := context.WithTimeout(t.ctx, patience)
+	ctx, cancel := context.WithTimeout(t.ctx, t.patience())
 	defer cancel()
 	d, err := in.common.Describe(ctx, &commonv1pb.DescribeRequest{})
 	if err != nil {
@@ -198,7 +198,7 @@ func later[M proto.Message](m M) M {
 
 func testUnknownFields(t *T) {
 	in := t.open()
-	ctx, cancel := context.WithTimeout(t.ctx, patience)
+	ctx, cancel := context.WithTimeout(t.ctx, t.patience())
 	defer cancel()
 	if _, err := in.common.Describe(ctx, later(&commonv1pb.DescribeRequest{})); err != nil {
 		t.Errorf("describe: %v", err)

@@ -34,9 +34,9 @@ type T struct {
 // patience bounds a wait for which the contract has no time.
 func (t *T) patience() time.Duration {
 	if t.plugin.Patience > 0 {
-		return t.plugin.Patience
+		return t.plugin.within(t.plugin.Patience)
 	}
-	return patience
+	return t.plugin.within(patience)
 }
 
 // Context ends with the case.
