@@ -13,13 +13,16 @@ const identifiers = {
   },
 }
 
+/** The files for browsers, each with what it is made of. Those beside the client work with the one that was made with it, by the names of its members. */
+export const files = { carillon: 'browser', presence: 'presence', compress: 'compress' }
+
 /**
  * bundle puts the sources into one module, as small as can be without changing what it does. Members that begin with _, which are
  * internal everywhere, get short names: the given ones, or any.
  */
-export async function bundle(names) {
+export async function bundle(names, entry = 'browser') {
   const { outputFiles, mangleCache } = await build({
-    entryPoints: ['src/browser.ts'],
+    entryPoints: [`src/${entry}.ts`],
     bundle: true,
     minify: true,
     format: 'esm',

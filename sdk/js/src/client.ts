@@ -6,6 +6,7 @@ import { type HistoryPage, Reading } from './history.js'
 import { pause, whenAborted } from './intime.js'
 import type { Message } from './message.js'
 import { type Clock, type HistoryOptions, type Options, type PublishOptions, type RequestOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
+import { type Connected, type MessagePacket, shapes } from './packets.js'
 import type { Pending } from './pending.js'
 import type { Position } from './position.js'
 import { type Ack, Publishing, random } from './publish.js'
@@ -107,6 +108,12 @@ export class ClientImpl implements Client {
   /** The session's position. */
   _pos: Position | undefined
   _link: Link | undefined
+  /** What makes of a message what was published, if it is compressed. It throws what breaks the connection. */
+  _plain?: (m: MessagePacket) => MessagePacket | undefined
+  /** How the present session was greeted. */
+  _hello: Connected | undefined
+  /** Where entry points add the packets that they take. */
+  readonly _shapes = shapes
   /** The last request id; never used twice. */
   _nextId = 0
   /** Ends the connection, or the attempt to make one, that is under way. */
@@ -198,7 +205,7 @@ export class ClientImpl implements Client {
     this._finish()
   }
 
-  private async _ask<T>(p: Pending<T>): Promise<T> {
+  async _ask<T>(p: Pending<T>): Promise<T> {
     const { signal, timeout } = p._options
     signal?.throwIfAborted()
     if (this._closing || this._ended) throw (this._ended && this.status.error) || closed()

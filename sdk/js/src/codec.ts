@@ -22,7 +22,7 @@ export function encodePayload(value: unknown, contentType = ''): readonly [paylo
   if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) return [bytesOf(value).slice(), contentType || 'application/octet-stream']
   const form = formOf(contentType)
   if (form === Form.Msgpack) return [msgpack(value), contentType]
-  if (form === Form.Bytes) throw new TypeError(`carillon: found no bytes`)
+  if (form === Form.Bytes) throw new TypeError('carillon: found ' + typeof value)
   return [utf8.encode(form === Form.Json ? JSON.stringify(value) : String(value)), contentType]
 }
 

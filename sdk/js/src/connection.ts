@@ -9,7 +9,7 @@ const pongGrace = 10_000
 
 /** serveWebSocket makes a session over WebSocket and serves it until it ends; it throws why. */
 export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): Promise<never> {
-  const { WebSocket = globalThis.WebSocket, connectTimeout = timeout, name = 'carillon-js', maxSilence } = c._options
+  const { WebSocket = globalThis.WebSocket, connectTimeout = timeout, name = 'carillon-js', maxSilence, compress } = c._options
   const { _now: now, _setTimeout: setTimeout, _clearTimeout: clearTimeout } = c._clock
   return new Promise((_, reject) => {
     if (!WebSocket) throw new CarillonError('connection', 'give option WebSocket', { number: 4400 })
@@ -74,7 +74,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     c._cut = end
     ws.binaryType = 'arraybuffer'
     ws.onopen = () => {
-      if (ws.protocol === subprotocol) ws.send(encode([Type.Connect, 1, token || null], { client: name.slice(0, 64) || undefined, origin: c.origin }))
+      if (ws.protocol === subprotocol) ws.send(encode([Type.Connect, 1, token || null], { client: name.slice(0, 64) || undefined, origin: c.origin, compress: compress?.(c as never) }))
       else end(new CarillonError('protocol', `no ${subprotocol}`))
     }
     ws.onmessage = ({ data }: { data: string | ArrayBuffer }) => {

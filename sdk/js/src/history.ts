@@ -31,6 +31,12 @@ export class Reading extends Pending<HistoryPage, HistoryOptions> {
     if (options.after) this._after = tokenOf(parseCursor(options.after))
   }
 
+  override _get(): string {
+    const { after, limit, last } = this._options
+    const given = Object.entries({ after, limit, last }).filter(([, v]) => v)
+    return `v1/topics/${encodeURIComponent(this._filter)}/history?${new URLSearchParams(given as string[][])}`
+  }
+
   _packet(id: number): Uint8Array {
     const { limit, last } = this._options
     this._came = []

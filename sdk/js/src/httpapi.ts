@@ -88,20 +88,20 @@ const patience = 15_000
 /** ask makes the request that p is. Without an answer the session ends; where a fresh token is needed, p waits for it. */
 export async function ask(c: ClientImpl, token: string, p: Pending, signal: AbortSignal): Promise<void> {
   const end = c._cut // this session's
-  const again = p instanceof Reading
+  const read = p._get?.()
   p._sentAt = c._clock._now()
-  const [path, init] = again ? pageOf(p) : publishOf(p as Publishing)
+  const [path, init] = read ? [read, {}] : publishOf(p as Publishing)
   try {
     const r = request(c, token, path, { ...init, signal })
     const answer = await inTime(c._clock, patience, r.then((r) => r.json()))
-    if (again) {
+    if (p instanceof Reading) {
       const { messages, cursor, more, gap } = answer as Page
       p._settle({ messages: messages.map((m) => deliverable(contentOf(m), false, parseCursor(m.id as string))), cursor, more, gap: gap?.reason })
     } else p._settle({ receivers: undefined, duplicate: false, cursor: '', ...answer })
   } catch (error) {
     const why = refused(error)
     if (why && !needsToken(why)) return p._fail(error)
-    if (why || again) c._queue.unshift(p)
+    if (why || read) c._queue.unshift(p)
     else p._end(error, true)
     end?.(error)
   }
@@ -114,10 +114,4 @@ function publishOf(p: Publishing): [path: string, init: FetchInit] {
   const type = p._contentType || 'application/msgpack'
   const body = JSON.stringify({ topic: p._topic, data_base64: btoa(text), type, retain, receivers, headers, id: p._mid, ttl: ttl && `${ttl}ms`, exclude: p._exclude })
   return ['v1/publish', { method: 'POST', body, headers: { 'content-type': 'application/json' } }]
-}
-
-function pageOf({ _filter, _options }: Reading): [path: string, init: FetchInit] {
-  const { after, limit, last } = _options
-  const given = Object.entries({ after, limit, last }).filter(([, v]) => v)
-  return [`v1/topics/${encodeURIComponent(_filter)}/history?${new URLSearchParams(given as string[][])}`, {}]
 }

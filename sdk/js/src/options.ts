@@ -51,6 +51,9 @@ export interface Body {
   getReader(): { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }> }
 }
 
+/** What takes compressed payloads: see `@carillon/client/compress`. It is called for every connection, and says what it is asked for by ([CON-12]). */
+export type Compression = (client: never) => string
+
 /** Options of connect. */
 export interface Options {
   /**
@@ -83,6 +86,8 @@ export interface Options {
   name?: string | undefined
   /** 1 to 64 bytes that name this client over all its connections ([CON-11]), so that `exclude` can leave it out. Default: random ones. */
   origin?: string | undefined
+  /** Take compressed payloads where the broker has them: `deflate` of `@carillon/client/compress`. Over WebSocket. Default: none. */
+  compress?: Compression | undefined
   /** Closes the client when it is aborted. */
   signal?: AbortSignal | undefined
 }

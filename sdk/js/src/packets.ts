@@ -27,6 +27,8 @@ export const enum Type {
   Refreshed = 18,
   History = 19,
   Histories = 20,
+  Presence = 21,
+  Presences = 22,
   Error = 23,
   Disconnect = 24,
   Subscribes = 25,
@@ -40,6 +42,7 @@ export interface Connected {
   readonly user?: string
   readonly expires?: number
   readonly limits?: Readonly<Record<string, number>>
+  readonly compress?: string
 }
 
 export interface Refreshed {
@@ -59,6 +62,8 @@ export interface MessagePacket {
   readonly type?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly retain?: boolean
+  /** Of who has asked for it alone: see compress.ts. */
+  readonly encoding?: string
 }
 
 export interface GapPacket {
@@ -126,12 +131,15 @@ export type Packet =
   | { readonly is: Type.Ping; readonly _position: Position | null }
   | { readonly is: Type.Pong }
 
-/** By a letter each: i integer, d id from 1, c code, s str, t token of a position, p payload, b bool, l map of integers, h map of str; in upper case it may be nil. */
-type Kinds = Readonly<Record<string, string>>
+/** By a letter each: i integer, d id from 1, c code, s str, t token of a position, p payload, b bool, l map of integers, h map of str, o array or any other object; in upper case it may be nil. */
+type Kinds = Record<string, string>
+
+/** What packets are, by their type. Entry points add what they need. */
+export type Shapes = Record<number, readonly [fields: Kinds, options?: Kinds]>
 
 /** What the fields of a packet are, in their order, and its options. */
-const shapes: Readonly<Record<number, readonly [fields: Kinds, options?: Kinds]>> = {
-  [Type.Connected]: [{ _session: 's', _position: 't', _ping: 'i' }, { user: 's', expires: 'i', server: 's', limits: 'l' }],
+export const shapes: Shapes = {
+  [Type.Connected]: [{ _session: 's', _position: 't', _ping: 'i' }, { user: 's', expires: 'i', limits: 'l' }],
   [Type.Subscribed]: [{ _id: 'd', _position: 't' }],
   [Type.Unsubscribed]: [{ _id: 'd' }],
   [Type.Published]: [{ _id: 'd', _seq: 'i', _offset: 'i', _durability: 'i' }, { receivers: 'i', duplicate: 'b' }],
@@ -180,7 +188,7 @@ function read(kind: string, v: unknown): unknown {
   const lower = kind.toLowerCase()
   if (v === undefined || v === null) return lower === kind ? fail(kind) : null
   const bin = v instanceof Uint8Array
-  if (/[sb]/.test(lower) && (typeof v)[0] === lower) return v
+  if ((typeof v)[0] === lower) return v // of the letters above s, b and o
   if (lower === 't' && bin) return parsePosition(v)
   if (lower === 'p' && (bin || typeof v === 'string')) return bin ? v : utf8.encode(v as string)
   if (/[hl]/.test(lower)) {

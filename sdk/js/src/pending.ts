@@ -31,6 +31,9 @@ export abstract class Pending<T = any, Options extends Waiting = Waiting> {
   /** _packet is the request with that id. */
   abstract _packet(id: number): Uint8Array
 
+  /** _get is where the answer is over HTTP, for what only reads. */
+  _get?(): string
+
   /** _answer takes the packet that answers it. */
   abstract _answer(p: unknown): void
 

@@ -127,7 +127,7 @@ export class Reader {
 function object(items: readonly unknown[]): object {
   const entries = []
   for (let i = 0; i < items.length; i += 2) {
-    if (!/^(string|number)$/.test(typeof items[i])) fail('key')
+    if (!/^[sn]/.test(typeof items[i])) fail('key')
     entries.push([items[i], items[i + 1]] as const)
   }
   return Object.fromEntries(entries)

@@ -3,8 +3,8 @@ import { type ClientImpl, type Link, remove } from './client.js'
 import { CarillonError } from './errors.js'
 import { deliverable } from './message.js'
 import { Reading } from './history.js'
-import { type Connected, type Disconnect, encode, encodeSubscribes, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, type Refreshed, Type } from './packets.js'
-import { Pending } from './pending.js'
+import { type Connected, type Disconnect, encode, encodeSubscribes, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, type Published, type Refreshed, Type } from './packets.js'
+import type { Pending } from './pending.js'
 import { none, type Position } from './position.js'
 import { Publishing } from './publish.js'
 import { Phase } from './stream.js'
@@ -52,7 +52,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
 
   /** begin asks again for what is subscribed, and lets go what waits. */
   const begin = (hello: Connected): void => {
-    const { user, _session: session } = hello
+    const { user, _session: session } = (c._hello = hello)
     c._weed((kind = hello._position._epoch + user))
     c._attached(link, hello._position, { session, user, transport: 'websocket' })
     lasts(hello)
@@ -71,7 +71,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
   const detach = (): void => {
     c._tokens._stop()
     timers.forEach(c._clock._clearTimeout)
-    c._queue.unshift(...[...inflight.values()].filter((r): r is Pending => r instanceof Pending && !r._over))
+    c._queue.unshift(...[...inflight.values()].filter((r): r is Pending => (r as Pending)._answer && !(r as Pending)._over))
     c._detached()
   }
 
@@ -161,23 +161,16 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
   }
 
   const dispatch = (p: Packet): Slow => {
-    if (!c._link && p.is !== Type.Connected && p.is !== Type.Disconnect) throw new CarillonError('protocol')
+    if (c._link !== link && p.is !== Type.Connected && p.is !== Type.Disconnect) throw new CarillonError('protocol')
     switch (p.is) {
       case Type.Connected:
         begin(p)
         break
       case Type.Message:
-        return message(p)
+        return message(c._plain?.(p) ?? p)
       case Type.Subscribed:
         subscribed(p._id, p._position)
         break
-      case Type.Unsubscribed:
-      case Type.Published:
-      case Type.Histories: {
-        const r = answered(p._id)
-        if (r instanceof Pending) r._answer(p)
-        break
-      }
       case Type.Refreshed:
         lasts(p, answered(p._id) as string)
         break
@@ -212,6 +205,8 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
         break
       case Type.Disconnect:
         throw errorOf(p, p.reconnect ? p._code : 4200)
+      default: // an answer, and Pong, which answers nothing
+        ;(answered((p as Published)._id) as Partial<Pending> | undefined)?._answer?.(p)
     }
     return undefined
   }
@@ -330,7 +325,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
   const refused = (p: ErrorPacket): void => {
     const r = answered(p._id)
     const error = errorOf(p)
-    if (r instanceof Pending) r._end(error, r._again)
+    if ((r as Pending | undefined)?._answer) (r as Pending)._end(error, (r as Pending)._again)
     else if (p._code === 4404 && together) oneByOne()
     else if (r && !(r instanceof Sub)) {
       const ms = error.retryAfter || (typeof r === 'string' ? 5000 : 1000)

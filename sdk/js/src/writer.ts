@@ -74,7 +74,7 @@ export function msgpack(value: unknown): Uint8Array {
       const entries = v instanceof Map ? [...v] : Object.entries(v).filter(([, item]) => item !== undefined)
       head(entries.length, 0x80, 16, 0xde, 2)
       for (const pair of entries) pair.forEach(write)
-    } else throw new TypeError(`carillon: found ${type}`)
+    } else throw new TypeError('carillon: found ' + typeof v)
   }
 
   write(value)

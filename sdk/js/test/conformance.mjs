@@ -1,10 +1,12 @@
 // Drives the SDK for `carillon conformance --sdk "node sdk/js/test/conformance.mjs"`: commands come on standard input and events go to standard
-// output, a JSON object a line, as spec/conformance/README.md says. It takes the bundle that stands in dist.
+// output, a JSON object a line, as spec/conformance/README.md says. It takes the files for browsers that stand in dist.
 import { createInterface } from 'node:readline'
 
 import { WebSocket } from 'ws'
 
 import { connect } from '../dist/carillon.js'
+import { deflate } from '../dist/compress.js'
+import { presence, watchPresence } from '../dist/presence.js'
 
 const tell = (event) => process.stdout.write(JSON.stringify(event) + '\n')
 const subscriptions = new Map()
@@ -13,12 +15,12 @@ let client
 let answer
 
 const commands = {
-  connect({ url, token, ask }) {
+  connect({ url, token, ask, compress }) {
     const source = ({ reason }) => {
       tell({ event: 'token', reason })
       return new Promise((resolve) => (answer = resolve))
     }
-    client = connect(url, { WebSocket, transport: 'websocket', name: 'conformance', token: ask ? source : token })
+    client = connect(url, { WebSocket, transport: 'websocket', name: 'conformance', token: ask ? source : token, compress: compress ? deflate : undefined })
     client.ready.catch(() => {})
     client.on('status', ({ state, error }) => tell({ event: 'status', state, code: error?.code }))
   },
@@ -32,11 +34,22 @@ const commands = {
   publish({ name, topic, data, retain }) {
     client.publish(topic, data, { retain }).then(
       ({ durability, duplicate }) => tell({ event: 'published', name, durability, duplicate }),
-      ({ code }) => tell({ event: 'failed', name, code }),
+      failed(name),
     )
+  },
+  presence: ({ name, topic }) => presence(client, topic).then(members(name), failed(name)),
+  watch: async ({ name, topic }) => {
+    try {
+      for await (const m of watchPresence(client, topic)) members(name)(m)
+    } catch (error) {
+      failed(name)(error)
+    }
   },
   close: () => client.close(),
 }
+
+const members = (name) => ({ count, users }) => tell({ event: 'members', name, count, users })
+const failed = (name) => ({ code }) => tell({ event: 'failed', name, code })
 
 /** read tells what comes to a subscription. */
 async function read(subscription, s) {
@@ -52,7 +65,7 @@ async function read(subscription, s) {
 }
 
 // A WebSocket as browsers have it does not show how an upgrade was refused.
-tell({ event: 'ready', lacks: ['upgrade_answers', 'compress', 'presence'] })
+tell({ event: 'ready', lacks: ['upgrade_answers'] })
 createInterface({ input: process.stdin })
   .on('line', (line) => {
     const { do: name, ...args } = JSON.parse(line)

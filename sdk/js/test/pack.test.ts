@@ -7,6 +7,7 @@ import { after, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
+import { build } from 'esbuild'
 import { publint } from 'publint'
 
 const dir = mkdtempSync(join(tmpdir(), 'carillon-pack-'))
@@ -21,7 +22,7 @@ execFileSync('tar', ['xzf', tarball, '--strip-components=1', '-C', home])
 test('the package has what it needs and nothing else', () => {
   const folders = new Set(packed.files.map(({ path }) => (path.startsWith('dist/') ? path.replace(/[^/]*$/, '') : path)))
   assert.deepEqual([...folders].sort(), ['LICENSE', 'README.md', 'dist/', 'dist/cjs/', 'dist/esm/', 'package.json'])
-  for (const file of ['dist/carillon.js', 'dist/esm/index.js', 'dist/esm/http.d.ts', 'dist/cjs/package.json']) {
+  for (const file of ['dist/carillon.js', 'dist/compress.js', 'dist/presence.js', 'dist/esm/index.js', 'dist/esm/http.d.ts', 'dist/esm/presence.d.ts', 'dist/cjs/compress.js', 'dist/cjs/package.json']) {
     assert.ok(packed.files.some(({ path }) => path === file), file)
   }
 })
@@ -37,8 +38,8 @@ test('publint finds nothing', async () => {
 })
 
 test('its types are right for whoever imports or requires it', async () => {
-  // carillon.js is for pages, which take it as it is
-  const result = await checkPackage(createPackageFromTarballData(new Uint8Array(readFileSync(tarball))), { excludeEntrypoints: ['./carillon.js'] })
+  // those that end in .js are for pages, which take them as they are
+  const result = await checkPackage(createPackageFromTarballData(new Uint8Array(readFileSync(tarball))), { excludeEntrypoints: ['./carillon.js', './compress.js', './presence.js'] })
   assert.ok(result.types)
   assert.deepEqual(result.problems.filter((p) => !('resolutionKind' in p && p.resolutionKind === 'node10')), []) // it knows no exports
 })
@@ -49,11 +50,18 @@ test('its types need neither those of browsers nor skipLibCheck, and take what w
     join(dir, 'service.mts'),
     `import { connect } from '@carillon/client'
     import * as http from '@carillon/client/http'
+    import { deflate } from '@carillon/client/compress'
+    import { type Members, presence, watchPresence } from '@carillon/client/presence'
     import WebSocket from 'ws'
     const token = async ({ reason, signal }: { reason: string; signal: AbortSignal }): Promise<string> => reason + signal.aborted
     connect('ws://a', { WebSocket, token })
     const c: http.Client = http.connect(new URL('ws://a'), { WebSocket, fetch, credentials: 'include' })
     for await (const m of c.subscribe('a')) console.log(m.topic satisfies string)
+    const d = connect('ws://a', { WebSocket, compress: deflate })
+    const there: Members = await presence(d, 'a', { signal: new AbortController().signal })
+    for await (const { count, users } of watchPresence(c, 'a')) console.log(count satisfies number, users?.join(), there)
+    // @ts-expect-error it is no compression
+    connect('ws://a', { WebSocket, compress: true })
     // @ts-expect-error it is no WebSocket
     connect('ws://a', { WebSocket: Date })
     // @ts-expect-error there is no such credentials
@@ -77,8 +85,13 @@ test('its types need neither those of browsers nor skipLibCheck, and take what w
 })
 
 test('it is imported and required', () => {
-  const names = 'CarillonError,connect,covers,escapeLevel,match,unescapeLevel'
-  for (const entry of ['@carillon/client', '@carillon/client/http']) {
+  const all = 'CarillonError,connect,covers,escapeLevel,match,unescapeLevel'
+  for (const [entry, names] of [
+    ['@carillon/client', all],
+    ['@carillon/client/http', all],
+    ['@carillon/client/compress', 'deflate'],
+    ['@carillon/client/presence', 'presence,watchPresence'],
+  ] as const) {
     for (const [type, script] of [
       ['module', `import * as m from '${entry}'; console.log(Object.keys(m).sort().join())`],
       ['commonjs', `console.log(Object.keys(require('${entry}')).sort().join())`],
@@ -86,6 +99,17 @@ test('it is imported and required', () => {
       assert.equal(execFileSync(process.execPath, [`--input-type=${type}`, '-e', script as string], { cwd: dir }).toString().trim(), names, `${entry} as ${type}`)
     }
   }
+})
+
+test('what nobody imports of it is in no bundle', async () => {
+  const bundle = async (script: string) => {
+    const made = await build({ stdin: { contents: script, resolveDir: dir }, bundle: true, minify: true, format: 'esm', platform: 'browser', write: false })
+    return (made.outputFiles as { text: string }[])[0]!.text
+  }
+  const plain = await bundle(`import { connect } from '@carillon/client'; connect('/ws')`)
+  const inflating = await bundle(`import { connect } from '@carillon/client'; import { deflate } from '@carillon/client/compress'; connect('/ws', { compress: deflate })`)
+  const one = await bundle(`import { presence } from '@carillon/client/presence'; presence(window.c, 'a')`)
+  assert.deepEqual([plain, inflating, one].map((s) => [s.includes('deflate-raw'), s.includes('$presence.')]), [[false, false], [true, false], [false, false]])
 })
 
 test('the file for browsers is at most 12 kB, gzipped', () => {
