@@ -187,10 +187,11 @@ func (b *Broker) Close() {
 }
 
 // Authenticate decides who shows creds. It fails with a *protocol.Error: the refusal, or unavailable when no decision could be had,
-// in which case nothing is granted.
+// in which case nothing is granted. A client that has shown nothing, or nothing that the authenticator takes for credentials (token_missing), is
+// anonymous if the broker lets in such.
 func (b *Broker) Authenticate(ctx context.Context, creds Credentials) (*Identity, error) {
 	switch {
-	case creds.Token == "" && b.opt.Anonymous != nil:
+	case creds.Token == "" && len(creds.Header) == 0 && b.opt.Anonymous != nil:
 		return b.opt.Anonymous, nil
 	case b.opt.Authenticator == nil:
 		return b.opt.Anonymous, nil // without authentication a token is not looked at
@@ -205,6 +206,9 @@ func (b *Broker) Authenticate(ctx context.Context, creds Credentials) (*Identity
 		return id, nil
 	}
 	if refusal, ok := errors.AsType[*protocol.Error](err); ok {
+		if creds.Token == "" && refusal.Code == protocol.CodeTokenMissing && b.opt.Anonymous != nil {
+			return b.opt.Anonymous, nil
+		}
 		return nil, refusal
 	}
 	b.opt.Logger.Warn("no authentication decision", "err", err)

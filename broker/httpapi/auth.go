@@ -3,6 +3,9 @@ package httpapi
 import (
 	"context"
 	"crypto/sha256"
+	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +22,11 @@ func (h *Handler) authenticate(r *request) (*broker.Identity, error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	id, err := h.auth.identity(r.Context(), broker.Credentials{Token: token, Transport: "http", Remote: r.remote})
+	headers, refusal := h.rules.Headers(r.Request)
+	if refusal != nil {
+		return nil, refusal
+	}
+	id, err := h.auth.identity(r.Context(), broker.Credentials{Token: token, Transport: "http", Remote: r.remote, Header: headers})
 	if err == nil {
 		r.user = id.User
 	}
@@ -38,8 +45,24 @@ type authCache struct {
 	entries map[tokenKey]cachedIdentity
 }
 
-// tokenKey stands for a token and the address it came from; the token itself is not kept.
+// tokenKey stands for a token and headers, and the address they came from; they themselves are not kept.
 type tokenKey [sha256.Size]byte
+
+// keyOf tells apart any two credentials. Header names and values have no line breaks in them.
+func keyOf(creds broker.Credentials) (key tokenKey) {
+	h := sha256.New()
+	write := func(s string) { _, _ = io.WriteString(h, s+"\n") } // never fails
+	write(creds.Remote)
+	write(creds.Token)
+	for _, name := range slices.Sorted(maps.Keys(creds.Header)) {
+		write(name)
+		for _, value := range creds.Header[name] {
+			write(" " + value)
+		}
+	}
+	h.Sum(key[:0])
+	return key
+}
 
 type cachedIdentity struct {
 	id    *broker.Identity
@@ -51,10 +74,10 @@ func newAuthCache(b Broker, ttl time.Duration, size int) *authCache {
 }
 
 func (c *authCache) identity(ctx context.Context, creds broker.Credentials) (*broker.Identity, error) {
-	if creds.Token == "" {
+	if creds.Token == "" && len(creds.Header) == 0 {
 		return c.b.Authenticate(ctx, creds)
 	}
-	key := tokenKey(sha256.Sum256([]byte(creds.Remote + "\x00" + creds.Token)))
+	key := keyOf(creds)
 	if id := c.get(key); id != nil && c.b.Revoked(id) == nil {
 		return id, nil
 	}

@@ -114,3 +114,45 @@ func TestAProxyThatIsNotConfiguredIsToldOnce(t *testing.T) {
 		t.Errorf("told %q", text)
 	}
 }
+
+func TestHeadersThatAreHandedOnAreCredentials(t *testing.T) {
+	d := newDoor(t, Options{AuthHeaders: []string{"Cookie"}, Origins: []string{"https://app.example"}})
+	asked := map[string]int{}
+	d.authenticate = func(c broker.Credentials) (*broker.Identity, error) {
+		cookie := strings.Join(c.Header["Cookie"], "; ")
+		asked[cookie]++
+		switch {
+		case c.Header.Get("User-Agent") != "":
+			t.Error("a header that is not configured was handed on")
+		case cookie == "sid=ada" && c.Token == "":
+			return broker.Everybody(), nil
+		}
+		return nil, protocol.Errorf(protocol.CodeTokenMissing, "nobody is logged in")
+	}
+	for _, tc := range []struct {
+		name    string
+		headers []string
+		status  int
+		code    string
+	}{
+		{"a session", []string{"Cookie: sid=ada"}, 200, ""},
+		{"the same session", []string{"Cookie: sid=ada", "Origin: https://app.example"}, 200, ""},
+		{"another session", []string{"Cookie: sid=zoe"}, 401, "token_missing"},
+		{"the session and a token", []string{"Cookie: sid=ada", "Authorization: Bearer x"}, 401, "token_missing"},
+		{"no session", nil, 401, "token_missing"},
+		{"a foreign page", []string{"Cookie: sid=ada", "Origin: https://evil.test"}, 403, "bad_origin"},
+		{"a foreign page's picture", []string{"Cookie: sid=ada", "Sec-Fetch-Site: cross-site"}, 403, "bad_origin"},
+	} {
+		got := d.do("POST", "/v1/topics/a?retain=true", "1", append([]string{form, "User-Agent: x"}, tc.headers...)...)
+		if got.status != tc.status || tc.code != "" && got.code(t) != tc.code {
+			t.Errorf("%s: status %d %s, want %d %s", tc.name, got.status, got.body, tc.status, tc.code)
+		}
+	}
+	if asked["sid=ada"] != 2 { // alone, and with a token
+		t.Errorf("the authenticator was asked %d times about one session, want once for each pair of credentials", asked["sid=ada"])
+	}
+	got := d.do("GET", "/v1/topics/a", "", "Cookie: sid=ada")
+	if vary := strings.Join(got.header.Values("Vary"), ", "); got.status != 200 || !strings.Contains(vary, "Authorization, Cookie") {
+		t.Errorf("status %d, Vary: %s", got.status, vary)
+	}
+}

@@ -45,6 +45,7 @@ type Options struct {
 	Listen            []string // HOST:PORT of the listeners
 	AnyLoopbackOrigin bool     // pages of any port of this machine may use the door
 	Cookie            string   // name of the cookie that may hold a token; "": none
+	AuthHeaders       []string // names of headers that the authenticator gets beside the token
 	TrustedProxies    []string // addresses and ranges whose word about a client's address is taken
 	TrustedHeader     string   // where they say it: auto (""), x-forwarded-for or forwarded
 	Logger            *slog.Logger
@@ -106,7 +107,7 @@ func New(b Broker, o Options) (*Handler, error) {
 	}
 	rules, err := webrules.New(webrules.Options{
 		Origins: o.Origins, Hosts: o.Hosts, Listen: o.Listen, AnyLoopbackOrigin: o.AnyLoopbackOrigin,
-		Cookie: o.Cookie, Proxies: proxies,
+		Cookie: o.Cookie, Headers: o.AuthHeaders, Proxies: proxies,
 	})
 	if err != nil {
 		return nil, err

@@ -133,9 +133,8 @@ func (h *Handler) getTopic(r *request) {
 	}
 	header.Set("ETag", etag)
 	header.Set("Cache-Control", "private, no-cache") // kept, but asked for again each time
-	header.Add("Vary", "Authorization")
-	if h.opt.Cookie != "" {
-		header.Add("Vary", "Cookie")
+	for _, name := range h.rules.Vary() {
+		header.Add("Vary", name)
 	}
 	if matches(r.Header.Values("If-None-Match"), etag) {
 		r.w.WriteHeader(http.StatusNotModified)

@@ -85,8 +85,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, remote, refusal)
 		return
 	}
+	if info.Header, refusal = h.opt.Rules.Headers(r); refusal != nil {
+		h.refuse(w, r, remote, refusal)
+		return
+	}
 	if token != "" {
-		id, err := h.b.Authenticate(r.Context(), broker.Credentials{Token: token, Transport: "ws", Remote: remote, Header: r.Header})
+		id, err := h.b.Authenticate(r.Context(), broker.Credentials{Token: token, Transport: "ws", Remote: remote, Header: info.Header})
 		if err != nil {
 			h.refuse(w, r, remote, err)
 			return

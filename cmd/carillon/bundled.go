@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
+	"github.com/carillon-mq/carillon/plugins/auth-http/authhttp"
 	"github.com/carillon-mq/carillon/plugins/auth-jwt/authjwt"
 	"github.com/carillon-mq/carillon/plugins/kit"
 	"github.com/carillon-mq/carillon/plugins/store-bolt/storebolt"
@@ -18,6 +19,7 @@ const pluginServe = "plugin-serve"
 
 // bundled makes the plugins that are part of this executable.
 var bundled = map[string]func() kit.Plugin{
+	"auth-http":  authhttp.Plugin,
 	"auth-jwt":   authjwt.Plugin,
 	"store-bolt": storebolt.Plugin,
 }
@@ -45,6 +47,15 @@ func checkPluginConfigs(l *config.Loaded) config.KeyErrors {
 			parsed, err := authjwt.ParseConfig(orEmpty(l.Auth.Config))
 			if err == nil {
 				_, err = authjwt.New(parsed) // reads the files and asks no URL
+			}
+			return err
+		})
+	}
+	if l.Auth.Path == "" && l.Auth.Plugin == "auth-http" {
+		all = checkPluginConfig(l, "auth.config", l.Auth.Config, authhttp.ConfigSchema, func() error {
+			parsed, err := authhttp.ParseConfig(orEmpty(l.Auth.Config))
+			if err == nil {
+				_, err = authhttp.New(parsed) // reads the files and asks nobody
 			}
 			return err
 		})

@@ -140,7 +140,7 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 func (s *server) openPublic(m mode) error {
 	api, err := httpapi.New(s.broker, httpapi.Options{
 		Origins: s.cfg.Origins, Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Listen}, AnyLoopbackOrigin: m.dev,
-		Cookie: s.cfg.Auth.Cookie, TrustedProxies: s.cfg.TrustedProxies, TrustedHeader: s.cfg.TrustedHeader, Logger: s.log,
+		Cookie: s.cfg.Auth.Cookie, AuthHeaders: s.cfg.Auth.Headers, TrustedProxies: s.cfg.TrustedProxies, TrustedHeader: s.cfg.TrustedHeader, Logger: s.log,
 		Payload:        int(s.cfg.Limits.Payload),
 		PublishTimeout: time.Duration(s.cfg.Limits.StoreTimeout) + 5*time.Second,
 	})

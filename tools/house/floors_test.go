@@ -176,6 +176,7 @@ func TestAForbiddenImportFailsTheLinter(t *testing.T) {
 		{"plugins/kit", module + "/plugins/host"},
 		{"plugins/host", module + "/plugins/kit"},
 		{"plugins/host", module + "/broker/ws"},
+		{"plugins/auth-http/authhttp", module + "/plugins/auth-jwt/authjwt"},
 		{"plugins/auth-jwt/authjwt", module + "/plugins/store-bolt/storebolt"},
 		{"plugins/store-bolt/storebolt", module + "/plugins/host"},
 		{"cmd/carillon", "go.etcd.io/bbolt"},

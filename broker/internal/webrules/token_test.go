@@ -1,13 +1,62 @@
 package webrules
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/carillon-mq/carillon/protocol"
 )
+
+func TestCookiesAreHandedOnOnlyOfPagesThatMayUseThem(t *testing.T) {
+	listed := Options{Headers: []string{"cookie", "X-Device"}, Origins: []string{"https://app.example"}, Hosts: []string{"push.example"}}
+	everybody := Options{Headers: []string{"Cookie"}, Origins: []string{"*"}}
+	for _, tc := range []struct {
+		name    string
+		o       Options
+		headers []string
+		want    string // what is handed on, or the code
+	}{
+		{"nothing is configured", Options{}, []string{"Cookie: a=b"}, ""},
+		{"nothing is there", listed, nil, ""},
+		{"no page at all", listed, []string{"Cookie: a=b", "Cookie: c=d", "X-Device: 7", "X-Other: 8", "User-Agent: x"}, "Cookie: a=b|c=d X-Device: 7"},
+		{"the broker's own page", listed, []string{"Cookie: a=b", "Origin: https://push.example"}, "Cookie: a=b"},
+		{"a listed page", listed, []string{"Cookie: a=b", "Origin: https://app.example", "Sec-Fetch-Site: cross-site"}, "Cookie: a=b"},
+		{"J28 a foreign page", listed, []string{"Cookie: a=b", "Origin: https://evil.test"}, "bad_origin"},
+		{"J28 a foreign page where all may use the broker", everybody, []string{"Cookie: a=b", "Origin: https://evil.test"}, "bad_origin"},
+		{"J28 a page without an origin of its own", everybody, []string{"Cookie: a=b", "Origin: null"}, "bad_origin"},
+		{"J28 a picture in a foreign page", listed, []string{"Cookie: a=b", "Sec-Fetch-Site: cross-site"}, "bad_origin"},
+		{"a foreign page without cookies", everybody, []string{"Origin: https://evil.test"}, ""},
+		{"a foreign page with a token of its own", listed, []string{"Cookie: a=b", "X-Device: 7", "Origin: https://evil.test", "Authorization: Bearer x"}, "X-Device: 7"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, err := New(tc.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := httptest.NewRequest("GET", "/", nil)
+			req.Host = "push.example"
+			for _, line := range tc.headers {
+				name, value, _ := strings.Cut(line, ": ")
+				req.Header.Add(name, value)
+			}
+			header, refusal := r.Headers(req)
+			var got []string
+			for _, name := range slices.Sorted(maps.Keys(header)) {
+				got = append(got, name+": "+strings.Join(header[name], "|"))
+			}
+			if refusal != nil {
+				got = []string{refusal.Code.String()}
+			}
+			if text := strings.Join(got, " "); text != tc.want {
+				t.Errorf("%s, want %s (%v)", text, tc.want, refusal)
+			}
+		})
+	}
+}
 
 func TestTheTokenIsTakenFromTheCookieOnlyForPagesThatMayUseIt(t *testing.T) {
 	listed := Options{Cookie: "session", Origins: []string{"https://app.example", "https://*.shop.example"}, Hosts: []string{"push.example"}}

@@ -26,6 +26,7 @@ type Options struct {
 	AnyLoopbackOrigin bool     // pages of any port of this machine are let in
 
 	Cookie  string   // name of the cookie that may hold the token; "" is none
+	Headers []string // names of headers that the authenticator gets beside the token
 	Proxies *Proxies // nil: none are trusted
 }
 
@@ -37,6 +38,7 @@ type Rules struct {
 	anyAddress  bool
 	anyLoopback bool
 	cookie      string
+	headers     []string // canonical
 	proxies     *Proxies
 }
 
@@ -50,6 +52,9 @@ func New(o Options) (*Rules, error) {
 	r := &Rules{anyLoopback: o.AnyLoopbackOrigin, cookie: o.Cookie, proxies: o.Proxies}
 	if r.proxies == nil {
 		r.proxies = &Proxies{}
+	}
+	for _, name := range o.Headers {
+		r.headers = append(r.headers, http.CanonicalHeaderKey(name))
 	}
 	for _, text := range o.Origins {
 		if text == "*" {

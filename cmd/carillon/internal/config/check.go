@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"path/filepath"
@@ -44,6 +45,7 @@ func (l *Loaded) Check() error {
 	c.plugin("store", plugin{l.Store.Plugin, l.Store.Path, l.Store.SHA256, l.Store.Config})
 	c.shadow()
 	c.cookie()
+	c.authHeaders()
 	c.anonymous()
 	return c.problems.err()
 }
@@ -153,6 +155,31 @@ func (c *checker) cookie() {
 	case slices.Contains(c.Origins, "*"):
 		c.failf("auth.cookie", `does not go together with origins: ["*"]: every page that a user visits could act in the user's name; `+
 			"name the origins of your own pages")
+	}
+}
+
+// maxAuthHeaders bounds what is handed on of a request.
+const maxAuthHeaders = 16
+
+func (c *checker) authHeaders() {
+	names := c.Auth.Headers
+	if len(names) > 0 && !c.HasAuth() {
+		c.failf("auth.headers", "is set, but there is no authentication plugin to hand them to; write auth.plugin")
+	}
+	if len(names) > maxAuthHeaders {
+		c.failf("auth.headers", "has %d names, the limit is %d", len(names), maxAuthHeaders)
+	}
+	for i, name := range names {
+		path := fmt.Sprintf("auth.headers[%d]", i)
+		switch canonical := http.CanonicalHeaderKey(name); {
+		case !cookieName.MatchString(name):
+			c.failf(path, "%q is not the name of a header; write one such as Cookie", name)
+		case canonical == "Authorization":
+			c.failf(path, "Authorization is read for its token already; leave it out")
+		case canonical == "Cookie" && slices.Contains(c.Origins, "*"):
+			c.failf(path, `Cookie does not go together with origins: ["*"]: every page that a user visits could act in the user's name; `+
+				"name the origins of your own pages")
+		}
 	}
 }
 

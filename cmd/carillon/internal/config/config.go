@@ -57,7 +57,7 @@ type Log struct {
 
 // Auth names the authentication plugin and what happens without one.
 type Auth struct {
-	Plugin             string   `key:"plugin" doc:"Name of a bundled plugin (auth-jwt), or none."`
+	Plugin             string   `key:"plugin" doc:"Name of a bundled plugin (auth-jwt or auth-http), or none."`
 	Path               string   `key:"path" doc:"Executable of a plugin that is not bundled."`
 	SHA256             string   `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
 	Config             Opaque   `key:"config" doc:"Handed to the plugin."`
@@ -69,6 +69,7 @@ type Auth struct {
 	Rlimit             Rlimit   `key:"rlimit" doc:"What the plugin's process may take of the machine (Linux)."`
 	Shadow             Shadow   `key:"shadow" doc:"A candidate that is asked beside the plugin and decides nothing."`
 	Cookie             string   `key:"cookie" doc:"Name of the cookie in which browsers may bring the token; only the broker's own pages and those that origins names may use it."`
+	Headers            []string `key:"headers" doc:"Names of request headers that the plugin gets beside the token, such as Cookie; cookies only of the broker's own pages and of those that origins names."`
 	Anonymous          string   `key:"anonymous" enum:"deny,allow" doc:"Whether a client without a token is let in."`
 	AnonymousPublish   []string `key:"anonymous_publish" doc:"Filters that an anonymous client may publish to, when there is a plugin."`
 	AnonymousSubscribe []string `key:"anonymous_subscribe" doc:"Filters that an anonymous client may subscribe to, when there is a plugin."`
@@ -179,4 +180,4 @@ const (
 const None = "none"
 
 // Bundled names the plugins that are part of this executable, by kind.
-var Bundled = map[string][]string{"auth": {"auth-jwt"}, "store": {"store-bolt"}}
+var Bundled = map[string][]string{"auth": {"auth-jwt", "auth-http"}, "store": {"store-bolt"}}

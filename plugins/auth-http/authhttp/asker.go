@@ -1,0 +1,183 @@
+package authhttp
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/protocol"
+)
+
+const (
+	maxAnswerBytes = 64 << 10
+	idleTime       = 30 * time.Second
+)
+
+// asker asks the application. It is safe for concurrent use.
+type asker struct {
+	cfg    Config
+	client *http.Client
+	places chan struct{} // one for each question under way
+}
+
+// newAsker reads the files of c.
+func newAsker(c Config) (*asker, error) {
+	trust, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	return &asker{cfg: c, places: make(chan struct{}, c.Concurrency), client: &http.Client{
+		Transport: &http.Transport{
+			TLSClientConfig: trust, TLSHandshakeTimeout: c.Timeout, MaxConnsPerHost: c.Concurrency, MaxIdleConnsPerHost: c.Concurrency,
+			IdleConnTimeout: idleTime, MaxResponseHeaderBytes: maxAnswerBytes, DisableCompression: true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // cookies go nowhere else
+	}}, nil
+}
+
+func (c Config) tls() (*tls.Config, error) {
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CA != "" {
+		pem, err := os.ReadFile(c.CA)
+		if err != nil {
+			return nil, fmt.Errorf("ca: %w", err)
+		}
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca: %s holds no certificate in PEM", c.CA)
+		}
+		trust.RootCAs = pool
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("cert and key: %w", err)
+		}
+		trust.Certificates = []tls.Certificate{pair}
+	}
+	return trust, nil
+}
+
+// ask is one question. A *protocol.Error is the application's refusal; any other error means that it has not decided.
+func (a *asker) ask(ctx context.Context, c broker.Credentials) (*broker.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
+	defer cancel()
+	select {
+	case a.places <- struct{}{}:
+		defer func() { <-a.places }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%d questions to the application are under way (concurrency), and none has been answered in time: %w", a.cfg.Concurrency, context.Cause(ctx))
+	}
+	request, err := a.request(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := a.client.Do(request)
+	if err != nil {
+		return nil, err // names method and URL
+	}
+	defer answer.Body.Close()
+	id, err := a.read(answer, c.Token != "")
+	if refusal, is := errors.AsType[*protocol.Error](err); is {
+		return nil, refusal
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", a.cfg.Method, a.cfg.URL, err)
+	}
+	return id, nil
+}
+
+// hopHeaders are never handed on: they are about the connection or the body, not about who it is.
+var hopHeaders = map[string]bool{
+	"Connection": true, "Upgrade": true, "Host": true, "Content-Length": true, "Content-Type": true, "Transfer-Encoding": true, "Te": true,
+	"Trailer": true, "Keep-Alive": true, "Proxy-Connection": true, "Accept-Encoding": true, "Expect": true,
+}
+
+// headerName is a token of RFC 9110; what is none can't be sent, and says nothing.
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+func (a *asker) request(ctx context.Context, c broker.Credentials) (*http.Request, error) {
+	var body io.Reader
+	if a.cfg.Method == http.MethodPost {
+		b, err := json.Marshal(map[string]string{"transport": c.Transport, "remote": c.Remote})
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	request, err := http.NewRequestWithContext(ctx, a.cfg.Method, a.cfg.URL, body)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range c.Header {
+		if !hopHeaders[name] && headerName.MatchString(name) {
+			request.Header[name] = values
+		}
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("Carillon-Transport", clip(c.Transport))
+	request.Header.Set("Carillon-Remote", clip(c.Remote))
+	if c.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	if request.Header.Get("User-Agent") == "" {
+		request.Header.Set("User-Agent", "carillon-auth-http")
+	}
+	return request, nil
+}
+
+func (a *asker) read(answer *http.Response, withToken bool) (*broker.Identity, error) {
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswerBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if len(body) > maxAnswerBytes {
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswerBytes)
+	}
+	switch status := answer.StatusCode; {
+	case status == http.StatusOK:
+		return readAnswer(body, a.cfg.Grants, time.Now())
+	case status == http.StatusUnauthorized && withToken:
+		return nil, refusal(protocol.CodeTokenBadClaims, body, "the application does not accept the token").
+			WithHint("Sign in again, and connect with a fresh token.")
+	case status == http.StatusUnauthorized:
+		return nil, refusal(protocol.CodeTokenMissing, body, "the application says that nobody is logged in").
+			WithHint("Sign in to the application, and connect again.")
+	case status == http.StatusForbidden:
+		return nil, refusal(protocol.CodeKicked, body, "the application does not let this user in").
+			WithHint("Ask whoever runs the application.")
+	case status >= 300 && status < 400:
+		return nil, fmt.Errorf("it redirects (%d) to %q: say 401 where nobody is logged in", status, clip(answer.Header.Get("Location")))
+	default:
+		return nil, fmt.Errorf("status %d, want 200, 401 or 403", status)
+	}
+}
+
+// refusal has the words of a body {"detail": "…"}, or else these.
+func refusal(code protocol.Code, body []byte, otherwise string) *protocol.Error {
+	var problem struct {
+		Detail string `json:"detail"`
+	}
+	if json.Unmarshal(body, &problem) == nil && problem.Detail != "" {
+		return protocol.Errorf(code, "%s", clip(problem.Detail))
+	}
+	return protocol.Errorf(code, "%s", otherwise)
+}
+
+func (a *asker) close() { a.client.CloseIdleConnections() }
