@@ -144,6 +144,7 @@ func TestEverySeededFaultIsFound(t *testing.T) {
 func TestTheStoreSuiteFindsEveryFault(t *testing.T) {
 	faults := maps.Clone(storeFaults)
 	maps.Copy(faults, powerFaults)
+	maps.Copy(faults, keyspaceFaults)
 	for fault := range faults {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
@@ -293,7 +294,7 @@ func eachRecord(change func(*broker.Record)) func(broker.Feed) broker.Feed {
 }
 
 func faultyStorePlugin(fault string) kit.Plugin {
-	powers := []string{"terms", "history", "ttl", "keys", "statistics", "backup"}
+	powers := []string{"terms", "history", "ttl", "keys", "statistics", "backup", "keyspace"}
 	return kit.Plugin{Name: "store-faulty", Kind: kit.KindStore, Capabilities: powers, Store: func(raw json.RawMessage) (kit.Store, error) {
 		c, err := parse(raw)
 		if err != nil {
@@ -307,6 +308,9 @@ func faultyStorePlugin(fault string) kit.Plugin {
 			return wrap(s), nil
 		}
 		if wrap, ok := powerFaults[fault]; ok {
+			return wrap(s), nil
+		}
+		if wrap, ok := keyspaceFaults[fault]; ok {
 			return wrap(s), nil
 		}
 		return s, nil

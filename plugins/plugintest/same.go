@@ -29,8 +29,10 @@ func differ(want, got any) string {
 	return ""
 }
 
-// differRecord names each field that is not as wanted. A payload, map or key that is nil is one that is empty.
-func differRecord(want, got broker.Record) string {
+func differRecord(want, got broker.Record) string { return differFields(want, got) }
+
+// differFields names each field of a struct that is not as wanted. A payload, map or key that is nil is one that is empty.
+func differFields(want, got any) string {
 	var all []string
 	w, g := reflect.ValueOf(want), reflect.ValueOf(got)
 	for i := range w.NumField() {

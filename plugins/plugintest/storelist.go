@@ -5,7 +5,7 @@ import "github.com/carillon-mq/carillon/broker"
 // storeCases are the cases of a store: what every one does, then the powers, then the crashes.
 func storeCases() []Case {
 	var all []Case
-	for _, list := range [][]Case{storeBasics, storePowers, storeCrashes} {
+	for _, list := range [][]Case{storeBasics, storePowers, storeKeyspace, storeCrashes} {
 		for _, c := range list {
 			c.Kind = KindStore
 			if c.Where == "" {
