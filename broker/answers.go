@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
@@ -168,4 +169,15 @@ func flushAll(sessions []*Session) {
 		s.sendAnswersLocked(a)
 		s.mu.Unlock()
 	}
+}
+
+// asError is err as what the client is told; nil stays nil. What is not a *protocol.Error is internal, and not told in detail.
+func asError(err error) *protocol.Error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*protocol.Error](err); ok {
+		return e
+	}
+	return protocol.Errorf(protocol.CodeInternal, "the broker failed")
 }

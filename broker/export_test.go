@@ -60,7 +60,7 @@ func (s *Session) Held() int {
 		}
 	}
 	if s.lag != nil {
-		n += 16 * cap(s.lag.counts)
+		n += s.lag.unread.Bytes()
 		if s.lag.matcher != nil {
 			n += s.lag.matcher.Remembers()
 		}

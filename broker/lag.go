@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/carillon-mq/carillon/broker/internal/ring"
+	"github.com/carillon-mq/carillon/broker/internal/unread"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -17,41 +18,17 @@ type lag struct {
 	mark    uint64 // watermark right before next
 	waiting bool   // the shard was asked to take the session back
 
-	// counts are the entries that matched while the session lagged, by chunk: the shard counts them as it passes, the drainer
-	// takes them off as it reads. When the ring drops chunks unread they say exactly how much was missed.
-	counts     []chunkCount
-	read       int64 // of counts[0], already read
-	readStored int64
-	blurred    uint64   // a subscription ended when the shard was here: counts that begin up to here may be too high
-	endings    []ending // entries that matched and expire some time are not in counts
-	forgot     uint64   // the last one that is not in endings either; 0: all are
-	merged     uint64   // counts[0] stands for several chunks, of which this is the last; 0: for one
+	unread unread.Counts // of the entries that matched: the shard counts them as it passes, the drainer takes them off as it reads
 
 	snapshots []replayedSnapshot // to send, again after a gap (K3)
 	matcher   *ring.Matcher
 
-	past   *past // the log has moved on: the store is read, and next is where the cursor was
-	missed tally // while it is: what was left behind in the log
+	past   *past        // the log has moved on: the store is read, and next is where the cursor was
+	missed unread.Tally // while it is: what was left behind in the log
 
 	// Of a session that follows, see follow.go; zero for others.
 	joined  uint64 // the shard's next entry when it began: what is before was not counted
 	opening bool   // Resumed has not been sent
-}
-
-// maxCounts bounds lag.counts to 128 KiB.
-const maxCounts = 8192
-
-type chunkCount struct {
-	first  uint64 // the chunk's first seq
-	n      int64
-	stored int64 // of these, what the store has too
-}
-
-// tally is how many matching entries a lagging session was not sent.
-type tally struct {
-	n       int64
-	stored  int64 // of these, what the store has too
-	unknown bool  // there may be more
 }
 
 // replayedSnapshot is a snapshot of a live subscription and the position from which the log goes on for it.
@@ -70,7 +47,7 @@ func (sh *shard) lag(s *Session, untaken []*ring.Entry) {
 		l.joined = first
 	}
 	for _, e := range untaken {
-		l.count(e)
+		l.unread.Count(e)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,89 +64,21 @@ func (s *Session) countLag(e *ring.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lag != nil {
-		s.lag.count(e)
+		s.lag.unread.Count(e)
 	}
-}
-
-func (l *lag) count(e *ring.Entry) {
-	if e.Expires() != 0 {
-		l.countEnding(e)
-		return
-	}
-	stored := int64(0)
-	if e.Stored {
-		stored = 1
-	}
-	if n := len(l.counts); n > 0 && l.counts[n-1].first == e.Chunk {
-		l.counts[n-1].n++
-		l.counts[n-1].stored += stored
-		return
-	}
-	if len(l.counts) == maxCounts { // a very large ring: give up the exact count rather than the bound
-		half := l.counts[:maxCounts/2]
-		l.merged = half[len(half)-1].first
-		for _, c := range half[1:] {
-			half[0].n += c.n
-			half[0].stored += c.stored
-		}
-		l.counts = append(l.counts[:1], l.counts[maxCounts/2:]...)
-	}
-	l.counts = append(l.counts, chunkCount{e.Chunk, 1, stored})
 }
 
 // advance moves the cursor behind what was read.
 func (l *lag) advance(st *ring.Stretch) {
 	l.next, l.mark = st.Next, st.Mark
-	l.dropEndings(l.next, 0)
-	if l.dropBefore(st.Chunk); len(l.counts) > 0 && l.counts[0].first == st.Chunk {
-		l.read += st.InChunk
-		l.readStored += st.Stored
-	}
+	l.unread.Advance(st)
 }
 
-// dropBefore forgets the counts of the chunks before first and returns how many entries of them were not read.
-func (l *lag) dropBefore(first uint64) (unread tally) {
-	if l.merged >= first {
-		return tally{}
-	}
-	i := 0
-	for ; i < len(l.counts) && l.counts[i].first < first; i++ {
-		unread.n += l.counts[i].n
-		unread.stored += l.counts[i].stored
-	}
-	if i > 0 {
-		unread.n -= l.read
-		unread.stored -= l.readStored
-		l.read, l.readStored, l.merged = 0, 0, 0
-		l.counts = append(l.counts[:0], l.counts[i:]...)
-	}
-	return unread
-}
-
-// lost forgets the counts of the chunks before oldest, which are gone, and returns how many entries of them were not read and have not
-// expired by now.
-func (l *lag) lost(oldest uint64, now int64) tally {
-	exact := l.merged == 0 && (len(l.counts) == 0 || l.counts[0].first > l.blurred)
-	partly := l.merged >= oldest || l.opening // what came before was not counted, and what begins has not begun
-	missed := l.dropBefore(oldest)
-	missed.unknown = partly || missed.n > 0 && !exact
-	missed.add(l.dropEndings(oldest, now))
+// lost is how much of what the log does not hold any more, that is before oldest, the session was not sent and has not expired by now.
+func (l *lag) lost(oldest uint64, now int64) unread.Tally {
+	missed := l.unread.Lost(oldest, now)
+	missed.Unknown = missed.Unknown || l.opening // what came before was not counted, and what begins has not begun
 	return missed
-}
-
-// add joins two tallies.
-func (t *tally) add(more tally) {
-	t.n += more.n
-	t.stored += more.stored
-	t.unknown = t.unknown || more.unknown
-}
-
-// count is what a Gap says of it: -1 when it is not known exactly.
-func (t tally) count() int64 {
-	if t.unknown {
-		return -1
-	}
-	return t.n
 }
 
 // matcherLocked is a matcher for the session's live subscriptions.
@@ -248,16 +157,16 @@ func (s *Session) skipLost(l *lag, batch []*Packet) []*Packet {
 	}
 	missed := l.lost(oldest, s.b.ring.Now())
 	from := s.b.positionAt(l.next-1, l.mark)
-	if filters := s.liveFiltersLocked(); (missed.stored > 0 || missed.unknown) && s.b.archive.Serves(filters...) {
+	if filters := s.liveFiltersLocked(); (missed.Stored > 0 || missed.Unknown) && s.b.archive.Serves(filters...) {
 		l.past, l.missed = s.b.pastOf(filters, from, l.mark), missed
 		l.past.plain = slices.ContainsFunc(filters, s.b.rules.MayBePlain)
 		return s.readLagPast(l, batch)
 	}
 	l.next, l.mark = oldest, before
-	if missed == (tally{}) {
+	if missed == (unread.Tally{}) {
 		return batch
 	}
-	return s.missedLocked(l, batch, protocol.GapTrimmed, from, s.b.positionAt(oldest-1, before), missed.count())
+	return s.missedLocked(l, batch, protocol.GapTrimmed, from, s.b.positionAt(oldest-1, before), missed.Count())
 }
 
 // missedLocked appends the gap of a lagging session, and has what is retained sent again behind it.

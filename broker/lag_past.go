@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/unread"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -111,17 +112,17 @@ func (s *Session) joinLagLocked(l *lag, next, mark uint64, batch []*Packet) []*P
 	l.past, l.next, l.mark = nil, next, mark
 	from, to := s.b.pastAt(p, p.after), s.b.joint(p, next, mark)
 	if first, held := s.b.ring.ChunkOf(next); held {
-		l.missed.add(l.lost(first, s.b.ring.Now()))
+		l.missed.Add(l.lost(first, s.b.ring.Now()))
 	}
 	missed := l.missed
-	l.missed = tally{}
+	l.missed = unread.Tally{}
 	why := protocol.GapTrimmed
 	if l.opening {
-		why, missed = protocol.GapNotStored, tally{unknown: p.plain}
+		why, missed = protocol.GapNotStored, unread.Tally{Unknown: p.plain}
 	}
-	missed.n -= missed.stored
-	if missed.unknown || missed.n > 0 {
-		return s.missedLocked(l, batch, why, from, to, missed.count())
+	missed.N -= missed.Stored
+	if missed.Unknown || missed.N > 0 {
+		return s.missedLocked(l, batch, why, from, to, missed.Count())
 	}
 	if p.again {
 		s.resnapLocked(l, to)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker/internal/commit"
-	"github.com/carillon-mq/carillon/broker/internal/ring"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -114,49 +113,4 @@ func isEmptyReplay(p *Packet) bool {
 	var replay protocol.Replay
 	raw, _, err := protocol.Next(p.Bytes())
 	return err == nil && replay.Decode(raw) == nil && replay.Count == 0
-}
-
-// ending is an entry that matched, was left to the drainer of a lagging session, and expires some time.
-type ending struct {
-	seq     uint64
-	expires int64
-	stored  bool
-}
-
-// maxEndings bounds lag.endings to 96 KiB.
-const maxEndings = 4096
-
-// countEnding notes an entry that expires: only if it has not by then is it missed.
-func (l *lag) countEnding(e *ring.Entry) {
-	if len(l.endings) == maxEndings { // give up the exact count rather than the bound
-		l.forgot = l.endings[maxEndings/2-1].seq
-		l.endings = append(l.endings[:0], l.endings[maxEndings/2:]...)
-	}
-	l.endings = append(l.endings, ending{e.Seq, e.Expires(), e.Stored})
-}
-
-// dropEndings forgets the endings before seq and returns how many of them have not expired by now.
-func (l *lag) dropEndings(seq uint64, now int64) (unread tally) {
-	n := 0
-	for ; n < len(l.endings) && l.endings[n].seq < seq; n++ {
-		e := &l.endings[n]
-		if e.expires <= now {
-			continue
-		}
-		unread.n++
-		if e.stored {
-			unread.stored++
-		}
-		if e.seq <= l.blurred {
-			unread.unknown = true
-		}
-	}
-	if l.forgot != 0 {
-		unread.unknown = true
-		if l.forgot < seq {
-			l.forgot = 0
-		}
-	}
-	l.endings = append(l.endings[:0], l.endings[n:]...)
-	return unread
 }

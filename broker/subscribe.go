@@ -289,7 +289,7 @@ func (sh *shard) end(s *Session, sub *subscription) {
 	s.subs.remove(sub.id)
 	s.subsEpoch++
 	if l := s.lag; l != nil {
-		l.blurred = sh.next
+		l.unread.Blur(sh.next)
 		l.snapshots = slices.DeleteFunc(l.snapshots, func(r replayedSnapshot) bool { return r.subscription == sub.id })
 	}
 	sh.forget(sub, false)
