@@ -272,8 +272,9 @@ func TestARepetitionAfterAnUnknownOutcome(t *testing.T) {
 
 				x.store.Hold()
 				x.retainAgain(3, "n")
-				time.Sleep(6 * time.Second) // longer than it may take
+				time.Sleep(4 * time.Second)
 				x.retainAgain(4, "n")
+				time.Sleep(2 * time.Second) // the first has waited for longer than it may
 				lines := arrived(x.pub)
 				if len(without) > 0 {
 					wantSet(t, lines, "error 3 store_unavailable", "error 4 store_unavailable")
