@@ -105,7 +105,6 @@ type project struct {
 	Project
 	Executable  string // path of the plugin that the project builds, from its folder
 	Path        string // the same from anywhere
-	SumVariable string // of the environment: the executable's sha256, for the broker
 	GoVersion   string
 	Needs       string // what the machine must have
 	Build       string // command
@@ -162,7 +161,6 @@ func (p *Project) fill() (*project, error) {
 		return nil, err
 	}
 	f.Path = filepath.Join(dir, filepath.FromSlash(f.Executable))
-	f.SumVariable = "CARILLON_" + strings.ToUpper(p.Kind) + "_SHA256"
 	f.Build = strings.ReplaceAll(l.build, "%s", f.Executable)
 	f.TestCommand = "carillon plugin test " + f.Executable + " --config test/config.json"
 	if p.Kind == "auth" {
@@ -242,7 +240,11 @@ func put(dir string, files []file) error {
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			return err
 		}
-		out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		mode := fs.FileMode(0o644)
+		if f.path == "carillon.yaml" {
+			mode = 0o600 // whoever runs a broker may put a secret into it
+		}
+		out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 		if err != nil {
 			return err
 		}

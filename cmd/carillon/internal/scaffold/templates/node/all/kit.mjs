@@ -62,7 +62,7 @@ export async function serve({ name, version, kind, make, schema, capabilities = 
   const describe = () => ({
     name, version, kind, contract_versions: [1], capabilities, config_schema: schema ? JSON.stringify(schema) : '',
   })
-  add(server, 'common', 'PluginService', () => ({ describe, configure: configure(plugin, make), health: health(plugin) }))
+  add(server, 'common', 'PluginService', () => ({ describe, configure: configure(plugin, schema ?? {}, make), health: health(plugin) }))
   add(server, kind, kind === 'auth' ? 'AuthService' : 'StoreService', () => plugin.object)
   server.addService(controller, { Shutdown: (call, answer) => (answer(null, {}), end(server, plugin)) })
 
@@ -74,15 +74,38 @@ export async function serve({ name, version, kind, make, schema, capabilities = 
   process.stdout.write(`1|1|unix|${socket}|grpc|${certificate}\n`)
 }
 
-const configure = (plugin, make) => async ({ config }) => {
+const configure = (plugin, schema, make) => async ({ config }) => {
   if (plugin.object !== null) throw failure(grpc.status.FAILED_PRECONDITION, 'the plugin is configured already')
   try {
-    plugin.object = await make(JSON.parse(config.toString() || '{}'))
+    const given = JSON.parse(config.toString() || '{}')
+    check(given, schema)
+    plugin.object = await make(given)
   } catch (problem) {
     if (problem instanceof BadConfig) throw failure(grpc.status.INVALID_ARGUMENT, problem.message)
     throw problem
   }
   return {}
+}
+
+const typeOf = (value) => (Array.isArray(value) ? 'array' : value === null ? 'null' : Number.isInteger(value) ? 'integer' : typeof value)
+
+/**
+ * Holds value against a schema as far as the code relies on it: types, required and unknown keys. The broker has held it against all
+ * of the schema, but the plugin does not rest on that.
+ */
+export function check(value, schema, key = '') {
+  const type = typeOf(value)
+  const wanted = schema.type
+  if (wanted !== undefined && type !== wanted && !(type === 'integer' && wanted === 'number')) throw new BadConfig(`${key || 'configuration'}: want ${wanted}`)
+  if (type === 'array') value.forEach((part, i) => check(part, schema.items ?? {}, `${key}[${i}]`))
+  if (type !== 'object') return
+  const inside = key && `${key}.`
+  for (const name of schema.required ?? []) if (!Object.hasOwn(value, name)) throw new BadConfig(`${inside}${name}: missing`)
+  for (const [name, part] of Object.entries(value)) {
+    const known = schema.properties?.[name]
+    if (known === undefined && schema.additionalProperties === false) throw new BadConfig(`${inside}${name}: unknown key`)
+    check(part, known ?? {}, inside + name)
+  }
 }
 
 const health = (plugin) => () => {

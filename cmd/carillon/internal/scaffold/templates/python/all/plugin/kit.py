@@ -104,6 +104,30 @@ def refuse(code, detail, hint=""):
     return common.Refusal(code=code, detail=detail, hint=hint)
 
 
+TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
+
+
+def check(value, schema, key=""):
+    """Holds value against a schema as far as the code relies on it: types, required and unknown keys. The broker has held it
+    against all of the schema, but the plugin does not rest on that."""
+    wanted = schema.get("type")
+    if wanted in TYPES and (not isinstance(value, TYPES[wanted]) or isinstance(value, bool) and wanted != "boolean"):
+        raise BadConfig(f"{key or 'configuration'}: want {wanted}")
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        inside = key + "." if key else ""
+        for name in schema.get("required", ()):
+            if name not in value:
+                raise BadConfig(f"{inside}{name}: missing")
+        for name, part in value.items():
+            if name not in known and schema.get("additionalProperties") is False:
+                raise BadConfig(f"{inside}{name}: unknown key")
+            check(part, known.get(name, {}), inside + name)
+    if isinstance(value, list):
+        for i, part in enumerate(value):
+            check(part, schema.get("items", {}), f"{key}[{i}]")
+
+
 class _Plugin:
     """The calls that every plugin has."""
 
@@ -119,7 +143,9 @@ class _Plugin:
             if self.object is not None:
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the plugin is configured already")
             try:
-                self.object = self.make(json.loads(request.config or b"{}"))
+                config = json.loads(request.config or b"{}")
+                check(config, json.loads(self.description.config_schema or "{}"))
+                self.object = self.make(config)
             except BadConfig as refused:
                 context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(refused))
         return common.ConfigureResponse()
