@@ -1,0 +1,28 @@
+package plugins
+
+import (
+	"strings"
+	"testing"
+)
+
+// The authentication plugins are built and tested by the tutorials.
+func TestAStoreProjectKeepsTheContractAtOnce(t *testing.T) {
+	for _, lang := range []string{"go", "node", "python"} {
+		t.Run(lang, func(t *testing.T) {
+			t.Parallel()
+			needs(t, lang)
+			s := newShell(t)
+			steps, err := s.command(t, "carillon plugin new store store-mine --lang "+lang).Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			commands := strings.TrimSpace(string(steps))
+			if lang == "node" {
+				commands += " --" // what follows is for the script
+			}
+			if out, err := s.run(t, commands+" --crashes 2"); err != nil {
+				t.Errorf("%s\n%v\n%s", steps, err, out)
+			}
+		})
+	}
+}

@@ -1,0 +1,1 @@
+../../../cmd/carillon/internal/scaffold/templates/node/all/kit.mjs

@@ -1,0 +1,1 @@
+../../../../cmd/carillon/internal/scaffold/templates/python/all/plugin/kit.py
