@@ -18,7 +18,7 @@ const referenceHead = `<!-- Made by tools/protogen from spec/plugin/*/v1/*.proto
 # Plugins: the reference
 
 Every call and every message of the contracts, in the words of the .proto files. What stands around the calls (the start, the handshake, the end) is
-in [spec/plugin.md](../../spec/plugin.md).
+in [spec/plugin.md](../../spec/plugin.md); what a plugin is and when it is asked is in [README.md](README.md).
 `
 
 // referencePage is the contracts as one page of Markdown: the calls in a table, then each contract with its calls and messages.
