@@ -53,4 +53,5 @@ campaign: ## what proves spec/guarantees.md, with full counts, and a browser's h
 	CARILLON_CAMPAIGN=1 CARILLON_COUNT=$(COUNT) $(GO) test -count=1 -timeout 0 -v ./e2e ./e2e/badinput ./broker
 	CARILLON_CAMPAIGN=1 $(GO) test -count=1 -timeout 0 -v ./plugins/store-bolt/...
 	$(GO) test -count=1 -timeout 0 -v -run TestSubscribersGetTheLog ./broker -rapid.checks=20000
+	CARILLON_CAMPAIGN=1 $(GO) test -count=1 -timeout 0 -v ./e2e/plugins
 	cd e2e/browser && npm ci && CARILLON_CAMPAIGN=1 npm test

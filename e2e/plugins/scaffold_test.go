@@ -1,11 +1,13 @@
 package plugins
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
 
-// The authentication plugins are built and tested by the tutorials.
+// The authentication plugins are built and tested by the tutorials, what every plugin of a language has in common with them. With
+// CARILLON_CAMPAIGN=1 all of the contract is shown here too.
 func TestAStoreProjectKeepsTheContractAtOnce(t *testing.T) {
 	for _, lang := range []string{"go", "node", "python"} {
 		t.Run(lang, func(t *testing.T) {
@@ -20,7 +22,10 @@ func TestAStoreProjectKeepsTheContractAtOnce(t *testing.T) {
 			if lang == "node" {
 				commands += " --" // what follows is for the script
 			}
-			if out, err := s.run(t, commands+" --crashes 2"); err != nil {
+			if os.Getenv("CARILLON_CAMPAIGN") == "" {
+				commands += " --only store/ --crashes 1"
+			}
+			if out, err := s.run(t, commands); err != nil {
 				t.Errorf("%s\n%v\n%s", steps, err, out)
 			}
 		})
