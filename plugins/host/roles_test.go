@@ -75,6 +75,8 @@ func actAs(role string, args []string) {
 	case "watched": // by a deathWatch, and deaf to everything
 		connectTo(args[0])
 		forever()
+	case "faulty":
+		serveFaulty(args[0])
 	case "fork-and-end":
 		child := exec.Command("/proc/self/exe", "as:watched", args[0])
 		child.Stdout, child.Stderr = os.Stdout, os.Stderr
