@@ -173,6 +173,8 @@ type status struct {
 	State    string
 	PID      int
 	Restarts int
+	Reloads  int
+	Since    time.Time
 }
 
 func (b *broker) plugins() []status {
@@ -256,4 +258,23 @@ func leave(c *carillon.Client) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	c.Close(ctx)
+}
+
+// spread is what a test says of times.
+func spread(all []time.Duration) string {
+	if len(all) == 0 {
+		return "no time: there were none"
+	}
+	all = slices.Sorted(slices.Values(all))
+	at := func(part float64) time.Duration {
+		return all[int(part*float64(len(all)-1)+0.5)].Round(100 * time.Microsecond)
+	}
+	return fmt.Sprintf("p50 %v, p99 %v, most %v (%d)", at(0.5), at(0.99), at(1), len(all))
+}
+
+func within(t *testing.T, what string, all []time.Duration, most time.Duration) {
+	t.Helper()
+	if len(all) > 0 && slices.Max(all) > most {
+		t.Errorf("%s after %v, wanted %v at most", what, slices.Max(all), most)
+	}
 }

@@ -202,12 +202,20 @@ func TestALostStorePluginCostsOnlyItsFunctionAndComesBack(t *testing.T) {
 	}
 }
 
+// G-12, G14: kill -9 of the broker. Its plugin goes with it, and the next broker has the store's file.
 func TestNoPluginOutlivesItsBroker(t *testing.T) {
 	b := newBroker(t)
+	var gone, ready []time.Duration
 	for range count(3, 200) {
+		began := time.Now()
 		b.start()
+		ready = append(ready, time.Since(began))
 		store := b.store().PID
+		began = time.Now()
 		b.kill()
 		eventually(t, 2*time.Second, "the plugin has ended", func() bool { return !alive(store) })
+		gone = append(gone, time.Since(began))
 	}
+	t.Logf("plugins gone after %s; next brokers ready after %s", spread(gone), spread(ready))
+	within(t, "the next broker has the file of the store", ready, 5*time.Second)
 }

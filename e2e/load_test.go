@@ -24,7 +24,7 @@ import (
 var loadSettings = []string{
 	`CARILLON_TOPICS=[{match: "` + workload.StoredFilter + `", class: stored, history: {count: 10000000}}]`,
 	"CARILLON_LIMITS_PUBLISH_RATE=unlimited", "CARILLON_LIMITS_PUBLISH_BYTES=unlimited", "CARILLON_LIMITS_SUBSCRIBE_RATE=unlimited",
-	"CARILLON_LIMITS_DRAIN_SPREAD=50ms",
+	"CARILLON_LIMITS_DRAIN_SPREAD=50ms", "CARILLON_AUTH_CRASH_BUDGET=unlimited", "CARILLON_STORE_CRASH_BUDGET=unlimited",
 }
 
 // newLoadBroker is a broker for loads, running.

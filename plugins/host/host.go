@@ -52,7 +52,7 @@ type Options struct {
 	HealthMisses  int           // 3: missed Health calls in a row after which the process is killed
 	BackoffMin    time.Duration // 0.1 s: wait before the first restart, doubled for each further one, with jitter
 	BackoffMax    time.Duration // 30 s
-	HealthyAfter  time.Duration // 30 s: a plugin that was ready this long starts again with BackoffMin
+	HealthyAfter  time.Duration // 2 s: a plugin that was ready this long starts again with BackoffMin
 	StopTimeout   time.Duration // 5 s: what a plugin has to end when it is asked to, before it is killed
 	DrainTimeout  time.Duration // 10 s: what a plugin that was replaced has to answer what it was asked before
 	CrashBudget   int           // 20: more ends than this within CrashWindow, and it is Failed and left alone for a CrashWindow; below 0: no bound
@@ -66,7 +66,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.HealthMisses, 3)
 	setDefault(&o.BackoffMin, 100*time.Millisecond)
 	setDefault(&o.BackoffMax, 30*time.Second)
-	setDefault(&o.HealthyAfter, 30*time.Second)
+	setDefault(&o.HealthyAfter, 2*time.Second)
 	setDefault(&o.StopTimeout, 5*time.Second)
 	setDefault(&o.DrainTimeout, 10*time.Second)
 	setDefault(&o.CrashBudget, 20)

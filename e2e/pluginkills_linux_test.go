@@ -1,0 +1,163 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	carillon "github.com/carillon-mq/carillon/sdk/go"
+)
+
+// pluginLoad asks everything that needs a plugin, again and again, and counts what came of it.
+type pluginLoad struct {
+	granted atomic.Int64 // to those who have the right
+	kept    atomic.Int64 // retained publishes that were committed
+	refused atomic.Int64 // to those who have not, or for the moment
+	wrong   atomic.Int64 // granted to those who have not
+	all     sync.WaitGroup
+}
+
+// G6, G14: plugins that are killed, crash and stand still under load. The broker stays, nobody gets what is not theirs, the end of a
+// process is seen at once, and everything is right again soon after.
+func TestKilledPluginsAreSeenAndComeBack(t *testing.T) {
+	d := openDoors(t, append(slices.Clone(loadSettings), "CARILLON_LIMITS_AUTH_TIMEOUT=500ms")...)
+	pid := d.b.pid()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	l := startPluginLoad(ctx, t, d.b)
+	faults := []syscall.Signal{syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGSTOP, syscall.SIGABRT, syscall.SIGKILL, syscall.SIGBUS}
+	var seen, again, seenStopped, againStopped []time.Duration
+	times := count(len(faults), 1000)
+	for i := range times {
+		kind := []string{"auth", "store"}[rand.IntN(2)]
+		fault := faults[i%len(faults)]
+		name := map[string]string{"auth": "auth-jwt", "store": "store-bolt"}[kind]
+		before := d.b.plugin(name)
+		eventually(t, 10*time.Second, name+" has been ready for a while", func() bool { return time.Since(d.b.plugin(name).Since) > 2100*time.Millisecond })
+		wait(t, time.Duration(rand.Int64N(int64(50*time.Millisecond))))
+		began := time.Now()
+		if err := syscall.Kill(before.PID, fault); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 10*time.Second, name+" is seen not to be well after "+fault.String(), func() bool {
+			return slices.ContainsFunc(d.b.plugins(), func(p status) bool { return p.Name == name && (p.State != "ready" || p.PID != before.PID) })
+		})
+		saw := time.Since(began)
+		l.await(t, d.b, kind, name, before.PID)
+		right := time.Since(began)
+		if fault == syscall.SIGSTOP {
+			seenStopped, againStopped = append(seenStopped, saw), append(againStopped, right)
+		} else {
+			seen, again = append(seen, saw), append(again, right)
+		}
+		if now := d.b.pid(); now != pid || !alive(pid) {
+			t.Fatalf("the broker is gone after %d faults", i+1)
+		}
+	}
+	stop()
+	l.all.Wait()
+	t.Logf("%d faults; %d granted, %d kept, %d refused, %d wrong", times, l.granted.Load(), l.kept.Load(), l.refused.Load(), l.wrong.Load())
+	t.Logf("ends seen after %s; right again after %s", spread(seen), spread(again))
+	t.Logf("stopped ones seen after %s; right again after %s", spread(seenStopped), spread(againStopped))
+	if n := l.wrong.Load(); n > 0 {
+		t.Errorf("%d times somebody got what is not theirs", n)
+	}
+	if l.refused.Load() < int64(times) {
+		t.Errorf("%d refusals in %d faults: the run is invalid", l.refused.Load(), times)
+	}
+	if campaign := count(0, 1) > 0; campaign { // elsewhere the machine has other things to do
+		within(t, "the end of a process is seen", seen, 100*time.Millisecond)
+		within(t, "everything is right again", again, 3*time.Second)
+	}
+	within(t, "everything is right again after a process that stood still", againStopped, 20*time.Second)
+}
+
+// startPluginLoad runs until ctx ends.
+func startPluginLoad(ctx context.Context, t *testing.T, b *broker) *pluginLoad {
+	t.Helper()
+	l := &pluginLoad{}
+	rights := map[string]any{"carillon": map[string]any{"publish": []string{"ok.>"}, "subscribe": []string{"ok.>"}}}
+	good, forged := token(t, "main", mistakesSecret, rights), token(t, "main", "fedcba9876543210fedcba9876543210", rights)
+	for range 2 {
+		l.all.Go(func() { l.connect(ctx, b, good, &l.granted) })
+		l.all.Go(func() { l.connect(ctx, b, forged, &l.wrong) })
+		l.all.Go(func() { l.connect(ctx, b, "", &l.wrong) })
+	}
+	for i := range 2 {
+		c := clientAt(t, b.url(), carillon.WithToken(good))
+		l.all.Go(func() { l.publish(ctx, c, fmt.Sprintf("ok.%d", i), &l.kept, carillon.Retain()) })
+		l.all.Go(func() { l.publish(ctx, c, "secret.topic", &l.wrong) })
+		l.all.Go(func() { l.subscribe(ctx, c) })
+	}
+	return l
+}
+
+// connect comes and goes with a token, and counts a success as such.
+func (l *pluginLoad) connect(ctx context.Context, b *broker, token string, success *atomic.Int64) {
+	for ctx.Err() == nil {
+		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
+		c, err := carillon.Dial(attempt, b.url(), carillon.WithToken(token), carillon.WithBackoff(time.Millisecond, 5*time.Millisecond))
+		cancel()
+		if err == nil {
+			success.Add(1)
+			leave(c)
+		} else {
+			l.refused.Add(1)
+		}
+		pause(ctx)
+	}
+}
+
+func (l *pluginLoad) publish(ctx context.Context, c *carillon.Client, topic string, success *atomic.Int64, opts ...carillon.PublishOption) {
+	for ctx.Err() == nil {
+		if _, err := c.Publish(ctx, topic, "x", opts...); err == nil {
+			success.Add(1)
+		} else {
+			l.refused.Add(1)
+		}
+		pause(ctx)
+	}
+}
+
+// subscribe asks for what the client has no right to.
+func (l *pluginLoad) subscribe(ctx context.Context, c *carillon.Client) {
+	for ctx.Err() == nil {
+		attempt, cancel := context.WithTimeout(ctx, time.Second)
+		for _, err := range c.Subscribe("secret.>").Messages(attempt) {
+			var refusal *carillon.Error
+			if err == nil {
+				l.wrong.Add(1)
+			} else if errors.As(err, &refusal) {
+				l.refused.Add(1)
+			}
+			break
+		}
+		cancel()
+		pause(ctx)
+	}
+}
+
+func pause(ctx context.Context) {
+	select {
+	case <-time.After(5 * time.Millisecond):
+	case <-ctx.Done():
+	}
+}
+
+// await waits until another process does what the plugin of that kind is for.
+func (l *pluginLoad) await(t *testing.T, b *broker, kind, name string, pid int) {
+	t.Helper()
+	eventually(t, 20*time.Second, name+" is another process", func() bool {
+		return slices.ContainsFunc(b.plugins(), func(p status) bool { return p.Name == name && p.State == "ready" && p.PID != pid })
+	})
+	done := map[string]*atomic.Int64{"auth": &l.granted, "store": &l.kept}[kind]
+	at := done.Load()
+	eventually(t, 20*time.Second, kind+" works again", func() bool { return done.Load() > at })
+}
