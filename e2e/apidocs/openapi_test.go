@@ -123,7 +123,7 @@ func (a answer) wants(t *testing.T, what string, status int, code string) {
 func guarded(t *testing.T, doc *apidoc.Document) {
 	s := open(t, doc)
 	all := samples()
-	if n := len(doc.Operations()) - 4; n != len(all) {
+	if n := len(doc.Operations()) - 5; n != len(all) {
 		t.Errorf("found %d operations on the public listener, and samples of %d", n, len(all))
 	}
 	for _, m := range all {
@@ -183,6 +183,15 @@ func operators(t *testing.T, doc *apidoc.Document) {
 	}
 	for _, o := range doc.Operations() {
 		if !o.Admin {
+			continue
+		}
+		if o.Method == "POST" {
+			reload := strings.ReplaceAll(o.Path, "{name}", "auth")
+			ask("POST", reload).wants(t, reload, 200, "")
+			ask("GET", reload).wants(t, reload, 405, "method_not_allowed")
+			ask("POST", reload, "Origin: https://app.example").wants(t, reload, 403, "bad_origin")
+			ask("POST", reload, "Host: rebound.example").wants(t, reload, 421, "bad_host")
+			ask("POST", strings.ReplaceAll(o.Path, "{name}", "nobody")).wants(t, "no such plugin", 404, "not_found")
 			continue
 		}
 		ask("GET", o.Path).wants(t, o.Path, 200, "")
