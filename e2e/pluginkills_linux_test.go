@@ -131,10 +131,9 @@ func (l *pluginLoad) subscribe(ctx context.Context, c *carillon.Client) {
 	for ctx.Err() == nil {
 		attempt, cancel := context.WithTimeout(ctx, time.Second)
 		for _, err := range c.Subscribe("secret.>").Messages(attempt) {
-			var refusal *carillon.Error
 			if err == nil {
 				l.wrong.Add(1)
-			} else if errors.As(err, &refusal) {
+			} else if _, refused := errors.AsType[*carillon.Error](err); refused {
 				l.refused.Add(1)
 			}
 			break
