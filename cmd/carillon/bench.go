@@ -113,11 +113,18 @@ type benchConnectCmd struct {
 	benchBaseline `embed:""`
 	Connections   int           `default:"5000" help:"Connections to open; each end of each is a descriptor (see ulimit -n)."`
 	Settle        time.Duration `default:"8s" help:"How long the broker has to come to rest before its memory is read."`
+	Auth          bool          `help:"Each connection has a token that auth-jwt is asked about; the same without is run in turns. Not with --server."`
 }
 
 // Run implements the verb.
 func (c *benchConnectCmd) Run(ctx context.Context, s streams) error {
 	o := bench.ConnectOptions{Connections: c.Connections, Settle: c.Settle}
+	if c.Auth && (c.Server != "" || c.Baseline) {
+		return usage("--auth is compared with a broker that lets everybody in, not with --server or --baseline")
+	}
+	if c.Auth {
+		return c.measure(ctx, s, authSides(o))
+	}
 	return c.measure(ctx, s, c.sides(&c.benchTarget, c.Baseline, o, nil, 0))
 }
 

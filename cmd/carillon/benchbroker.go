@@ -16,8 +16,9 @@ import (
 // ownBrokerWait is how long a broker started for a bench may take to be ready.
 const ownBrokerWait = 15 * time.Second
 
-// startOwnBroker runs this executable as `serve` on free ports of the loopback address, with its data in a temporary folder.
-func startOwnBroker(ctx context.Context, s streams) (server bench.Server, stop func(), err error) {
+// startOwnBroker runs this executable as `serve` on free ports of the loopback address, with its data in a temporary folder and the given
+// settings in its environment.
+func startOwnBroker(ctx context.Context, s streams, settings ...string) (server bench.Server, stop func(), err error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return server, nil, err
@@ -35,7 +36,7 @@ func startOwnBroker(ctx context.Context, s streams) (server bench.Server, stop f
 		return server, nil, err
 	}
 	cmd := exec.CommandContext(ctx, exe, "serve", "--listen", listen, "--admin-listen", admin, "--data-dir", dir, "--log-level", "warn")
-	cmd.Env = append(os.Environ(), "CARILLON_TOPICS="+bench.TopicRules)
+	cmd.Env = append(append(os.Environ(), "CARILLON_TOPICS="+bench.TopicRules), settings...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return server, nil, err

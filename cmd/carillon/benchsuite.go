@@ -99,6 +99,9 @@ func (c *benchRows) rounds(row *bench.Row) int {
 }
 
 func rowSides(row *bench.Row) []benchSide {
+	if row.Auth {
+		return authSides(row.Scenario)
+	}
 	return benchBaseline{}.sides(new(benchTarget), row.Floor && bench.HasFloor, row.Scenario, row.Without, row.Stalled)
 }
 

@@ -42,7 +42,7 @@ func (o ConnectOptions) Run(ctx context.Context, s Server, d Dialect) (Figures, 
 		return nil, err
 	}
 	after, n := s.usage(), float64(o.Connections)
-	f := Figures{"connections": n, "seconds": elapsed, "connects_per_second": n / elapsed}
+	f := Figures{"connections": n, "seconds": elapsed, ConnectsPerSecond: n / elapsed}
 	if before.ok && after.ok {
 		f["server_cpu_seconds"] = (connected.cpu - before.cpu).Seconds()
 		f[CPUEach] = f["server_cpu_seconds"] / n * 1e6

@@ -25,7 +25,10 @@ type Counts struct {
 }
 
 // Carillon is the broker's own dialect.
-type Carillon struct{ Token string }
+type Carillon struct {
+	Token  string
+	Tokens func() string // not nil: a token for each connection, instead of Token
+}
 
 var (
 	_ Dialect = Carillon{}
@@ -37,7 +40,11 @@ func (Carillon) Subprotocol() string { return "carillon.v1" }
 
 // Hello implements Dialect.
 func (d Carillon) Hello() []byte {
-	return (&protocol.Connect{Version: 1, Token: d.Token, Client: "carillon-bench"}).Append(nil)
+	token := d.Token
+	if d.Tokens != nil {
+		token = d.Tokens()
+	}
+	return (&protocol.Connect{Version: 1, Token: token, Client: "carillon-bench"}).Append(nil)
 }
 
 // Subscribe implements Dialect.

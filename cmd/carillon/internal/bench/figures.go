@@ -32,21 +32,22 @@ type Figure struct {
 
 // The keys that others ask for by name.
 const (
-	PerSecond     = "deliveries_per_second"
-	AcksPerSecond = "acks_per_second"
-	CPUPerMillion = "server_cpu_seconds_per_million"
-	CPUEach       = "server_cpu_microseconds_per_connection"
-	BytesEach     = "server_pss_bytes_per_connection"
-	P50           = "p50_ms"
-	P99           = "p99_ms"
-	LastP50       = "last_p50_ms"
-	ServerPSS     = "server_pss_bytes"
-	ResumedEach   = "resumed_server_cpu_microseconds_each"
-	MatchCost     = "match_microseconds"
-	PublishWith   = "publish_microseconds_with"
-	BytesEachSub  = "server_pss_bytes_per_subscription"
-	StalledEach   = "server_pss_bytes_per_stalled"
-	P99More       = "p99_more_ms"
+	PerSecond         = "deliveries_per_second"
+	AcksPerSecond     = "acks_per_second"
+	CPUPerMillion     = "server_cpu_seconds_per_million"
+	CPUEach           = "server_cpu_microseconds_per_connection"
+	ConnectsPerSecond = "connects_per_second"
+	BytesEach         = "server_pss_bytes_per_connection"
+	P50               = "p50_ms"
+	P99               = "p99_ms"
+	LastP50           = "last_p50_ms"
+	ServerPSS         = "server_pss_bytes"
+	ResumedEach       = "resumed_server_cpu_microseconds_each"
+	MatchCost         = "match_microseconds"
+	PublishWith       = "publish_microseconds_with"
+	BytesEachSub      = "server_pss_bytes_per_subscription"
+	StalledEach       = "server_pss_bytes_per_stalled"
+	P99More           = "p99_more_ms"
 )
 
 // known are the figures that there are, in the order in which they are told.
@@ -58,7 +59,7 @@ var known = []Figure{
 	{Key: "seconds", Label: "seconds", Digits: 2},
 	{Key: PerSecond, Label: "deliveries/s", Compared: true},
 	{Key: AcksPerSecond, Label: "acks/s", Compared: true},
-	{Key: "connects_per_second", Label: "connects/s", Compared: true},
+	{Key: ConnectsPerSecond, Label: "connects/s", Compared: true},
 	{Key: "subscribes_per_second", Label: "subscribes/s"},
 	{Key: P50, Label: "p50 ms", Digits: 2, Compared: true},
 	{Key: "p90_ms", Label: "p90 ms", Digits: 2, Compared: true},

@@ -13,6 +13,7 @@ type Row struct {
 	Without  Scenario // what it is compared with: the same without stalled subscribers, or what the floor does instead; nil for the same
 	Stalled  int      // how many there are
 	Floor    bool     // compared with the floor
+	Auth     bool     // an auth plugin is asked about each connection; compared with a broker that lets everybody in
 	Once     bool     // one round is enough
 	Targets  []Target
 
@@ -145,6 +146,10 @@ func Suite(z Sizes) []Row {
 		Row{
 			Name: "storm", Title: "storm, 5,000 fresh", Floor: true, Scenario: ConnectOptions{Connections: z.n(5000), Settle: time.Millisecond},
 			Targets: []Target{{Key: CPUEach, Must: 100, Aim: 80}, {Key: "seconds"}},
+		},
+		Row{
+			Name: "auth", Title: "storm, 5,000 fresh, auth-jwt asked about each; without", Auth: true, Scenario: ConnectOptions{Connections: z.n(5000), Settle: time.Millisecond},
+			Targets: []Target{{Key: ConnectsPerSecond, Kind: Ratio, Must: 0.6, AtLeast: true}, {Key: CPUEach}},
 		},
 		Row{
 			Name: "resume", Title: "storm, 5,000 back with 10 missed each", Scenario: ResumeOptions{Clients: z.n(5000), Missed: 10, Class: Memory},
