@@ -228,7 +228,8 @@ func TestWhatCanNotBeSentIsRefusedAndNotAsked(t *testing.T) {
 		{Token: "\u00e9"},
 		{Token: "\xff"},
 		{Header: http.Header{"Cookie": {"a\nb"}}},
-		{Header: http.Header{"Cookie": {"a\x7f"}}}, {Header: http.Header{"Cookie": {strings.Repeat("a", maxHeaderBytes)}}},
+		{Header: http.Header{"Cookie": {"a\x7f"}}},
+		{Header: http.Header{"Cookie": {strings.Repeat("a", maxHeaderBytes)}}},
 	} {
 		if id, err := a.Authenticate(t.Context(), c); id != nil || protocol.CodeOf(err) != protocol.CodeTokenMalformed {
 			t.Errorf("%q %q: %v, %v", c.Token, c.Header, id, err)

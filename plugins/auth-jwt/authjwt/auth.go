@@ -10,7 +10,10 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-var _ broker.Authenticator = (*Auth)(nil)
+var (
+	_ broker.Authenticator = (*Auth)(nil)
+	_ broker.Revoker       = (*Auth)(nil)
+)
 
 // Auth verifies tokens. It is safe for concurrent use.
 type Auth struct {
@@ -158,7 +161,7 @@ func (a *Auth) identity(t *token, from *trust) (*broker.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := &broker.Identity{Expires: expires}
+	id := &broker.Identity{Expires: expires, Issued: c.issued(a.cfg.Now())}
 	if id.User, err = c.subject(from.userPrefix); err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func TestAGoodTokenIsAnIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &broker.Identity{
-		User: "john", TokenID: "token-1", Expires: time.Unix(now+600, 0),
+		User: "john", TokenID: "token-1", Issued: time.Unix(now-5, 0), Expires: time.Unix(now+600, 0),
 		Grants: []broker.Grant{
 			{Actions: broker.ActionExclude, Filter: "orders.*"},
 			{Actions: broker.ActionExclude, Filter: "rooms.a%2Eb.in"},

@@ -165,6 +165,19 @@ func (c claims) time(name string) (at time.Time, has bool, err error) {
 	return time.Unix(int64(whole), int64(fraction*1e9)), true, nil
 }
 
+// issued is iat, which checkTimes has found good, or zero without one. A clock that is ahead is not believed: what comes after a revocation is
+// spared by it.
+func (c claims) issued(now time.Time) time.Time {
+	at, has, err := c.time("iat")
+	switch {
+	case err != nil || !has:
+		return time.Time{}
+	case at.After(now):
+		return now
+	}
+	return at
+}
+
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func ago(d time.Duration) time.Duration { return d.Round(time.Second) }

@@ -9,7 +9,7 @@ import (
 
 // Plugin is the package as a plugin, for kit.Serve. The version is the caller's to set.
 func Plugin() kit.Plugin {
-	return kit.Plugin{Name: "auth-jwt", Kind: kit.KindAuth, ConfigSchema: ConfigSchema, Auth: configured}
+	return kit.Plugin{Name: "auth-jwt", Kind: kit.KindAuth, ConfigSchema: ConfigSchema, Auth: configured, Capabilities: []string{string(broker.PowerRevocations)}}
 }
 
 // configured refuses every mistake for good: a key file that is missing now will not be there in a second.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,11 +43,14 @@ type revocations struct {
 	log  *slog.Logger
 	list atomic.Pointer[revokedList]
 	said string // the error that was logged last
+
+	mu      sync.Mutex
+	changed chan struct{} // closed when the list is another one
 }
 
 // newRevocations reads the file; "" is no list.
 func newRevocations(path string, log *slog.Logger) (*revocations, error) {
-	r := &revocations{file: watchedFile{path: path, most: maxRevokedBytes}, log: log}
+	r := &revocations{file: watchedFile{path: path, most: maxRevokedBytes}, log: log, changed: make(chan struct{})}
 	r.list.Store(&revokedList{})
 	if path == "" {
 		return r, nil
@@ -65,7 +70,18 @@ func (r *revocations) look() (changed bool, err error) {
 		return false, fmt.Errorf("%s: %w", r.file.path, err)
 	}
 	r.list.Store(list)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.changed)
+	r.changed = make(chan struct{})
 	return true, nil
+}
+
+// current is the list in use, and what is closed when there is another one.
+func (r *revocations) current() (*revokedList, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.list.Load(), r.changed
 }
 
 // poll is look for the background: it tells what has happened.
@@ -123,6 +139,9 @@ func (l *revokedList) add(line []byte) error {
 		}
 		if !ok || s == "" {
 			return fmt.Errorf("has a member %s that is not a string, or empty", name)
+		}
+		if name != "note" && name != "iss" && (len(s) > maxSubjectBytes || strings.ContainsFunc(s, isControl)) {
+			return fmt.Errorf("has a member %s that no token has: it is longer than %d bytes, or has a control character in it", name, maxSubjectBytes)
 		}
 		texts[name] = s
 	}
