@@ -64,7 +64,11 @@ var settingsOfPlugins = []section{
 			t.StartTimeout, t.CrashBudget, t.CrashWindow, t.Rlimit = f.StartTimeout, f.CrashBudget, f.CrashWindow, f.Rlimit
 		},
 		apply: func(ctx context.Context, p *plugins, c *config.Config) error {
-			return p.replace(ctx, p.auth.Status().Name, authSpec(c))
+			err := p.replace(ctx, p.auth.Status().Name, authSpec(c))
+			if err == nil {
+				p.guard.Forget()
+			}
+			return err
 		},
 	},
 	{

@@ -53,6 +53,7 @@ type Guard struct {
 	standsIn atomic.Bool // the last Authenticate without a decision was answered from memory, and none with one has been since
 	recalled atomic.Uint64
 	failed   atomic.Uint64
+	era      atomic.Uint64 // how often Forget was called
 }
 
 var _ Plugin = (*Guard)(nil)
@@ -108,8 +109,12 @@ func (g *Guard) Authenticate(ctx context.Context, c broker.Credentials) (*broker
 	}
 	key := g.flights.keyOf(&c)
 	id, err := g.flights.do(ctx, key, func(ctx context.Context) (*broker.Identity, error) {
+		era := g.era.Load()
 		id, err := g.logins.authenticate(ctx, g.plugin, c)
 		g.learn(&c, key, id, err)
+		if g.era.Load() != era {
+			g.forget() // it may be the answer of a plugin with other settings
+		}
 		return id, err
 	})
 	if err == nil || isRefusal(err) {
@@ -147,6 +152,18 @@ func (g *Guard) learn(c *broker.Credentials, key key, id *broker.Identity, err e
 	}
 	if g.standsIn.CompareAndSwap(true, false) {
 		g.opt.Logger.Info("the auth plugin decides again")
+	}
+}
+
+// Forget drops every answer: the plugin has other settings from here on, and what it said before must not stand in for what it would say.
+func (g *Guard) Forget() {
+	g.era.Add(1)
+	g.forget()
+}
+
+func (g *Guard) forget() {
+	if g.memory != nil {
+		g.memory.clear()
 	}
 }
 

@@ -253,3 +253,37 @@ func TestMemoryIsBoundedInNumberAndBytes(t *testing.T) {
 		})
 	}
 }
+
+// A plugin with other settings takes the place of one: what that one allowed stands in for nothing, an answer under way included.
+func TestWhatAPluginSaidIsForgottenWithItsSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{}
+		g := New(f, Options{LastKnownGood: time.Hour})
+		ask := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err := g.Authenticate(ctx, broker.Credentials{Token: "t"})
+			return err
+		}
+		away := func(context.Context, broker.Credentials) (*broker.Identity, error) { return nil, errors.New("away") }
+		for name, first := range map[string]func(context.Context, broker.Credentials) (*broker.Identity, error){
+			"before": lets,
+			"under way": func(ctx context.Context, c broker.Credentials) (*broker.Identity, error) {
+				g.Forget()
+				return lets(ctx, c)
+			},
+		} {
+			f.set(first)
+			if err := ask(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if name == "before" {
+				g.Forget()
+			}
+			f.set(away)
+			if err := ask(); err == nil || g.Status().Remembered != 0 {
+				t.Errorf("%s: an answer of the plugin before stands in", name)
+			}
+		}
+	})
+}

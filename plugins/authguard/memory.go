@@ -92,6 +92,15 @@ func (m *memory) forget(k, token key) {
 	}
 }
 
+// clear drops everything.
+func (m *memory) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for m.oldest.Len() > 0 {
+		m.dropLocked(m.oldest.Front())
+	}
+}
+
 func (m *memory) dropLocked(e *list.Element) {
 	a := m.oldest.Remove(e).(*known)
 	delete(m.byKey, a.key)
