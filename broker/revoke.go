@@ -30,14 +30,14 @@ func newRevocations(b *Broker) *revocations {
 
 // How long a stream of revocations that has ended waits for the next, doubling.
 const (
-	revokeRetryMin = 100 * time.Millisecond
-	revokeRetryMax = 5 * time.Second
+	revokeRetryLow  = 100 * time.Millisecond
+	revokeRetryHigh = 5 * time.Second
 )
 
 // follow holds the stream open until ctx ends, and begins each time where the last one ended.
 func (r *revocations) follow(ctx context.Context, from Revoker) {
 	var cursor []byte
-	wait := revokeRetryMin
+	wait := revokeRetryLow
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := from.Revocations(ctx, cursor, func(batch []Revocation, at []byte) error {
@@ -48,17 +48,17 @@ func (r *revocations) follow(ctx context.Context, from Revoker) {
 			r.take(batch, time.Now())
 			return nil
 		})
-		wasUp := r.up.Swap(false) || time.Since(began) > revokeRetryMax
+		wasUp := r.up.Swap(false) || time.Since(began) > revokeRetryHigh
 		switch {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, ErrNoPower): // until another plugin takes its place
-			wait = revokeRetryMax
+			wait = revokeRetryHigh
 		case wasUp:
-			wait = revokeRetryMin
+			wait = revokeRetryLow
 			fallthrough
 		default:
-			if r.fails.Add(1); wasUp || wait == revokeRetryMax {
+			if r.fails.Add(1); wasUp || wait == revokeRetryHigh {
 				r.b.opt.Logger.Warn("the stream of revocations has ended and is opened again", "err", err, "wait", wait)
 			}
 		}
@@ -68,7 +68,7 @@ func (r *revocations) follow(ctx context.Context, from Revoker) {
 		case <-ctx.Done():
 			timer.Stop()
 		}
-		wait = min(2*wait, revokeRetryMax)
+		wait = min(2*wait, revokeRetryHigh)
 	}
 }
 
