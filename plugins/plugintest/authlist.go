@@ -42,6 +42,16 @@ var authBasics = []Case{
 		Says: "Calls come concurrently.",
 	},
 	{
+		Name: "what it is asked to authorize is decided, question by question", run: onAuth(testAuthorize),
+		Does: "asks for rights of clients that it has let in and of one that it has not, 1 to 256 questions at a time",
+		Says: "One for each question, in their order. Another number of them is malformed as a whole.",
+	},
+	{
+		Name: "the call that brings revocations stays open", run: onAuth(testRevocations),
+		Does: "opens Revocations without a cursor and with one that the plugin does not know, and looks for half a second",
+		Says: "A plugin that does not know the cursor sends everything in force",
+	},
+	{
 		Name: "a call that is given up does no harm", run: onAuth(withLogins(testDeadline)),
 		Does: "gives up calls before and while they are answered, and then tries the logins",
 		Says: "Idempotent: it is asked again when a client comes back.",

@@ -184,6 +184,10 @@ func testUnannounced(t *T, s *store) {
 			_, err := rpc.ReadStatistics(ctx, &storev1pb.ReadStatisticsRequest{})
 			return err
 		},
+		broker.PowerKeyspace: func(ctx context.Context) error {
+			_, err := rpc.GetKey(ctx, &storev1pb.GetKeyRequest{Key: "a"})
+			return err
+		},
 		broker.PowerBackup: func(ctx context.Context) error {
 			stream, err := rpc.Backup(ctx, &storev1pb.BackupRequest{})
 			if err == nil {
