@@ -378,7 +378,7 @@ func (d deciding) Authenticate(ctx context.Context, c broker.Credentials) (*brok
 }
 
 func faultyAuthPlugin(fault string) kit.Plugin {
-	return kit.Plugin{Name: "auth-faulty", Kind: kit.KindAuth, Auth: func(raw json.RawMessage) (broker.Authenticator, error) {
+	return kit.Plugin{Name: "auth-faulty", Kind: kit.KindAuth, Capabilities: authjwt.Plugin().Capabilities, Auth: func(raw json.RawMessage) (broker.Authenticator, error) {
 		if _, err := parse(raw); err != nil {
 			return nil, err
 		}
