@@ -110,6 +110,7 @@ func (s *Session) overtakenLocked(l *lag) bool {
 func (s *Session) joinLagLocked(l *lag, next, mark uint64, batch []*Packet) []*Packet {
 	p := l.past
 	l.past, l.next, l.mark = nil, next, mark
+	batch = s.b.tellOwed(batch, 0, p)
 	from, to := s.b.pastAt(p, p.after), s.b.joint(p, next, mark)
 	if first, held := s.b.ring.ChunkOf(next); held {
 		l.missed.Add(l.lost(first, s.b.ring.Now()))

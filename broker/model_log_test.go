@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -62,16 +63,22 @@ type toldGap struct {
 	from, to uint64 // numbers
 	low, top uint64 // offsets
 	until    uint64 // the newest message then
-	jump     bool   // beyond what the store has, because it does not know the token's term
+	jump     bool   // over what the store has, because it does not know the token's term
 }
 
 func (m *model) told(g *protocol.Gap) toldGap {
 	t := toldGap{why: g.Reason, from: m.numberAt(g.From), to: m.numberAt(&g.To), top: g.To.Offset, until: uint64(len(m.log))}
 	if g.From != nil {
 		t.low = g.From.Offset
-		t.jump = g.Reason == protocol.GapAhead && g.To.Epoch != g.From.Epoch || g.Reason == protocol.GapTrimmed && !m.terms
+		t.jump = g.Reason == protocol.GapAhead && g.To.Epoch != g.From.Epoch || g.Reason == protocol.GapTrimmed && (!m.terms || !m.knows(g.From.Term))
 	}
 	return t
+}
+
+// knows reports whether the store, which is not away, lists a term: it does not after an older copy has taken its place.
+func (m *model) knows(term protocol.RunID) bool {
+	terms, err := m.store.ListTerms(context.Background())
+	return err != nil || slices.ContainsFunc(terms, func(t broker.Term) bool { return t.ID == term })
 }
 
 // covers reports whether message number n is among what the gap says is missing: what is stored by its offset, what is not by its

@@ -19,6 +19,7 @@ type past struct {
 	after   uint64            // everything up to this offset has been sent, or told as missing
 	told    uint64            // what is missing up to here has been told
 	gaps    []pastGap         // to be told before anything else
+	owed    pastGap           // to be told with the next message, or when nothing can come that lies in it; to is 0 if there is none
 	plain   bool              // of topics that are not stored something may be missing, too: told at the join
 	again   bool              // what is retained has to be sent again: a gap was told, or the reader asks for it
 	limit   int               // messages of the next page
@@ -104,6 +105,17 @@ func (b *Broker) tellPast(batch []*Packet, sub uint64, p *past, g pastGap) []*Pa
 	return append(batch, b.gap(sub, g.why, g.from, b.pastAt(p, g.to), -1))
 }
 
+// tellOwed appends the gap that p owes. It is told together with what the store still has of it, which sets the client's position back:
+// a client that is cut in between would go on behind the gap and miss that.
+func (b *Broker) tellOwed(batch []*Packet, sub uint64, p *past) []*Packet {
+	g := p.owed
+	if g.to == 0 {
+		return batch
+	}
+	p.owed = pastGap{}
+	return b.tellPast(batch, sub, p, g)
+}
+
 // takePage takes what the store has given, and first what is told of it as missing.
 func (b *Broker) takePage(batch []*Packet, sub uint64, p *past) ([]*Packet, *archive.Page) {
 	for _, g := range p.gaps {
@@ -116,10 +128,15 @@ func (b *Broker) takePage(batch []*Packet, sub uint64, p *past) ([]*Packet, *arc
 	}
 	p.page = nil
 	if pg.Lost > max(pg.After, p.told) {
-		batch = b.tellPast(batch, sub, p, pastGap{protocol.GapTrimmed, b.pastAt(p, pg.After), pg.Lost})
-		p.told = pg.Lost
+		if p.owed.to == 0 {
+			p.owed = pastGap{why: protocol.GapTrimmed, from: b.pastAt(p, pg.After)}
+		}
+		p.owed.to, p.told = pg.Lost, pg.Lost
 	}
 	p.after = pg.Through
+	if len(pg.Packets) > 0 || p.after >= p.owed.to {
+		batch = b.tellOwed(batch, sub, p)
+	}
 	if n := len(pg.Packets); n > 0 {
 		bytes := 0
 		for _, m := range pg.Packets {
@@ -196,6 +213,7 @@ func (s *Session) joinStarting(sub *subscription, st *starting, batch []*Packet)
 		return batch, false
 	}
 	st.past, st.next, st.mark = nil, next, mark
+	batch = s.b.tellOwed(batch, sub.id, p)
 	if p.plain {
 		batch = append(batch, s.b.gap(sub.id, protocol.GapNotStored, s.b.pastAt(p, p.after), s.b.joint(p, next, mark), -1))
 		p.again = true
