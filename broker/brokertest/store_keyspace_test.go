@@ -3,6 +3,7 @@ package brokertest_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,12 +23,13 @@ func TestALeaseEndsWithItsKeysAndNeverEarly(t *testing.T) {
 		if _, err := s.PutKey(ctx, broker.KeyPut{Key: "k", Lease: lease, Write: broker.NewWriteID()}); err != nil {
 			t.Fatal(err)
 		}
-		gone := time.Time{}
+		var gone atomic.Pointer[time.Time] // when the key has gone
 		go func() {
 			_ = s.WatchKeys(ctx, "", func(f broker.KeyFeed) error {
 				for _, e := range f.Entries {
 					if e.Deleted {
-						gone = time.Now()
+						now := time.Now()
+						gone.Store(&now)
 					}
 				}
 				return nil
@@ -39,14 +41,14 @@ func TestALeaseEndsWithItsKeysAndNeverEarly(t *testing.T) {
 		}
 		time.Sleep(9 * time.Second)
 		copied := s.Copy()
-		if e, err := s.GetKey(ctx, "k"); err != nil || e.Revision == 0 || !gone.IsZero() {
-			t.Errorf("found %+v, gone at %v, %v", e, gone, err)
+		if e, err := s.GetKey(ctx, "k"); err != nil || e.Revision == 0 || gone.Load() != nil {
+			t.Errorf("found %+v, gone at %v, %v", e, gone.Load(), err)
 		}
 		renewed := time.Now().Add(-9 * time.Second)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if gone.Sub(renewed) != 10*time.Second {
-			t.Errorf("it ended after %v", gone.Sub(renewed))
+		if at := gone.Load(); at == nil || at.Sub(renewed) != 10*time.Second {
+			t.Errorf("found it gone at %v, wanted 10 s after %v", at, renewed)
 		}
 		if err := s.RenewLease(ctx, lease); !errors.Is(err, broker.ErrNoLease) {
 			t.Errorf("found %v", err)
