@@ -2,6 +2,7 @@ package apidocs
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -192,6 +193,10 @@ func operators(t *testing.T, doc *apidoc.Document) {
 			ask("POST", reload, "Origin: https://app.example").wants(t, reload, 403, "bad_origin")
 			ask("POST", reload, "Host: rebound.example").wants(t, reload, 421, "bad_host")
 			ask("POST", strings.ReplaceAll(o.Path, "{name}", "nobody")).wants(t, "no such plugin", 404, "not_found")
+			if err := os.WriteFile(s.file, []byte("auth: {plugin: [}"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ask("POST", reload).wants(t, "a configuration that cannot be read", 503, "unavailable")
 			continue
 		}
 		ask("GET", o.Path).wants(t, o.Path, 200, "")

@@ -43,6 +43,7 @@ topics:
 // stand is a broker whose answers are held against the document.
 type stand struct {
 	listen, admin string
+	file          string // its configuration
 	doc           *apidoc.Document
 
 	cmd    *exec.Cmd
@@ -59,7 +60,7 @@ func open(t *testing.T, doc *apidoc.Document, settings ...string) *stand {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &stand{doc: doc, exited: make(chan struct{}), auth: bearer(token(t, nil))}
+	s := &stand{file: file, doc: doc, exited: make(chan struct{}), auth: bearer(token(t, nil))}
 	s.cmd = exec.Command(carillonBinary, "serve", "-c", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", filepath.Join(dir, "data"))
 	s.cmd.Env = built.Environ()
 	s.cmd.Env = append(s.cmd.Env, settings...)

@@ -155,8 +155,9 @@ func (faultyAuth) Authenticate(ctx context.Context, r *authv1pb.AuthenticateRequ
 		return refuse("store_unavailable")
 	case "64 MiB":
 		return let(&authv1pb.Identity{User: "u", NeverExpires: true, Attributes: map[string]string{"a": strings.Repeat("x", 64<<20)}})
-	case "stop":
+	case "stop": // takes effect thread by thread: this one may go on for a while
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		select {}
 	case "SEGV", "ABRT", "KILL":
 		_ = syscall.Kill(os.Getpid(), map[string]syscall.Signal{"SEGV": syscall.SIGSEGV, "ABRT": syscall.SIGABRT, "KILL": syscall.SIGKILL}[r.GetToken()])
 		<-ctx.Done()
