@@ -38,6 +38,8 @@ type Broker struct {
 	members    *members
 
 	revocations *revocations
+	authorizer  Authorizer    // nil: none
+	renewals    chan struct{} // one slot for each session whose rights are asked for again at a time
 
 	compression compression
 
@@ -82,6 +84,8 @@ func New(opt Options) (*Broker, error) {
 	b.registry = newRegistry(b)
 	b.members = newMembers(b)
 	b.revocations = newRevocations(b)
+	b.authorizer, _ = opt.Authenticator.(Authorizer)
+	b.renewals = make(chan struct{}, 16)
 	b.compression = newCompression(opt.Shards)
 	b.walks = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 	for range opt.Shards {
@@ -203,7 +207,7 @@ func (b *Broker) Authenticate(ctx context.Context, creds Credentials) (*Identity
 		if why := b.revoked(id); why != nil {
 			return nil, why
 		}
-		return id, nil
+		return b.asking(id), nil
 	}
 	if refusal, ok := errors.AsType[*protocol.Error](err); ok {
 		if creds.Token == "" && refusal.Code == protocol.CodeTokenMissing && b.opt.Anonymous != nil {
@@ -237,8 +241,11 @@ func (b *Broker) mayRead(id *Identity, topic string) error {
 	if err := protocol.ValidateTopic(topic); err != nil {
 		return err
 	}
+	if err := b.ask(id, "", id.subscribeRight(topic)); err != nil {
+		return err
+	}
 	if !id.CanSubscribe(topic) {
-		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading %q", id.name(), topic)
+		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading %q%s", id.name(), topic, id.because(id.subscribeRight(topic)))
 	}
 	if err := b.retainedReady(); err != nil {
 		return err

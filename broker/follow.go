@@ -79,6 +79,7 @@ func (s *Session) Follow(r FollowRequest) error {
 	s.shard.post(func() {
 		s.shard.welcome(s, id)
 		s.shard.follow(s, &r, subs, from)
+		s.shard.watchRights(s)
 	})
 	return nil
 }
@@ -102,6 +103,9 @@ func (b *Broker) checkFollow(id *Identity, r *FollowRequest) *protocol.Error {
 	}
 	if len(r.Filters) == 0 {
 		return protocol.Errorf(protocol.CodeBadArgs, "found no filter, wanted at least one")
+	}
+	if err := b.askToFollow(id, r); err != nil {
+		return err
 	}
 	for i, filter := range r.Filters {
 		if err := asError(protocol.ValidateFilter(filter)); err != nil {
@@ -128,6 +132,27 @@ func (b *Broker) checkFollow(id *Identity, r *FollowRequest) *protocol.Error {
 		}
 	}
 	return nil
+}
+
+// askToFollow has decided at once what r needs of id.
+func (b *Broker) askToFollow(id *Identity, r *FollowRequest) *protocol.Error {
+	if id.Ask == 0 {
+		return nil
+	}
+	var wanted []right
+	for _, filter := range r.Filters {
+		if protocol.ValidateFilter(filter) != nil {
+			continue
+		}
+		wanted = append(wanted, id.subscribeRight(filter))
+		if !r.fresh(filter) {
+			wanted = append(wanted, historyRight(filter))
+		}
+	}
+	if limit := or(id.Limits.Subscriptions, b.opt.Limits.Subscriptions); limit != Unlimited {
+		wanted = wanted[:min(len(wanted), 2*limit)]
+	}
+	return b.ask(id, "", wanted...)
 }
 
 // follow begins a session that follows, between two entries: its subscriptions are live from here on, and what is before is left to its

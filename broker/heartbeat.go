@@ -23,6 +23,9 @@ type heart struct {
 	ends     time.Time // when it has to have connected; then when its token has ended for good, zero: never
 	pingAt   time.Time // when the next ping is due
 	pinged   time.Time // when the last ping left, if no byte has followed; zero: none
+	asks     bool      // its rights are an Authorizer's, in part
+	renewing bool      // and are being asked for again
+	rightsAt time.Time // when to look at them next; zero: there are none
 }
 
 func newWheel(every time.Duration) wheel {
@@ -67,6 +70,7 @@ func (sh *shard) welcome(s *Session, id *Identity) {
 
 // lasts has the session last as long as id.
 func (sh *shard) lasts(s *Session, id *Identity) {
+	s.heart.asks = id.Decisions != nil
 	s.heart.ends = time.Time{}
 	if !id.Expires.IsZero() {
 		s.heart.ends = id.Expires.Add(sh.b.opt.ExpiryLeeway)
@@ -151,6 +155,9 @@ func (sh *shard) untilLook(s *Session, now time.Time) time.Duration {
 	if !h.ends.IsZero() {
 		d = min(d, h.ends.Sub(now))
 	}
+	if !h.rightsAt.IsZero() {
+		d = min(d, h.rightsAt.Sub(now))
+	}
 	return d
 }
 
@@ -170,6 +177,9 @@ func (sh *shard) look(s *Session, now time.Time) *protocol.Error {
 	}
 	if why := sh.signs(s, now); why != nil {
 		return why
+	}
+	if !h.rightsAt.IsZero() && !now.Before(h.rightsAt) {
+		sh.checkRights(s, now)
 	}
 	if !now.Before(h.pingAt) {
 		h.pingAt = now.Add(s.pingEvery())

@@ -83,6 +83,9 @@ func (b *Broker) mayReadHistory(id *Identity, filter string) *protocol.Error {
 	if err := asError(protocol.ValidateFilter(filter)); err != nil {
 		return err
 	}
+	if err := b.ask(id, "", historyRight(filter)); err != nil {
+		return err
+	}
 	if !id.CanReadHistory(filter) {
 		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker/internal/decisions"
 	"github.com/carillon-mq/carillon/broker/internal/rules"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -37,6 +38,9 @@ type Identity struct {
 	Expires    time.Time // zero: never
 	Limits     SessionLimits
 	Attributes map[string]string
+
+	// Decisions is what an Authorizer has said by now: the broker's, nil in what an Authenticator answers.
+	Decisions *decisions.Cache
 }
 
 // SessionLimits override the broker's defaults for one identity. 0 is the default, Unlimited is none.
@@ -53,57 +57,65 @@ const Unlimited = -1
 
 // CanPublish reports whether the identity may publish to topic, which is valid. The inbox of a session is open to everybody, as long as
 // the session is there ([REQ-2]).
-func (id *Identity) CanPublish(topic string) bool {
+func (id *Identity) CanPublish(topic string) bool { return id.has(publishRight(topic)) }
+
+func publishRight(topic string) right {
 	switch {
 	case topic[0] != '$':
 	case strings.HasPrefix(topic, rules.SysPrefix), strings.HasPrefix(topic, rules.PresencePrefix):
-		return false
+		return right{}
 	case strings.HasPrefix(topic, rules.InboxPrefix):
 		_, is := rules.InboxOf(topic)
-		return is
+		return right{free: is}
 	}
-	return id.allows(ActionPublish, topic, protocol.Match)
+	return right{Question: Question{ActionPublish, topic}}
 }
 
 // CanSubscribe reports whether the identity may subscribe to filter, which is valid: a grant has to cover it whole.
 // A user may always read its own `$user.<id>.>` (log.md N1). No grant opens the inbox of another session. Who is there is told to who may
 // know it, with or without a grant for the topics of the changes ([PRE-3]).
-func (id *Identity) CanSubscribe(filter string) bool {
+func (id *Identity) CanSubscribe(filter string) bool { return id.has(id.subscribeRight(filter)) }
+
+func (id *Identity) subscribeRight(filter string) right {
 	if of, is := strings.CutPrefix(filter, rules.PresencePrefix); is {
-		return id.CanKnowPresence(of)
+		return presenceRight(of)
 	}
 	if id.User != "" && protocol.Covers("$user."+protocol.EscapeLevel(id.User)+".>", filter) {
-		return true
+		return right{free: true}
 	}
-	return !strings.HasPrefix(filter, rules.InboxPrefix) && id.allows(ActionSubscribe, filter, protocol.Covers)
+	if strings.HasPrefix(filter, rules.InboxPrefix) {
+		return right{}
+	}
+	return right{Question: Question{ActionSubscribe, filter}}
 }
 
 // CanKnowPresence reports whether the identity may know who is there in the topics that filter matches, which is valid, and be there
 // itself. Topics that begin with `$` have no members: below `$presence.` a wildcard would match them like any other.
-func (id *Identity) CanKnowPresence(filter string) bool {
-	return !strings.HasPrefix(filter, "$") && id.allows(ActionPresence, filter, protocol.Covers)
+func (id *Identity) CanKnowPresence(filter string) bool { return id.has(presenceRight(filter)) }
+
+func presenceRight(filter string) right {
+	if strings.HasPrefix(filter, "$") {
+		return right{}
+	}
+	return right{Question: Question{ActionPresence, filter}}
 }
 
 // CanReadHistory reports whether the identity may go back in time on filter without a bound (log.md R6). No grant opens the inbox of
 // another session.
-func (id *Identity) CanReadHistory(filter string) bool {
-	return !strings.HasPrefix(filter, rules.InboxPrefix) && id.allows(ActionHistory, filter, protocol.Covers)
+func (id *Identity) CanReadHistory(filter string) bool { return id.has(historyRight(filter)) }
+
+func historyRight(filter string) right {
+	if strings.HasPrefix(filter, rules.InboxPrefix) {
+		return right{}
+	}
+	return right{Question: Question{ActionHistory, filter}}
 }
 
 // CanExclude reports whether the identity may exclude an origin other than its session's own from what it publishes to topic, which is
 // valid (log.md R7).
-func (id *Identity) CanExclude(topic string) bool {
-	return id.allows(ActionExclude, topic, protocol.Match)
-}
+func (id *Identity) CanExclude(topic string) bool { return id.has(excludeRight(topic)) }
 
-func (id *Identity) allows(a Action, name string, covers func(grant, name string) bool) bool {
-	for _, g := range id.Grants {
-		if g.Actions&a != 0 && covers(g.Filter, name) {
-			return true
-		}
-	}
-	return false
-}
+func excludeRight(topic string) right { return right{Question: Question{ActionExclude, topic}} }
 
 // name is how a message to the client calls the identity.
 func (id *Identity) name() string {

@@ -30,6 +30,9 @@ func (b *Broker) mayKnowPresence(id *Identity, topic string) *protocol.Error {
 	if err := asError(protocol.ValidateTopic(topic)); err != nil {
 		return err
 	}
+	if err := b.ask(id, "", presenceRight(topic)); err != nil {
+		return err
+	}
 	if !id.CanKnowPresence(topic) {
 		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers presence on %q", id.name(), topic)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/carillon-mq/carillon/broker/internal/commit"
 	"github.com/carillon-mq/carillon/broker/internal/ring"
@@ -31,6 +30,7 @@ type PublishRequest struct {
 	// Exclude is an origin whose sessions are not sent it, at most protocol.MaxOrigin bytes; "": none ([PUB-14]). Another one than Origin, that
 	// of the session that publishes, needs the right to.
 	Exclude, Origin string
+	Session         string // that publishes, by its id; "": none
 	// TTL is for how long from now it is worth something, in whole milliseconds, at most protocol.MaxTTL of them; 0: it does not end ([PUB-13]).
 	TTL time.Duration
 }
@@ -211,67 +211,6 @@ func (p *publication) atOnce() (ack protocol.Published, answered bool, err *prot
 	return ack, true, nil
 }
 
-func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
-	if err := asError(protocol.ValidateTopic(r.Topic)); err != nil {
-		return err
-	}
-	free := false
-	if r.Topic[0] == '$' {
-		var err *protocol.Error
-		if free, err = b.checkReserved(r); err != nil {
-			return err
-		}
-	}
-	if !free && !id.CanPublish(r.Topic) {
-		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers publishing to %q", id.name(), r.Topic)
-	}
-	if exceeds(len(r.Payload), b.opt.Limits.Payload) {
-		return protocol.Errorf(protocol.CodeTooLarge, "found a payload of %d bytes, the limit is %d", len(r.Payload), b.opt.Limits.Payload)
-	}
-	if len(r.MessageID) > maxMessageID || !utf8.ValidString(r.MessageID) {
-		return protocol.Errorf(protocol.CodeBadArgs, "found a message id of %d bytes, wanted UTF-8 of at most %d", len(r.MessageID), maxMessageID)
-	}
-	size, err := b.checkHeaders(r)
-	if err != nil {
-		return err
-	}
-	if err := r.checkExclude(id); err != nil {
-		return err
-	}
-	if b.draining.Load() {
-		return protocol.Errorf(protocol.CodeNotReady, "the broker is going away")
-	}
-	if !r.Retain {
-		return nil
-	}
-	if len(r.Payload) > 0 && !b.retained.Room(r.Topic, len(r.Payload)+size) {
-		return protocol.Errorf(protocol.CodeQuota, "the broker holds its limit of retained messages")
-	}
-	return b.retainedReady()
-}
-
-// checkHeaders checks what stands beside the payload and returns its bytes. Doors hand over what came by HTTP too: a string that is
-// not UTF-8 would be a packet that every subscriber refuses.
-func (b *Broker) checkHeaders(r *PublishRequest) (size int, err *protocol.Error) {
-	if len(r.ContentType) > maxContentType || !utf8.ValidString(r.ContentType) {
-		return 0, protocol.Errorf(protocol.CodeBadArgs, "found a content type of %d bytes, wanted UTF-8 of at most %d", len(r.ContentType), maxContentType)
-	}
-	if len(r.Headers) > protocol.MaxHeaders {
-		return 0, protocol.Errorf(protocol.CodeTooLarge, "found %d headers, the limit is %d", len(r.Headers), protocol.MaxHeaders)
-	}
-	size = len(r.ContentType)
-	for k, v := range r.Headers {
-		if !utf8.ValidString(k) || !utf8.ValidString(v) {
-			return 0, protocol.Errorf(protocol.CodeBadArgs, "found a header that is not UTF-8")
-		}
-		size += len(k) + len(v)
-	}
-	if exceeds(size, b.opt.Limits.Headers) {
-		return 0, protocol.Errorf(protocol.CodeTooLarge, "found headers of %d bytes, the limit is %d", size, b.opt.Limits.Headers)
-	}
-	return size, nil
-}
-
 // newMessageOf encodes m, of the given class.
 func newMessageOf(m *protocol.Message, class Class) ring.Message {
 	out := ring.NewMessage(m)
@@ -343,7 +282,7 @@ func (s *Session) handlePublish(raw protocol.Raw) error {
 	if err == nil {
 		r := PublishRequest{
 			Topic: p.Topic, Payload: p.Payload, ContentType: p.ContentType, Headers: p.Headers, Retain: p.Retain, Receivers: p.Receivers,
-			MessageID: p.MessageID, Exclude: p.Exclude, Origin: s.origin, TTL: time.Duration(p.TTL) * time.Millisecond,
+			MessageID: p.MessageID, Exclude: p.Exclude, Origin: s.origin, Session: s.id, TTL: time.Duration(p.TTL) * time.Millisecond,
 		}
 		ack, answered, err = s.b.publish(s.identity, &r, now, reply{s, p.ID})
 	}

@@ -31,6 +31,9 @@ func (s *Session) handleRefresh(raw protocol.Raw) error {
 	if id.User != s.identity.User {
 		return protocol.Errorf(protocol.CodeWrongUser, "found a token of %s in a session of %s", id.name(), s.identity.name())
 	}
+	if err := s.askAnew(id); err != nil {
+		return s.refuse(p.ID, err)
+	}
 	s.mu.Lock()
 	s.identity = id
 	s.mu.Unlock()
@@ -44,6 +47,17 @@ func (s *Session) handleRefresh(raw protocol.Raw) error {
 	s.flushAcks() // before the shard says what has ended
 	s.shard.post(func() { s.shard.refreshed(s, id) })
 	return nil
+}
+
+// askAnew has decided what the session's subscriptions need of a fresh identity.
+func (s *Session) askAnew(id *Identity) *protocol.Error {
+	var wanted []right
+	s.mu.Lock()
+	for _, sub := range s.subs {
+		wanted = append(wanted, s.rightsOf(id, sub)...)
+	}
+	s.mu.Unlock()
+	return s.b.ask(id, s.id, wanted...)
 }
 
 // refreshRefusal is a refusal to connect as one to go on with a fresh token: the session stays as it is ([REF-2]).
@@ -74,5 +88,6 @@ func (sh *shard) refreshed(s *Session, id *Identity) {
 	s.mu.Unlock()
 	if s.heart.joined {
 		sh.lasts(s, id)
+		sh.watchRights(s)
 	}
 }

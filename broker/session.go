@@ -62,8 +62,9 @@ type Session struct {
 	bytes      *rate.Limiter
 	subscribes *rate.Limiter
 	pings      *rate.Limiter
-	floods     *rate.Limiter // of requests refused by their rate
-	identity   *Identity     // changed under mu
+	floods     *rate.Limiter   // of requests refused by their rate
+	identity   *Identity       // changed under mu
+	undecided  *protocol.Error // why the rights of the packet that is being read could not be decided
 }
 
 // Open begins a session on conn. It fails with a *protocol.Error when the broker is draining or full, which the caller reports with

@@ -63,6 +63,7 @@ func (s *Session) handleSubscribe(raw protocol.Raw) error {
 	if err := p.Decode(raw); err != nil {
 		return s.answerOr(raw, err)
 	}
+	s.undecided = nil
 	sub, from, err := s.enter(&p)
 	if err != nil {
 		return s.refuse(p.ID, err)
@@ -93,8 +94,16 @@ func (s *Session) admit(p *protocol.Subscribe) *protocol.Error {
 	if err := asError(protocol.ValidateFilter(p.Filter)); err != nil {
 		return err
 	}
+	if s.identity.Ask != 0 && s.undecided == nil {
+		s.flushAcks() // the decision may take a while
+		s.undecided = s.b.ask(s.identity, s.id, s.wants(p)...)
+	}
+	if s.undecided != nil && !s.mayHave(s.identity, p.Filter) {
+		return s.undecided
+	}
 	if !s.mayHave(s.identity, p.Filter) {
-		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q", s.identity.name(), p.Filter)
+		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q%s", s.identity.name(), p.Filter,
+			s.identity.because(s.identity.subscribeRight(p.Filter)))
 	}
 	if p.Join {
 		if err := s.checkJoin(p); err != nil {
@@ -102,6 +111,21 @@ func (s *Session) admit(p *protocol.Subscribe) *protocol.Error {
 		}
 	}
 	return s.b.filterReady(p.Filter, !p.WantsRetained())
+}
+
+// wants is what p, whose filter is valid, needs of the session's identity.
+func (s *Session) wants(p *protocol.Subscribe) []right {
+	if s.ownInbox(p.Filter) {
+		return nil
+	}
+	wanted := []right{s.identity.subscribeRight(p.Filter)}
+	if p.Join {
+		wanted = append(wanted, presenceRight(p.Filter))
+	}
+	if p.Position != nil || p.Last > 0 {
+		wanted = append(wanted, historyRight(p.Filter))
+	}
+	return wanted
 }
 
 // filterReady refuses what needs the store before it has been loaded: retained messages, and what it has kept of stored topics, which
@@ -161,10 +185,11 @@ func (s *Session) addSubscription(sub *subscription) *protocol.Error {
 func (sh *shard) subscribe(sub *subscription, from start) {
 	s := sub.session
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if batch := sh.begin(sub, from, nil); len(batch) > 0 {
 		s.sendLocked(batch...)
 	}
+	s.mu.Unlock()
+	sh.watchRights(s)
 }
 
 // begin starts sub and appends what it is sent at once to batch, which is sent before anything else. The session's mu is held.

@@ -16,6 +16,7 @@ func (s *Session) handleSubscribes(raw protocol.Raw) error {
 	if err := p.Decode(raw); err != nil {
 		return s.answerOr(raw, err)
 	}
+	s.undecided = s.askAll(p.Subscriptions)
 	all := make([]asked, 0, len(p.Subscriptions))
 	var flood error
 	for i := range p.Subscriptions {
@@ -34,9 +35,29 @@ func (s *Session) handleSubscribes(raw protocol.Raw) error {
 	return flood
 }
 
+// askAll has decided at once what the subscriptions need that the rate of subscribes lets through.
+func (s *Session) askAll(all []protocol.Subscribe) *protocol.Error {
+	if s.identity.Ask == 0 {
+		return nil
+	}
+	_, room := s.subscribeRate()
+	if s.subscribes != nil {
+		room = int(s.subscribes.Tokens())
+	}
+	var wanted []right
+	for i := range all[:min(max(room, 0), len(all))] {
+		if protocol.ValidateFilter(all[i].Filter) == nil {
+			wanted = append(wanted, s.wants(&all[i])...)
+		}
+	}
+	s.flushAcks() // the decision may take a while
+	return s.b.ask(s.identity, s.id, wanted...)
+}
+
 // subscribeAll starts the subscriptions of one packet, all of them between the same two entries, and answers them together. Called by
 // the shard's goroutine.
 func (sh *shard) subscribeAll(s *Session, all []asked) {
+	defer sh.watchRights(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	batch, bytes := make([]*Packet, 0, len(all)), 0

@@ -25,6 +25,7 @@ import (
 type Broker interface {
 	Authenticate(ctx context.Context, c broker.Credentials) (*broker.Identity, error)
 	Revoked(id *broker.Identity) error
+	MayPublish(id *broker.Identity, topics []string, exclude bool) error
 	Publish(ctx context.Context, id *broker.Identity, r broker.PublishRequest) (protocol.Published, error)
 	Retained(id *broker.Identity, topic string) (protocol.Message, error)
 	History(ctx context.Context, id *broker.Identity, q broker.HistoryRequest) (broker.HistoryResult, error)

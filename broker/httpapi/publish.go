@@ -116,6 +116,12 @@ func (h *Handler) publishAll(r *request, id *broker.Identity, e *envelope) {
 			h.refuse(r, told(err))
 			return
 		}
+	}
+	if err := h.b.MayPublish(id, e.topics, e.exclude != ""); err != nil {
+		h.refuse(r, told(err))
+		return
+	}
+	for _, topic := range e.topics {
 		if !id.CanPublish(topic) {
 			r.topic = topic
 			h.refuse(r, protocol.Errorf(protocol.CodeForbidden, "no grant covers publishing to %q; nothing was published", topic))
