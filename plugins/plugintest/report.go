@@ -2,11 +2,12 @@ package plugintest
 
 import (
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"github.com/carillon-mq/carillon/internal/junit"
 )
 
 // Result is what became of a case.
@@ -117,51 +118,22 @@ func JSON(w io.Writer, about *About, results []*Result) error {
 	return e.Encode(all)
 }
 
-type junitCase struct {
-	Class   string        `xml:"classname,attr"`
-	Name    string        `xml:"name,attr"`
-	Time    float64       `xml:"time,attr"`
-	Failure *junitMessage `xml:"failure"`
-	Skipped *junitMessage `xml:"skipped"`
-}
-
-type junitMessage struct {
-	Message string `xml:"message,attr"`
-	Text    string `xml:",chardata"`
-}
-
 // JUnit writes all results as a JUnit report.
 func JUnit(w io.Writer, about *About, results []*Result) error {
-	suite := struct {
-		XMLName  xml.Name    `xml:"testsuite"`
-		Name     string      `xml:"name,attr"`
-		Tests    int         `xml:"tests,attr"`
-		Failures int         `xml:"failures,attr"`
-		Skipped  int         `xml:"skipped,attr"`
-		Cases    []junitCase `xml:"testcase"`
-	}{Name: "plugin " + about.Name, Tests: len(results), Failures: Count(results, Failed), Skipped: Count(results, Skipped)}
+	cases := make([]junit.Case, 0, len(results))
 	for _, r := range results {
 		class, name, _ := strings.Cut(r.Case.ID(), "/")
-		c := junitCase{Class: class, Name: name, Time: r.Took.Seconds()}
+		c := junit.Case{Class: class, Name: name, Seconds: r.Took.Seconds()}
 		switch r.Outcome {
 		case Failed:
 			var text strings.Builder
 			r.Text(&text, true)
-			c.Failure = &junitMessage{Message: r.Failures[0], Text: text.String()}
+			c.Failure = &junit.Message{Short: r.Failures[0], Whole: text.String()}
 		case Skipped:
-			c.Skipped = &junitMessage{Message: r.Reason}
+			c.Skipped = &junit.Message{Short: r.Reason}
 		case Passed:
 		}
-		suite.Cases = append(suite.Cases, c)
+		cases = append(cases, c)
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	e := xml.NewEncoder(w)
-	e.Indent("", "  ")
-	if err := e.Encode(suite); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	return junit.Write(w, "plugin "+about.Name, cases)
 }

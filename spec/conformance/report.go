@@ -3,13 +3,14 @@ package conformance
 import (
 	"context"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/carillon-mq/carillon/internal/junit"
 )
 
 // Result is what became of one script.
@@ -171,46 +172,21 @@ func JSON(w io.Writer, results []*Result) error {
 	return e.Encode(all)
 }
 
-type junitCase struct {
-	Class   string        `xml:"classname,attr"`
-	Name    string        `xml:"name,attr"`
-	Time    float64       `xml:"time,attr"`
-	Failure *junitMessage `xml:"failure"`
-	Skipped *junitMessage `xml:"skipped"`
-}
-
-type junitMessage struct {
-	Message string `xml:"message,attr"`
-	Text    string `xml:",chardata"`
-}
-
 // JUnit writes all results as a JUnit report.
 func JUnit(w io.Writer, results []*Result) error {
-	suite := struct {
-		XMLName  xml.Name    `xml:"testsuite"`
-		Name     string      `xml:"name,attr"`
-		Tests    int         `xml:"tests,attr"`
-		Failures int         `xml:"failures,attr"`
-		Skipped  int         `xml:"skipped,attr"`
-		Cases    []junitCase `xml:"testcase"`
-	}{Name: "conformance", Tests: len(results), Failures: Count(results, Failed), Skipped: Count(results, Skipped)}
+	cases := make([]junit.Case, 0, len(results))
 	for _, r := range results {
-		c := junitCase{Class: r.Script.File, Name: r.Script.Name, Time: r.Took.Seconds()}
+		c := junit.Case{Class: r.Script.File, Name: r.Script.Name, Seconds: r.Took.Seconds()}
 		switch r.Outcome {
 		case Failed:
 			var text strings.Builder
 			r.Text(&text)
-			c.Failure = &junitMessage{Message: r.Failure, Text: text.String()}
+			c.Failure = &junit.Message{Short: r.Failure, Whole: text.String()}
 		case Skipped:
-			c.Skipped = &junitMessage{Message: r.Reason}
+			c.Skipped = &junit.Message{Short: r.Reason}
 		case Passed:
 		}
-		suite.Cases = append(suite.Cases, c)
+		cases = append(cases, c)
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	e := xml.NewEncoder(w)
-	e.Indent("", "  ")
-	return e.Encode(suite)
+	return junit.Write(w, "conformance", cases)
 }
