@@ -135,13 +135,17 @@ func open(ctx context.Context, p Plugin, l launch) (*process, error) {
 }
 
 func (in *process) failed(step string, err error) error {
-	in.wait(200 * time.Millisecond) // it may be about to say why
+	select { // it may be about to say why
+	case <-in.heard:
+	case <-time.After(200 * time.Millisecond):
+	}
 	return &StartError{Step: step, Err: err, Words: in.output.last()}
 }
 
 // attach connects to a plugin that somebody else has started.
 func attach(p Plugin) (*process, error) {
-	in := &process{plugin: p, output: &output{}, ended: make(chan struct{})}
+	in := &process{plugin: p, output: &output{}, ended: make(chan struct{}), heard: make(chan struct{})}
+	close(in.heard) // what it prints is seen by who started it
 	in.ctx, in.cancel = context.WithCancelCause(context.Background())
 	network, address, ok := strings.Cut(p.Attach, ":")
 	if !ok || network != "unix" {

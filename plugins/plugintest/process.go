@@ -51,6 +51,7 @@ type process struct {
 	ctx    context.Context // ends with the process
 	cancel context.CancelCauseFunc
 	ended  chan struct{}
+	heard  chan struct{}  // closed when all that it has printed is in output
 	group  sync.WaitGroup // goroutines of its own
 	killed sync.Once
 
@@ -67,7 +68,7 @@ type line struct {
 
 // spawn starts a process. It is closed by close.
 func spawn(p Plugin, l launch) (*process, error) {
-	in := &process{plugin: p, first: make(chan line, 1), output: &output{}, ended: make(chan struct{})}
+	in := &process{plugin: p, first: make(chan line, 1), output: &output{}, ended: make(chan struct{}), heard: make(chan struct{})}
 	in.ctx, in.cancel = context.WithCancelCause(context.Background())
 	var err error
 	if in.sockets, err = os.MkdirTemp(shortTemp(), "cp-"); err != nil {
@@ -99,8 +100,13 @@ func spawn(p Plugin, l launch) (*process, error) {
 		os.RemoveAll(in.sockets)
 		return nil, err
 	}
-	in.group.Go(func() { in.readStdout(pipes[1].r) })
-	in.group.Go(func() { in.output.copy(pipes[2].r) })
+	in.group.Go(func() {
+		defer close(in.heard)
+		var both sync.WaitGroup
+		both.Go(func() { in.readStdout(pipes[1].r) })
+		both.Go(func() { in.output.copy(pipes[2].r) })
+		both.Wait()
+	})
 	in.group.Go(func() { in.reap(pipes[1].r, pipes[2].r) })
 	return in, nil
 }
