@@ -105,6 +105,16 @@ func TestAnAuthPluginWithoutItsCallGrantsNothing(t *testing.T) {
 	}
 }
 
+// G-1: a plugin whose calls are never answered anymore.
+func TestAPluginThatHangsIsKilledAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, quick())
+	pid := startAuth(t, h, bundled("hangs", "faulty", "health hangs")).Status().PID
+	if s := until(t, h, "hangs", restarted(pid)); !strings.Contains(s.LastError, "missed 3 health checks") {
+		t.Errorf("last error %q", s.LastError)
+	}
+}
+
 // G-1: a plugin that stops in the middle of a call; the call ends with its deadline, the process is killed and started again.
 func TestAPluginThatStopsInACallIsKilledAndStartedAgain(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -88,12 +89,18 @@ func (f faultyCommon) Describe(ctx context.Context, r *commonv1pb.DescribeReques
 	return d, err
 }
 
+var healthChecks atomic.Int32 // of this process
+
 func (f faultyCommon) Health(ctx context.Context, r *commonv1pb.HealthRequest) (*commonv1pb.HealthResponse, error) {
 	switch f.how {
 	case "no health":
 		return nil, status.Error(codes.Unimplemented, "unknown method Health")
 	case "unknown health":
 		return &commonv1pb.HealthResponse{Status: 9}, nil
+	case "health hangs":
+		if healthChecks.Add(1) > 1 {
+			<-ctx.Done()
+		}
 	}
 	return f.foreign.Health(ctx, r)
 }

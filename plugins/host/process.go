@@ -47,6 +47,7 @@ type process struct {
 
 	pumps sync.WaitGroup
 	ended chan struct{} // the process has been waited for, its group killed, its output read
+	pace  pace
 
 	mu        sync.Mutex
 	cmd       *exec.Cmd // nil until started

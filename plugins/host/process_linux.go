@@ -29,15 +29,18 @@ func killGroup(leader *os.Process) {
 	_ = unix.Kill(-leader.Pid, unix.SIGKILL) // gone already is as good
 }
 
-// await waits for the end of the process. It is noticed without collecting it first, so that the group's id still belongs to it
-// when the rest of the group is killed.
+// await waits for the end of the process, and notes when a signal stops it and when it goes on. The end is noticed without
+// collecting it first, so that the group's id still belongs to it when the rest of the group is killed.
 func (p *process) await() error {
-	var err error
-	for {
-		err = unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
-			break
+	pid := p.cmd.Process.Pid
+	err := waitid(pid, unix.WEXITED|unix.WSTOPPED|unix.WCONTINUED|unix.WNOWAIT, nil)
+	for err == nil {
+		var change unix.Siginfo
+		if waitid(pid, unix.WSTOPPED|unix.WCONTINUED|unix.WNOHANG, &change) != nil || change.Signo == 0 {
+			break // it has ended
 		}
+		p.pace.set(change.Code != cldContinued)
+		err = waitid(pid, unix.WEXITED|unix.WSTOPPED|unix.WCONTINUED|unix.WNOWAIT, nil)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,4 +49,15 @@ func (p *process) await() error {
 	}
 	p.reaped = true
 	return p.cmd.Wait()
+}
+
+// cldContinued is the si_code of a child that goes on, waitid(2).
+const cldContinued = 6
+
+func waitid(pid, options int, change *unix.Siginfo) error {
+	for {
+		if err := unix.Waitid(unix.P_PID, pid, change, options, nil); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }

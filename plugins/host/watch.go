@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -17,13 +18,19 @@ import (
 // killTimeout is how long a killed process may take to be gone. Only one that is stuck in the kernel takes longer.
 const killTimeout = 5 * time.Second
 
-// watch returns why the plugin is not to be called anymore: its process has ended, it has missed too many health checks (and
-// is killed), or ctx has ended. It returns nil when interrupted yields first.
+// watch returns why the plugin is not to be called anymore: its process has ended, or has missed too many health checks or been
+// stopped by a signal for as long as one may take (and is killed), or ctx has ended. It returns nil when interrupted yields first.
 func (in *instance) watch(ctx context.Context, interrupted <-chan struct{}) error {
 	opt := &in.p.host.opt
 	ticker := time.NewTicker(opt.HealthEvery)
 	defer ticker.Stop()
 	for {
+		tick, patience := ticker.C, (<-chan time.Time)(nil)
+		stopped, changed := in.process.pace.now()
+		if !stopped.IsZero() {
+			in.weaken(errStopped)
+			tick, patience = nil, time.After(opt.HealthTimeout-time.Since(stopped))
+		}
 		select {
 		case <-in.process.ended:
 			return in.process.exit()
@@ -31,28 +38,45 @@ func (in *instance) watch(ctx context.Context, interrupted <-chan struct{}) erro
 			return context.Cause(ctx)
 		case <-interrupted:
 			return nil
-		case <-ticker.C:
-		}
-		began := time.Now()
-		err := in.healthWithin(ctx, opt.HealthTimeout)
-		if in.ctx.Err() != nil || ctx.Err() != nil {
-			continue
-		}
-		if err == nil {
-			in.misses = 0
-			if took := time.Since(began); took > opt.HealthTimeout/2 {
-				in.weaken(fmt.Errorf("health: answered after %v", took.Round(time.Millisecond)))
-			} else {
-				in.improve()
-			}
-			continue
-		}
-		if in.misses++; in.misses >= opt.HealthMisses {
+		case <-changed:
+		case <-patience:
 			in.process.kill()
-			return fmt.Errorf("missed %d health checks: %w", in.misses, err)
+			return fmt.Errorf("%w, and it did not go on within %v", errStopped, opt.HealthTimeout)
+		case <-tick:
+			if err := in.check(ctx, changed); err != nil {
+				in.process.kill()
+				return err
+			}
 		}
-		in.weaken(err)
 	}
+}
+
+// errStopped is a process that does nothing until SIGCONT.
+var errStopped = errors.New("a signal stopped the process")
+
+// check asks the plugin for its health, unless changed says before that its process stands still. It returns an error when that
+// was the last check that it may miss.
+func (in *instance) check(ctx context.Context, changed <-chan struct{}) error {
+	opt := &in.p.host.opt
+	began := time.Now()
+	err := in.healthWithin(ctx, opt.HealthTimeout, changed)
+	if stopped, _ := in.process.pace.now(); in.ctx.Err() != nil || ctx.Err() != nil || !stopped.IsZero() {
+		return nil
+	}
+	if err == nil {
+		in.misses = 0
+		if took := time.Since(began); took > opt.HealthTimeout/2 {
+			in.weaken(fmt.Errorf("health: answered after %v", took.Round(time.Millisecond)))
+		} else {
+			in.improve()
+		}
+		return nil
+	}
+	if in.misses++; in.misses >= opt.HealthMisses {
+		return fmt.Errorf("missed %d health checks: %w", in.misses, err)
+	}
+	in.weaken(err)
+	return nil
 }
 
 // weaken notes that the plugin answers, and not as it should.
@@ -72,10 +96,18 @@ func (in *instance) improve() {
 	}
 }
 
-func (in *instance) healthWithin(ctx context.Context, d time.Duration) error {
+// healthWithin returns before d has passed when the instance ends or changed is closed.
+func (in *instance) healthWithin(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()
+	go func() {
+		select {
+		case <-changed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	return in.health(ctx)
 }
 
