@@ -30,12 +30,16 @@ func (a *auth) decided(t *T, what string, c broker.Credentials) {
 }
 
 func testHostile(t *T, a *auth) {
+	began := time.Now()
 	for _, token := range []string{
 		"", " ", ".", "..", "....", "\x00", "a\x00b", "null", "{}", "Bearer ", "a.b.c", strings.Repeat("a", 8<<10), strings.Repeat(".", 8<<10),
 		strings.Repeat("e30.", 2000), "\ufffd\ufffe", "eyJhbGciOiJub25lIn0.e30.", strings.Repeat("[", 8<<10), "../../../../etc/passwd", "' OR 1=1 --",
 		"%s%n%x", "\r\nX-Admin: 1", "{{7*7}}", "$(id)", "-1", "\u202etxt.exe", strings.Repeat("ü", 4<<10),
 	} {
 		a.decided(t, "the token "+short(token), broker.Credentials{Token: token, Transport: "ws", Remote: "192.0.2.1"})
+		if t.Failed() && time.Since(began) > authTime { // it does not answer: the others would take as long
+			break
+		}
 	}
 	a.all(t, "afterwards")
 }

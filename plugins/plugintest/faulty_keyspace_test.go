@@ -76,7 +76,7 @@ var keyspaceFaults = map[string]func(*storebolt.Store) kit.Store{
 	"a key is under no lease":      keyFault(unlocked{onPut: func(p *broker.KeyPut) { p.Lease = broker.LeaseID{} }}),
 	"a delete does not compare":    keyFault(unlocked{onDelete: func(expect *uint64) { *expect = broker.AnyRevision }}),
 	"a lease never ends":           keyFault(unlocked{onGrant: func(ttl *time.Duration) { *ttl = broker.MaxLease }}),
-	"a lease ends early":           keyFault(unlocked{onGrant: func(ttl *time.Duration) { *ttl = max(*ttl*3/4, broker.MinLease) }}),
+	"a lease ends early":           keyFault(unlocked{onGrant: func(ttl *time.Duration) { *ttl = max(*ttl/2, broker.MinLease) }}),
 	"a list is never longer":       keyFault(unlocked{onList: func(p *broker.KeyPage) { p.Done = true }}),
 	"a list forgets a value":       keyFault(unlocked{onList: forgetValue}),
 	"what is deleted is not told":  keyFault(unlocked{onWatch: showDeleted}),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -48,6 +49,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // a process with the race detector takes a second to end otherwise
+	_ = flag.Set("test.parallel", "6")           // most of them wait for what a faulty plugin does not do; -parallel goes before this
 	goleak.VerifyTestMain(m)
 }
 
@@ -186,6 +188,7 @@ func finds(t *testing.T, fault string, p plugintest.Plugin) {
 	if id, known := foundBy()[fault]; known && !campaign {
 		o.Only = regexp.MustCompile("^" + regexp.QuoteMeta(id) + "$")
 	}
+	p.Patience = 3 * time.Second // what is not there does not come by waiting
 	red := 0
 	o.Tell = func(r *plugintest.Result) {
 		if r.Outcome != plugintest.Failed {

@@ -80,7 +80,7 @@ func Probe(ctx context.Context, p Plugin) (*About, error) {
 	if in != nil {
 		if err == nil && p.Attach == "" {
 			in.shutdown(ctx)
-			in.wait(stopTime)
+			in.wait(time.Second) // whether it ends by itself is a case of its own
 		}
 		in.close()
 	}

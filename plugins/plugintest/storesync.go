@@ -132,8 +132,12 @@ func testRefusedSyncs(t *T) {
 	if acknowledged > 0 {
 		t.Errorf("expected that nothing is acknowledged when the disk refuses to sync, %d records were", acknowledged)
 	}
-	if !s.process.wait(stopTime) {
-		t.Errorf("expected that the process ends when the disk refuses to sync, it is still there after %v", stopTime)
+	grace := stopTime
+	if t.Failed() {
+		grace = time.Second
+	}
+	if !s.process.wait(grace) {
+		t.Errorf("expected that the process ends when the disk refuses to sync, it is still there after %v", grace)
 	}
 	_ = cmd.Process.Kill()
 	s.crash(t)
