@@ -57,8 +57,8 @@ const (
 
 // Revoker is a power of an Authenticator: it takes back what it has granted.
 //
-// Revocations calls on with what is in force and was not told before cursor (nil: with everything in force), and then with each
-// revocation as it is made. cursor stands for everything up to there; a nil one leaves the one before. It blocks until ctx ends,
+// Revocations calls on at once with what is in force and was not told before cursor (nil: with everything in force), also if that is
+// nothing, and then with each revocation as it is made. cursor stands for everything up to there; a nil one leaves the one before. It blocks until ctx ends,
 // on fails, or the source goes away, and returns that error; ErrNoPower if it has not got the power.
 type Revoker interface {
 	Revocations(ctx context.Context, cursor []byte, on func(batch []Revocation, cursor []byte) error) error

@@ -12,9 +12,9 @@ import (
 // that is issued after that, or when the broker has forgotten it, which is when every token of before has expired.
 func (a *Auth) Revocations(ctx context.Context, _ []byte, on func([]broker.Revocation, []byte) error) error {
 	told := &revokedList{}
-	for {
+	for first := true; ; first = false {
 		list, changed := a.revoked.current()
-		if batch := a.newIn(list, told); len(batch) > 0 {
+		if batch := a.newIn(list, told); first || len(batch) > 0 {
 			if err := on(batch, nil); err != nil {
 				return err
 			}

@@ -60,7 +60,16 @@ func TestTheListOfWhatIsRevokedIsPushedAndThenWhatIsNew(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) || len(batches) > 0 {
 		t.Errorf("%v, and %d batches more", err, len(batches))
 	}
+	none := newAuthOf(t, Config{Issuer: issuer, Audience: "carillon", Keys: []Key{{Alg: HS256, Secret: secret1}}})
 	failed := errors.New("the broker is gone")
+	if err := none.Revocations(t.Context(), nil, func(batch []broker.Revocation, _ []byte) error {
+		if len(batch) > 0 {
+			t.Errorf("nothing is revoked: %v", batch)
+		}
+		return failed
+	}); !errors.Is(err, failed) {
+		t.Error(err)
+	}
 	if err := a.Revocations(t.Context(), nil, func([]broker.Revocation, []byte) error { return failed }); !errors.Is(err, failed) {
 		t.Error(err)
 	}

@@ -960,7 +960,7 @@ func (x *RevocationsRequest) GetCursor() []byte {
 
 type RevocationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most 1,000. They take effect in this order. May be empty, to move the cursor.
+	// At most 1,000. They take effect in this order. May be empty: the first, and to move the cursor.
 	Revocations []*Revocation `protobuf:"bytes,1,rep,name=revocations,proto3" json:"revocations,omitempty"`
 	// Stands for everything up to here; at most 255 bytes, only the plugin knows what they mean. Empty: the one before stays.
 	Cursor        []byte `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`

@@ -69,7 +69,8 @@ type AuthServiceClient interface {
 	// is kept. UNIMPLEMENTED says that the plugin does not have this power.
 	Authorize(ctx context.Context, in *AuthorizeRequest, opts ...grpc.CallOption) (*AuthorizeResponse, error)
 	// Revocations takes back what was granted. The broker holds one call open for as long as both run; there may be two for a moment,
-	// while one takes the other's place. A plugin answers with what is in force at once, and then with each revocation as it is made.
+	// while one takes the other's place. A plugin answers with what is in force at once, also if that is nothing (an empty answer: the
+	// broker then knows that it misses none), and then with each revocation as it is made.
 	//
 	// No deadline. What arrives has effect at once: sessions are closed, what was remembered of the client is forgotten, and the broker
 	// lets nobody in by a revoked token until the revocation is over (until_ms), even if the plugin should: it remembers up to 100,000
@@ -175,7 +176,8 @@ type AuthServiceServer interface {
 	// is kept. UNIMPLEMENTED says that the plugin does not have this power.
 	Authorize(context.Context, *AuthorizeRequest) (*AuthorizeResponse, error)
 	// Revocations takes back what was granted. The broker holds one call open for as long as both run; there may be two for a moment,
-	// while one takes the other's place. A plugin answers with what is in force at once, and then with each revocation as it is made.
+	// while one takes the other's place. A plugin answers with what is in force at once, also if that is nothing (an empty answer: the
+	// broker then knows that it misses none), and then with each revocation as it is made.
 	//
 	// No deadline. What arrives has effect at once: sessions are closed, what was remembered of the client is forgotten, and the broker
 	// lets nobody in by a revoked token until the revocation is over (until_ms), even if the plugin should: it remembers up to 100,000

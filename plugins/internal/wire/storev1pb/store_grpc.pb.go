@@ -63,6 +63,10 @@ const (
 //   - "backup": Backup.
 //   - "keyspace": GetKey, ListKeys, PutKey, DeleteKey, WatchKeys, GrantLease, RenewLease, RevokeLease.
 //
+// And "shared": several processes of the plugin may have open what is kept, each for a broker or for the same one. A broker that
+// replaces the process then starts the new one beside the old one. Without it the old one ends first, and a second process waits
+// or fails in Configure while the first has the files.
+//
 // The calls of a power that is not announced are answered with UNIMPLEMENTED; its fields are never sent.
 type StoreServiceClient interface {
 	// LoadRetained sends every current retained record, in any order, in messages of at most 256 records or 1 MiB, then one
@@ -383,6 +387,10 @@ func (c *storeServiceClient) RevokeLease(ctx context.Context, in *RevokeLeaseReq
 //   - "statistics": ReadStatistics.
 //   - "backup": Backup.
 //   - "keyspace": GetKey, ListKeys, PutKey, DeleteKey, WatchKeys, GrantLease, RenewLease, RevokeLease.
+//
+// And "shared": several processes of the plugin may have open what is kept, each for a broker or for the same one. A broker that
+// replaces the process then starts the new one beside the old one. Without it the old one ends first, and a second process waits
+// or fails in Configure while the first has the files.
 //
 // The calls of a power that is not announced are answered with UNIMPLEMENTED; its fields are never sent.
 type StoreServiceServer interface {
