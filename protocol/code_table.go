@@ -196,9 +196,9 @@ var table = []CodeInfo{
 	},
 	{
 		CodeAuthUnavailable, "auth_unavailable", 503,
-		"No decision could be had about the fresh token; the session goes on with the one it has.",
+		"No decision could be had about a right or a fresh token; the session goes on with what it has.",
 		"The authentication plugin is down, starting or too slow.",
-		"Refresh again after a delay; operators look at the state of the plugins.",
+		"Repeat the request after a delay, SDKs do; operators look at the state of the plugins.",
 	},
 	{
 		CodeBadTopic, "bad_topic", 400,

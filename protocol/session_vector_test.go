@@ -77,9 +77,25 @@ func (k *tracker) receive(p Packet) (delivered []uint64) {
 		k.replay = *p
 	case *Message:
 		delivered = k.message(p)
+	case *ErrorPacket:
+		k.ended(p)
 	}
 	k.share()
 	return delivered
+}
+
+// ended is the end of a subscription; one that is to be asked for again keeps its place ([RGT-5]).
+func (k *tracker) ended(p *ErrorPacket) {
+	sub := k.subs[p.ID]
+	if sub == nil || !p.Code.Retry() {
+		delete(k.subs, p.ID)
+		return
+	}
+	if sub.own == nil {
+		own := k.session
+		sub.own = &own
+	}
+	sub.live = false
 }
 
 func (k *tracker) gap(p *Gap) {

@@ -104,8 +104,25 @@ func (t *Tracker) Handle(packet protocol.Packet) error {
 		})
 	case *protocol.Gap:
 		return t.gap(p)
+	case *protocol.ErrorPacket:
+		if s := t.Subs[p.ID]; s != nil && s.started {
+			t.ended(s, p.Code)
+		}
 	}
 	return nil
+}
+
+// ended is the end of a subscription that was confirmed (RGT-5): one that is to be asked for again keeps its place.
+func (t *Tracker) ended(s *Tracked, code protocol.Code) {
+	if !code.Retry() {
+		delete(t.Subs, s.ID)
+		return
+	}
+	if s.own == nil {
+		at := t.Session
+		s.own = &at
+	}
+	s.Live, s.started = false, false
 }
 
 func (t *Tracker) on(s *Tracked, e Event) {

@@ -168,6 +168,8 @@ func (f fields) packet(t *testing.T, name string) protocol.Packet {
 		return &protocol.Resumed{Subscription: f.uint("subscription"), Position: f.position("position")}
 	case "Histories":
 		return &protocol.Histories{ID: f.uint("id"), Position: f.position("position")}
+	case "Error":
+		return &protocol.ErrorPacket{ID: f.uint("id"), Code: protocol.Code(f.uint("code"))}
 	case "Gap":
 		return &protocol.Gap{
 			Subscription: f.uint("subscription"), Reason: protocol.GapReason(f["reason"].(string)), From: f.optional("from"), To: f.position("to"),

@@ -17,17 +17,18 @@ import (
 
 // conformanceCmd plays the scripts of spec/conformance. Without --server and --sdk it starts a broker of its own, which has everything that they need.
 type conformanceCmd struct {
-	Server       string        `env:"CARILLON_SERVER" help:"Test the server at this address (ws://HOST:PORT/ws) and not a carillon started for the purpose." placeholder:"URL"`
-	SDK          string        `name:"sdk" help:"Test the SDK that this program drives (spec/conformance/README.md), with a broker of the scripts' own." placeholder:"CMD"`
-	Token        string        `env:"CARILLON_TOKEN" help:"Token for that server: it has to allow everything below the topic conformance." placeholder:"TOKEN"`
-	TokenCommand string        `help:"Program that prints a token for that server; USER, PUBLISH, SUBSCRIBE, HISTORY, PRESENCE, EXCLUDE (filters with blanks between) and TTL are in its environment. Without it scripts about rights are skipped." placeholder:"CMD"`
-	Stored       string        `help:"Topic of that server below which everything is stored. Without it scripts about stored topics are skipped." placeholder:"TOPIC"`
-	Anonymous    bool          `help:"That server lets in clients without a token."`
-	Cookie       string        `help:"Cookie in which that server takes tokens. Without it scripts about that are skipped." placeholder:"NAME"`
-	ResumeWindow time.Duration `help:"How far back a resume without the right to history reaches at that server, 10m unless that is configured: scripts about it wait as long, and are skipped without." placeholder:"D"`
-	RunPattern   string        `name:"run" help:"Play the scripts whose file/name matches." placeholder:"PATTERN"`
-	Format       string        `default:"text" enum:"text,json,junit" help:"Of the report: ${enum}."`
-	List         bool          `help:"Only name the scripts, and the rules that each shows."`
+	Server        string        `env:"CARILLON_SERVER" help:"Test the server at this address (ws://HOST:PORT/ws) and not a carillon started for the purpose." placeholder:"URL"`
+	SDK           string        `name:"sdk" help:"Test the SDK that this program drives (spec/conformance/README.md), with a broker of the scripts' own." placeholder:"CMD"`
+	Token         string        `env:"CARILLON_TOKEN" help:"Token for that server: it has to allow everything below the topic conformance." placeholder:"TOKEN"`
+	TokenCommand  string        `help:"Program that prints a token for that server; USER, PUBLISH, SUBSCRIBE, HISTORY, PRESENCE, EXCLUDE (filters with blanks between) and TTL are in its environment. Without it scripts about rights are skipped." placeholder:"CMD"`
+	RevokeCommand string        `help:"Program that has a token of that server revoked, TOKEN in its environment. Without it scripts about that are skipped." placeholder:"CMD"`
+	Stored        string        `help:"Topic of that server below which everything is stored. Without it scripts about stored topics are skipped." placeholder:"TOPIC"`
+	Anonymous     bool          `help:"That server lets in clients without a token."`
+	Cookie        string        `help:"Cookie in which that server takes tokens. Without it scripts about that are skipped." placeholder:"NAME"`
+	ResumeWindow  time.Duration `help:"How far back a resume without the right to history reaches at that server, 10m unless that is configured: scripts about it wait as long, and are skipped without." placeholder:"D"`
+	RunPattern    string        `name:"run" help:"Play the scripts whose file/name matches." placeholder:"PATTERN"`
+	Format        string        `default:"text" enum:"text,json,junit" help:"Of the report: ${enum}."`
+	List          bool          `help:"Only name the scripts, and the rules that each shows."`
 	trustFlags
 }
 
@@ -126,6 +127,9 @@ func (c *conformanceCmd) server(ctx context.Context, s streams) (*conformance.Se
 	if strings.TrimSpace(c.TokenCommand) != "" {
 		server.Tokens = c.commandToken
 	}
+	if strings.TrimSpace(c.RevokeCommand) != "" {
+		server.Revoke = c.commandRevoke
+	}
 	if err := server.Reach(ctx); errors.Is(err, conformance.ErrUnreachable) {
 		return nil, nil, &exitError{exitUnreachable, fmt.Errorf("cannot reach %s: %w", u.Redacted(), plainDialError(err))}
 	} else if err != nil {
@@ -146,4 +150,16 @@ func (c *conformanceCmd) commandToken(ctx context.Context, r conformance.TokenRe
 		return "", fmt.Errorf("--token-command: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// commandRevoke has --revoke-command revoke a token.
+func (c *conformanceCmd) commandRevoke(ctx context.Context, token string) error {
+	words := strings.Fields(c.RevokeCommand) // not empty: server has looked
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Env = append(os.Environ(), "TOKEN="+token)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("--revoke-command: %w", err)
+	}
+	return nil
 }

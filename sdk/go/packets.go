@@ -302,8 +302,6 @@ func (c *Client) refusedLocked(cn *connection, p *protocol.ErrorPacket) {
 		c.endQueryLocked(r, p.Err())
 	case *Subscription:
 		if r.id == p.ID {
-			delete(cn.byID, r.id)
-			r.id = 0
 			c.refuseLocked(cn, r, p.Err())
 		}
 	case *refreshing:
@@ -334,8 +332,11 @@ func (c *Client) laterLocked(cn *connection, r request, e *Error) {
 	c.askLocked(cn)
 }
 
-// refuseLocked ends a subscription with e, or asks for it again later if that may help.
+// refuseLocked ends a subscription with e, or asks for it again later if that may help. The broker has it no more, so there is nothing to
+// unsubscribe ([RGT-4]).
 func (c *Client) refuseLocked(cn *connection, s *Subscription, e *Error) {
+	delete(cn.byID, s.id)
+	s.id = 0
 	c.leaveLocked(s)
 	if !e.Code.Retry() {
 		s.phase = phaseEnded

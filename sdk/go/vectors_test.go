@@ -208,6 +208,11 @@ func (w *walk) packet(name string, f fields) protocol.Packet {
 			Subscription: f.uint("subscription"), Reason: GapReason(f["reason"].(string)), From: f.position("from"), To: *f.position("to"),
 			Count: -1,
 		}
+	case "Error":
+		return &protocol.ErrorPacket{
+			ID: f.uint("id"), Code: protocol.Code(f.uint("code")), Name: f["name"].(string),
+			RetryAfter: time.Duration(f.uint("retry_after")) * time.Millisecond,
+		}
 	case "Histories":
 		return &protocol.Histories{ID: f.uint("id"), Position: *f.position("position"), More: f["more"] == true}
 	case "Ping":

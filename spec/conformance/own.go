@@ -63,6 +63,7 @@ auth:
   config:
     issuer: conformance
     audience: conformance
+    revoked: %[7]s
     keys: [{kid: main, alg: HS256, secret: %[3]s}]
 topics: [{match: "stored.>", class: stored}, {match: "conformance.*.live.>", class: live}]
 limits: {sessions_per_user: 10000, sessions_per_address: 10000, ping_every: %[5]s, resume_window: %[6]s}
@@ -85,15 +86,16 @@ func startOwn(ctx context.Context, executable string, log io.Writer, pings time.
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	config := fmt.Sprintf(ownConfig, address, filepath.Join(dir, "data"), o.secret, ownCookie, pings, ownWindow)
-	if err := os.WriteFile(o.config(), []byte(config), 0o600); err != nil {
+	config := fmt.Sprintf(ownConfig, address, filepath.Join(dir, "data"), o.secret, ownCookie, pings, ownWindow, o.revoked())
+	err = errors.Join(os.WriteFile(o.config(), []byte(config), 0o600), os.WriteFile(o.revoked(), nil, 0o600))
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	all := []string{"conformance.>", ownStored + ".>"}
 	o.Token = o.sign(TokenRequest{User: "conformance", Publish: all, Subscribe: all, History: all, Presence: all, TTL: time.Hour})
 	o.Server = Server{
 		URL: "ws://" + address + "/ws", Token: o.Token, Anonymous: true, Stored: ownStored, Restart: o.restart,
-		Cookie: ownCookie, ResumeWindow: ownWindow, Rare: o.rarely,
+		Cookie: ownCookie, ResumeWindow: ownWindow, Rare: o.rarely, Revoke: o.revoke,
 		Tokens: func(_ context.Context, r TokenRequest) (string, error) { return o.sign(r), nil },
 	}
 	if err := o.start(ctx); err != nil {
@@ -104,6 +106,33 @@ func startOwn(ctx context.Context, executable string, log io.Writer, pings time.
 }
 
 func (o *Own) config() string { return filepath.Join(o.dir, "carillon.yaml") }
+
+// revoked is the file that lists the tokens that are.
+func (o *Own) revoked() string { return filepath.Join(o.dir, "revoked") }
+
+// revoke has what the token allowed taken back: by its id, as an operator would.
+func (o *Own) revoke(_ context.Context, token string) error {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return errors.New("found no token of this server's, wanted one")
+	}
+	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return err
+	}
+	var id struct {
+		JTI string `json:"jti"`
+	}
+	if err := json.Unmarshal(claims, &id); err != nil {
+		return err
+	}
+	list, err := os.OpenFile(o.revoked(), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(list, "{\"jti\": %q}\n", id.JTI) // in one write: scripts play at the same time
+	return errors.Join(err, list.Close())
+}
 
 // start runs the executable until it says that it is ready.
 func (o *Own) start(ctx context.Context) error {

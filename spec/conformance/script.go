@@ -62,6 +62,7 @@ type Step struct {
 	Repeat     []Step         `yaml:"repeat,omitempty"`
 	Let        map[string]any `yaml:"let,omitempty"`     // variables
 	Restart    string         `yaml:"restart,omitempty"` // crash: what the server has in memory is gone
+	Revoke     string         `yaml:"revoke,omitempty"`  // what was granted by this token is taken back
 
 	// Of scripts for SDKs, whose driver does and tells things, and for which the script is the broker.
 	Do        map[string]any `yaml:"do,omitempty"`
@@ -171,7 +172,7 @@ func Parse(file string, text []byte) ([]*Script, error) {
 func (s *Script) ID() string { return s.File + "/" + s.Name }
 
 var (
-	needs      = []string{"stored", "anonymous", "tokens", "restart", "cookie", "resume_window", "compress", "upgrade_answers", "presence"}
+	needs      = []string{"stored", "anonymous", "tokens", "restart", "cookie", "resume_window", "revoke", "compress", "upgrade_answers", "presence"}
 	scriptName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 )
 
@@ -237,6 +238,7 @@ func (s *Step) actions() []string {
 		{"repeat", s.Repeat != nil},
 		{"let", s.Let != nil},
 		{"restart", s.Restart != ""},
+		{"revoke", s.Revoke != ""},
 		{"do", s.Do != nil},
 		{"event", s.Event != nil},
 		{"no_event", s.NoEvent != 0},

@@ -30,6 +30,16 @@ var serverFaults = []*serverFault{
 	{name: "session-without-name", rule: "CON-6", run: "^session/connected", server: set("Connected", "session", "s")},
 	{name: "second-connect-taken", rule: "CON-1", run: "^session/connect-twice", server: on("Disconnect", none), closes: 1000},
 	{name: "refresh-keeps-expiry", rule: "REF-1", run: "^refresh/refreshed", server: set("Refreshed", "expires", 1)},
+	{name: "revoked-comes-back", rule: "RGT-1", run: "^rights/revoked", server: on("Disconnect", func(p packet) []packet {
+		p.values["reconnect"] = true
+		return []packet{p}
+	})},
+	{name: "withdrawn-without-a-word", rule: "RGT-4", run: "^rights/a-subscription-ends", server: on("Error", func(p packet) []packet {
+		if p.values["name"] == "forbidden" {
+			return nil
+		}
+		return []packet{p}
+	})},
 	{name: "durability-lies", rule: "PUB-3", run: "^publish/acknowledged", server: set("Published", "durability", 1)},
 	{name: "publishes-twice", rule: "PUB-7", run: "^publish/repeated$", client: on("Publish", func(p packet) []packet {
 		delete(p.values, "mid")
@@ -141,6 +151,7 @@ var clientFaults = []struct{ name, rule, run string }{
 	{"never-silent", "PNG-4", "^reconnect/silence"},
 	{"impatient", "PNG-4", "^reconnect/silence"},
 	{"compressed-anyway", "CON-12", "^compress/not-asked-for"},
+	{"insists", "RGT-5", "^rights/withdrawn"},
 	{"asks-once", "PRE-5", "^presence/followed"},
 }
 

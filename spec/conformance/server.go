@@ -39,6 +39,8 @@ type Server struct {
 	Cookie string
 	// ResumeWindow is how far back a resume without the right to history reaches there; 0: it is not known.
 	ResumeWindow time.Duration
+	// Revoke takes back what was granted by a token, within a few seconds; nil: that cannot be done. It may be called by several scripts at once.
+	Revoke func(ctx context.Context, token string) error
 	// Rare is another server of the same kind, which pings less often, for the scripts that need that; nil: there is none. It may be called by
 	// several scripts at once.
 	Rare func(ctx context.Context) (*Server, error)
@@ -88,7 +90,7 @@ func (v *Server) play(ctx context.Context, s *Script, log *transcript) error {
 func (v *Server) variables(ctx context.Context, s *Script) (variables, error) {
 	for need, met := range map[string]bool{
 		"stored": v.Stored != "", "anonymous": v.Anonymous, "tokens": v.Tokens != nil, "restart": v.Restart != nil,
-		"cookie": v.Cookie != "", "resume_window": v.ResumeWindow > 0,
+		"cookie": v.Cookie != "", "revoke": v.Revoke != nil, "resume_window": v.ResumeWindow > 0,
 	} {
 		if slices.Contains(s.Needs, need) && !met {
 			return nil, &skip{missing[need]}
@@ -138,6 +140,7 @@ var missing = map[string]string{
 	"tokens":        "it needs tokens with users and rights of its own, and no way to make them is known",
 	"restart":       "it restarts the server, which cannot be done here",
 	"cookie":        "it needs a server that takes tokens from a cookie, and the name of that",
+	"revoke":        "it has a token revoked, and no way to do that is known",
 	"resume_window": "it waits until a resume without the right to history reaches back no further, 10 minutes where nothing else is known",
 }
 
@@ -157,6 +160,13 @@ func (p *serverPlay) step(ctx context.Context, s *Step) error {
 		return p.request(ctx, s.HTTP)
 	case "restart":
 		return p.server.Restart(ctx)
+	case "revoke":
+		token, err := p.vars.text(s.Revoke)
+		if err != nil {
+			return err
+		}
+		p.log.add(s.by(), "has revoked", s.Revoke)
+		return p.server.Revoke(ctx, token)
 	default:
 		return fmt.Errorf("%s is nothing that is done to a server", action)
 	}

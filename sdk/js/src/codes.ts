@@ -66,7 +66,7 @@ export type Code =
   | 'quota'
   /** 4304: The answer did not come in time; it is not known whether the request was carried out. */
   | 'timeout'
-  /** 4305: No decision could be had about the fresh token; the session goes on with the one it has. */
+  /** 4305: No decision could be had about a right or a fresh token; the session goes on with what it has. */
   | 'auth_unavailable'
   /** 4400: The topic is not a valid name. */
   | 'bad_topic'

@@ -48,6 +48,8 @@ function packet(name: string, f: Fields): unknown[] {
       return [12, f['subscription'], place(f['position'])]
     case 'Gap':
       return [13, f['subscription'], f['reason'], place(f['from']), place(f['to'])]
+    case 'Error':
+      return [23, f['id'], f['code'], f['name'], f['detail'], { retry_after: f['retry_after'] ?? null }]
     case 'Histories':
       return [20, f['id'], place(f['position']), { more: f['more'] ?? false }]
     case 'Ping':

@@ -21,6 +21,7 @@ var faults = map[string]string{
 	"impatient":         "PNG-4",  // one that is silent for a second counts as dead
 	"stale-token":       "REC-3",  // the same token is shown again after it has expired
 	"compressed-anyway": "CON-12", // compression is asked for where it is not to be
+	"insists":           "RGT-5",  // a subscription that has ended is asked for again
 	"asks-once":         "PRE-5",  // who is there is asked for, and changes are not followed
 }
 
@@ -82,6 +83,15 @@ func (d *driver) loseFaultily() {
 			d.read(name, d.subs[name])
 		}
 	}
+}
+
+// endFaultily is called when a subscription has been ended by the broker.
+func (d *driver) endFaultily(name string) {
+	if d.fault != "insists" {
+		return
+	}
+	again := d.client.Subscribe(d.subscription(name).Filter(), carillon.NoRetained())
+	d.read(name, again)
 }
 
 // failFaultily is called when a publish has failed.

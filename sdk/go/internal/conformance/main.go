@@ -274,6 +274,7 @@ func (d *driver) tellEvent(name string, e carillon.Event, err error) {
 	case nil:
 		if !errors.Is(err, carillon.ErrUnsubscribed) && !errors.Is(err, carillon.ErrClosed) {
 			d.tell(event{"event": "ended", "subscription": name, "code": codeOf(err)})
+			d.endFaultily(name)
 		}
 	}
 }
