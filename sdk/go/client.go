@@ -177,7 +177,7 @@ func (c *Client) run(ctx context.Context) {
 	defer c.cancel()
 	delays := backoff{base: c.opt.base, cap: c.opt.cap, rand: c.opt.rand}
 	for {
-		lasted, err := c.session(ctx)
+		stood, lasted, err := c.session(ctx)
 		if ctx.Err() != nil {
 			c.stop(ErrClosed)
 			return
@@ -185,7 +185,7 @@ func (c *Client) run(ctx context.Context) {
 		if lasted >= stableAfter {
 			delays.reset()
 		}
-		delay, again := c.judge(err, &delays)
+		delay, again := c.judge(err, stood, &delays)
 		if !again || (!c.everConnected() && !c.opt.retryDial) {
 			c.stop(err)
 			return
@@ -201,15 +201,17 @@ func (c *Client) run(ctx context.Context) {
 	}
 }
 
-// judge decides what follows the end of a connection, or of an attempt to make one. The broker's advice wins over the backoff.
-func (c *Client) judge(err error, delays *backoff) (delay time.Duration, again bool) {
+// judge decides what follows the end of a session, or of an attempt to make one, which never stood. The broker's advice wins over the
+// backoff. Who cannot ask for a fresh token comes back with what it has when a session ends for want of one: a cookie, a certificate or a
+// fixed token may be good for another session. When they are refused, it is over ([REC-3]).
+func (c *Client) judge(err error, stood bool, delays *backoff) (delay time.Duration, again bool) {
 	delay = delays.next()
 	r, ok := errors.AsType[*refused](err)
 	switch {
 	case !ok:
 		return delay, true
 	case r.why.Code.NeedsToken():
-		if !c.tokens.renew(r.why.Code.String()) {
+		if !c.tokens.renew(r.why.Code.String()) && !(stood && r.reconnect) {
 			return 0, false
 		}
 		if delays.attempt == 1 { // the first time in a row

@@ -281,15 +281,69 @@ func TestTokenSourceThatFailsIsAskedAgain(t *testing.T) {
 	})
 }
 
-func TestFixedTokenThatHasExpiredEndsTheClient(t *testing.T) {
-	inBubble(t, func(t *testing.T, b *fakeBroker) {
-		c, fc := b.dial(at(5, 0), WithToken("one"))
-		fc.send(&protocol.Disconnect{Code: protocol.CodeTokenExpired, Reconnect: true})
-		<-c.Done()
-		if s := c.Status(); !errors.Is(s.Err, ErrTokenExpired) {
-			t.Errorf("status %+v, want token_expired", s)
-		}
-	})
+// [REC-3]: who cannot ask for a fresh token comes back with what it has, at once, and goes on if that is taken; if not, that is the end.
+func TestWithoutATokenFunctionWhatItHasIsShownOnceMore(t *testing.T) {
+	expired := &protocol.Disconnect{Code: protocol.CodeTokenExpired, Reconnect: true}
+	session := http.Header{"Cookie": {"PHPSESSID=ada"}}
+	for name, how := range map[string]struct {
+		with   Option
+		header http.Header
+		token  string
+	}{
+		"a fixed token": {with: WithToken("one"), token: "one"},
+		"a cookie":      {with: WithHTTPHeader(session), header: session},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *fakeBroker) {
+				c, fc := b.dial(at(5, 0), how.with)
+				r := read(t, c.Subscribe("a", NoRetained()))
+				fc.live("a", at(5, 0))
+				for n := range uint64(3) { // each is the first time for its session
+					fc.send(msg(6+n, 0, "a", "x"), expired)
+					ended := time.Now()
+					fc = b.resume(at(6+n, 0))
+					if took := time.Since(ended); n == 0 && took != 0 || fc.hello.Token != how.token || fc.header.Get("Cookie") != how.header.Get("Cookie") {
+						t.Errorf("came back after %v with token %q and %v", took, fc.hello.Token, fc.header)
+					}
+					fc.send(&protocol.Resumed{Subscription: fc.resumes("a", at(6+n, 0)), Position: at(6+n, 0)})
+					r.next("message a=x", "resumed")
+				}
+				fc.send(expired)
+				b.accept().send(&protocol.Disconnect{Code: protocol.CodeTokenMissing})
+				<-c.Done()
+				if s := c.Status(); protocol.CodeOf(s.Err) != protocol.CodeTokenMissing {
+					t.Errorf("status %+v, want token_missing", s)
+				}
+			})
+		})
+	}
+}
+
+func TestWithoutATokenFunctionARefusalIsTheEnd(t *testing.T) {
+	expired := &protocol.Disconnect{Code: protocol.CodeTokenExpired, Reconnect: true}
+	for name, end := range map[string]func(b *fakeBroker, fc *fakeConn){
+		"it has expired for the next connection too": func(b *fakeBroker, fc *fakeConn) {
+			fc.send(expired)
+			b.accept().send(expired)
+		},
+		"it is told not to come back": func(_ *fakeBroker, fc *fakeConn) {
+			fc.send(&protocol.Disconnect{Code: protocol.CodeTokenExpired, Reconnect: false})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *fakeBroker) {
+				c, fc := b.dial(at(5, 0), WithToken("one"))
+				end(b, fc)
+				<-c.Done()
+				if s := c.Status(); !errors.Is(s.Err, ErrTokenExpired) {
+					t.Errorf("status %+v, want token_expired", s)
+				}
+				if len(b.conns) > 0 {
+					t.Error("it came back")
+				}
+			})
+		})
+	}
 }
 
 func TestTokenThatKeepsBeingRefusedIsNotTriedInALoop(t *testing.T) {

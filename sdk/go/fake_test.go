@@ -61,7 +61,7 @@ func (b *fakeBroker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ws.SetReadLimit(-1)
-	fc := &fakeConn{t: b.t, ws: ws, in: make(chan received, 100_000), over: make(chan struct{}), whole: b.whole.Load()}
+	fc := &fakeConn{t: b.t, ws: ws, header: r.Header, in: make(chan received, 100_000), over: make(chan struct{}), whole: b.whole.Load()}
 	b.conns <- fc
 	fc.read()
 }
@@ -129,13 +129,14 @@ func (b *fakeBroker) resume(at protocol.Position) *fakeConn {
 
 // fakeConn is the broker's end of one connection.
 type fakeConn struct {
-	t     testing.TB
-	ws    *websocket.Conn
-	hello *protocol.Connect
-	in    chan received
-	over  chan struct{} // closed when the client's end is gone
-	whole bool
-	err   error
+	t      testing.TB
+	ws     *websocket.Conn
+	header http.Header // of the upgrade
+	hello  *protocol.Connect
+	in     chan received
+	over   chan struct{} // closed when the client's end is gone
+	whole  bool
+	err    error
 }
 
 type received struct {

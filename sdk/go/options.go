@@ -48,7 +48,8 @@ func defaultOptions() options {
 	}
 }
 
-// WithToken authenticates with a fixed token. When the broker says that it has expired, the client stops with that error.
+// WithToken authenticates with a fixed token. When the broker ends the session because it has expired, the client shows it once more, and stops
+// when it is refused.
 func WithToken(token string) Option {
 	return func(o *options) {
 		o.token = func(context.Context, TokenRequest) (string, error) { return token, nil }
@@ -71,7 +72,9 @@ func WithTokenFunc(source func(ctx context.Context, r TokenRequest) (string, err
 	return func(o *options) { o.token, o.staticToken = source, false }
 }
 
-// WithHTTPHeader sends headers with the upgrade request.
+// WithHTTPHeader sends headers with the upgrade request. Where they say who the client is, a cookie for instance, they do so again when the
+// broker ends the session because its time is over (what the application has answered may be good for a while only), and the client stops when
+// they are refused.
 func WithHTTPHeader(h http.Header) Option {
 	return func(o *options) { o.header = h.Clone() }
 }

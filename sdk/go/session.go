@@ -11,11 +11,12 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// session makes a connection and serves it until it ends. lasted is how long it stood. err is never nil.
-func (c *Client) session(ctx context.Context) (lasted time.Duration, err error) {
+// session makes a connection and serves it until it ends. It reports whether the broker has accepted it, and how long it then lasted. err is
+// never nil.
+func (c *Client) session(ctx context.Context) (stood bool, lasted time.Duration, err error) {
 	cn, hello, rest, err := c.connect(ctx)
 	if err != nil {
-		return 0, err
+		return false, 0, err
 	}
 	began := time.Now()
 	cn.watch, cn.retry = time.NewTimer(time.Hour), time.NewTimer(time.Hour)
@@ -47,7 +48,7 @@ func (c *Client) session(ctx context.Context) (lasted time.Duration, err error) 
 	err = c.detach(cn, err)
 	cn.abort()
 	parts.Wait()
-	return time.Since(began), err
+	return true, time.Since(began), err
 }
 
 // guard keeps the time of a connection and closes it when ctx ends.

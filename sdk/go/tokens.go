@@ -103,8 +103,11 @@ func (t *tokens) lasts() (replaceIn time.Duration, known bool) {
 
 // renew asks for a new token before the next connection, because of reason. It reports whether there can be one.
 func (t *tokens) renew(reason string) bool {
+	if t.source == nil || t.static {
+		return false
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.reason = reason
-	return t.source != nil && !t.static
+	return true
 }

@@ -244,16 +244,15 @@ export class ClientImpl implements Client {
       if (this._ended) return
       this._weed()
       if (this._clock._now() - (this._since ?? Infinity) >= stableAfter) attempt = 0
-      this._since = undefined
       let retryIn = backoff(attempt, this)
       const error = why instanceof CarillonError ? why : lost(`${why}`, why)
       if (error._number) {
-        if (needsToken(error._number)) {
-          if (!this._tokens._renew(error.code)) return this._finish(error)
-          if (!attempt) retryIn = 0 // the first time in a row
-        } else if (!error.retryable) return this._finish(error)
-        retryIn = error.retryAfter || retryIn
+        const fresh = needsToken(error._number)
+        // without a way to a fresh token, what there is may be good for another session: it is tried once in a row
+        if (fresh ? !this._tokens._renew(error.code) && (attempt || !this._since) : !error.retryable) return this._finish(error)
+        retryIn = error.retryAfter || (fresh && !attempt ? 0 : retryIn)
       }
+      this._since = undefined
       this._tell({ state: 'reconnecting', error, retryIn })
       await pause(this._clock, retryIn, (end) => (this._goOn = end))
     }

@@ -143,14 +143,6 @@ test('a token of known expiry is not sent once more', async () => {
   assert.deepEqual(reasons, ['connect', 'expiring', 'expired'])
 })
 
-test('a fixed token that has expired ends the client', async () => {
-  const b = new FakeBroker()
-  const c = b.client({ token: 'x' })
-  await (await b.accept(null)).packets([24, 4100, 'token_expired', ''])
-  assert.equal(c.status.error?.code, 'token_expired')
-  assert.equal(c.status.state, 'closed')
-})
-
 test('a token that cannot be fetched is asked for again', async () => {
   const b = new FakeBroker()
   let calls = 0
