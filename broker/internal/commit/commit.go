@@ -76,7 +76,7 @@ type Committer struct {
 	unsettled map[uint64]*Publication   // by ref: what the store has neither committed nor refused, and what it has not got yet
 	queue     []*Publication            // to be sent, in order of ref; settled ones are passed over
 	gathering gathering                 // when the queue is to be sent
-	round     round                     // who publishes again when the last batch is answered
+	round     round                     // who publishes again when the last batch is committed
 	sent      []*Publication            // under the present feed, in order of ref; settled ones are dropped now and then
 	bytes     int64                     // held by everything in waiting
 	lastRef   uint64
@@ -175,8 +175,8 @@ func (c *Committer) Submit(p *Publication) (appended bool, err *protocol.Error) 
 		p.ref, p.Record.Origin, p.Record.Ref = c.lastRef, c.opt.Origin, c.lastRef
 		c.unsettled[p.ref] = p
 		c.queue = append(c.queue, p)
-		if c.gathering.add(p, mayWait) && (c.batches == 0 && len(c.queue) == 1 || !c.round.waits(c.batches, len(c.queue))) {
-			c.wakeSender() // else Send's timer does, or the answer to a batch
+		if c.gathering.add(p, mayWait) && (len(c.round.flights) == 0 && len(c.queue) == 1 || !c.round.waits(len(c.queue))) {
+			c.wakeSender() // else Send's timer does, or the end of a batch
 		}
 	}
 	return false, nil
@@ -197,7 +197,8 @@ func (c *Committer) Send(ctx context.Context) {
 	defer gathered.Stop()
 	for {
 		for batch := c.nextBatch(); len(batch.records) > 0; batch = c.nextBatch() {
-			c.opt.Store.Append(batch.records, func(results []store.AppendResult, err error) { c.appended(batch.feed, results, err) })
+			last, feed := batch.last, batch.feed
+			c.opt.Store.Append(batch.records, func(results []store.AppendResult, err error) { c.appended(last, feed, results, err) })
 		}
 		gathered.Stop()
 		if wait := c.gatherTime(); wait > 0 {
@@ -215,9 +216,10 @@ func (c *Committer) Send(ctx context.Context) {
 	}
 }
 
-// batch is what is sent to the store at once, and the feed it is sent under.
+// batch is what is sent to the store at once, the ref of the last of it, and the feed it is sent under.
 type batch struct {
 	records []store.Record
+	last    uint64
 	feed    uint64
 }
 
@@ -228,7 +230,7 @@ func (c *Committer) nextBatch() batch {
 	if !c.caughtUp || len(c.queue) == 0 || c.batches >= commitBatches || c.gathering.goesOn() {
 		return batch{}
 	}
-	if c.round.waits(c.batches, len(c.queue)) {
+	if c.round.waits(len(c.queue)) {
 		return batch{}
 	}
 	records, keyed := make([]store.Record, 0, min(len(c.queue), commitRecords)), c.keyed.Load()
@@ -254,11 +256,13 @@ func (c *Committer) nextBatch() batch {
 	if len(c.queue) == 0 {
 		c.gathering = gathering{}
 	}
-	if len(records) > 0 {
-		c.round.sent = time.Now()
-		if c.batches++; c.batches == 1 {
-			c.progress = c.round.sent
-		}
+	if len(records) == 0 {
+		return batch{}
 	}
-	return batch{records, c.feeds}
+	b := batch{records: records, last: records[len(records)-1].Ref, feed: c.feeds}
+	c.round.begin(records[0].Ref, b.last, len(records))
+	if c.batches++; c.batches == 1 {
+		c.progress = time.Now()
+	}
+	return b
 }

@@ -179,8 +179,12 @@ func (c *Committer) committed(r *store.Record) error {
 	}
 	p.Offset, c.progress = r.Offset, time.Now()
 	c.log.Append(&p.Message)
+	landed := c.round.committed(r.Ref, len(c.queue)) && len(c.queue) > 0
 	released := c.settleLocked(p)
 	c.mu.Unlock()
+	if landed {
+		c.wakeSender()
+	}
 	p.Publisher.Acknowledge()
 	answerAll(released)
 	return nil
@@ -204,7 +208,7 @@ func (c *Committer) connected() {
 	c.queue = append(again, c.queue...)
 	refused, more := c.refuseEndingLocked()
 	released = append(released, more...)
-	c.sent, c.batches, c.progress = nil, 0, time.Now()
+	c.sent, c.batches, c.round, c.progress = nil, 0, round{}, time.Now()
 	c.caughtUp, c.whole = true, false
 	c.feeds++
 	c.mu.Unlock()

@@ -36,7 +36,7 @@ func (g *gathering) goesOn() bool { return !g.until.IsZero() && time.Now().Befor
 func (c *Committer) gatherTime() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.queue) > 0 && c.batches == 0 && c.round.waits(0, len(c.queue)) {
+	if len(c.queue) > 0 && len(c.round.flights) == 0 && c.round.waits(len(c.queue)) {
 		return time.Until(c.round.until)
 	}
 	if c.gathering.until.IsZero() {
@@ -52,38 +52,4 @@ func (c *Committer) syncOf(p *Publication) time.Duration {
 		return 0
 	}
 	return min(c.opt.Rules.Sync(p.Topic), c.opt.Timeout/2)
-}
-
-// round is what the committer knows of those who publish, wait for the store, and publish again. A commit costs as much as many records,
-// so when many wait it is worth some time to wait for all of them: else they fall into two halves, and one half waits while the other is
-// committed.
-type round struct {
-	sent  time.Time // when the last batch was
-	want  int       // records that were waiting when it was answered, its own included
-	until time.Time // for so long the next one waits for as many
-}
-
-const (
-	roundEnough = 128                  // records that make a batch worth sending while another one is on its way
-	roundMany   = 16                   // so many are worth a wait
-	roundMost   = 4 * time.Millisecond // so long a batch waits at most, and four times what the last one took
-)
-
-// answered notes that a batch of n records is, while others wait.
-func (r *round) answered(n, waiting int) {
-	r.want, r.until = n+waiting, time.Time{}
-	if now := time.Now(); r.want >= roundMany {
-		r.until = now.Add(min(4*now.Sub(r.sent), roundMost))
-	}
-}
-
-// waits reports whether the records that wait had better wait for more.
-func (r *round) waits(batches, waiting int) bool {
-	switch {
-	case waiting >= roundEnough:
-		return false
-	case batches > 0: // what gathers while the store commits costs nothing
-		return true
-	}
-	return waiting < r.want && time.Now().Before(r.until)
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// appended takes the store's answer to a batch. What was committed comes back through the feed; only what never will is settled
-// here.
-func (c *Committer) appended(feed uint64, results []store.AppendResult, err error) {
+// appended takes the store's answer to the batch that ends with the given ref and was sent under the given feed. What was committed comes
+// back through the feed; only what never will is settled here.
+func (c *Committer) appended(last, feed uint64, results []store.AppendResult, err error) {
 	c.mu.Lock()
 	if feed != c.feeds || !c.caughtUp {
 		c.mu.Unlock()
@@ -18,7 +18,7 @@ func (c *Committer) appended(feed uint64, results []store.AppendResult, err erro
 	}
 	c.batches--
 	c.progress = time.Now()
-	c.round.answered(len(results), len(c.queue))
+	more := c.round.answered(last, len(c.queue)) || c.batches == commitBatches-1
 	if err != nil { // the outcome is unknown: take the feed up again and see, and send nothing until then
 		c.caughtUp = false
 		c.cancel(err)
@@ -46,7 +46,7 @@ func (c *Committer) appended(feed uint64, results []store.AppendResult, err erro
 		}
 	}
 	c.repeats = append(c.repeats, repeated...)
-	waiting := len(c.queue) > 0
+	more = more && len(c.queue) > 0
 	c.mu.Unlock()
 	for _, topic := range passedOver {
 		c.faults.Add(1)
@@ -56,7 +56,7 @@ func (c *Committer) appended(feed uint64, results []store.AppendResult, err erro
 	answerAll(released)
 	c.settleRepeats()
 	c.log.Flush()
-	if waiting {
+	if more {
 		c.wakeSender()
 	}
 }
