@@ -203,15 +203,20 @@ func (b *broker) plugin(name string) status {
 	b.t.Helper()
 	var found status
 	eventually(b.t, 10*time.Second, name+" is ready", func() bool {
-		for _, p := range b.plugins() {
-			if p.Name == name && p.State == "ready" && p.PID > 0 {
-				found = p
-				return true
-			}
-		}
-		return false
+		found = b.find(name)
+		return found.State == "ready" && found.PID > 0
 	})
 	return found
+}
+
+// find is the plugin of a name as it is now. The zero status: the broker did not tell.
+func (b *broker) find(name string) status {
+	for _, p := range b.plugins() {
+		if p.Name == name {
+			return p
+		}
+	}
+	return status{}
 }
 
 func killProcess(pid int) { syscall.Kill(pid, syscall.SIGKILL) }

@@ -92,7 +92,8 @@ func TestAKilledPluginIsSeenAtOnceAndStartedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := until(t, h, "a", func(s Status) bool { return s.State != Ready })
-	t.Logf("seen after %v", time.Since(killed))
+	t.Logf("seen after %v as %v, %s", time.Since(killed), s.State, s.Trouble)
+	s = until(t, h, "a", func(s Status) bool { return !s.State.Up() })
 	if !strings.Contains(s.LastError, "killed") || time.Since(killed) > time.Second {
 		t.Errorf("after %v: %+v", time.Since(killed), s)
 	}

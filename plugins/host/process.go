@@ -46,6 +46,7 @@ type process struct {
 	lineW *io.PipeWriter
 
 	pumps sync.WaitGroup
+	over  chan struct{} // the process has ended, which is known before it has been waited for
 	ended chan struct{} // the process has been waited for, its group killed, its output read
 	pace  pace
 
@@ -62,7 +63,7 @@ type process struct {
 var _ runner.Runner = (*process)(nil)
 
 func newProcess(h *Host, o *output) *process {
-	p := &process{spawner: h.spawner, output: o, ended: make(chan struct{})}
+	p := &process{spawner: h.spawner, output: o, over: make(chan struct{}), ended: make(chan struct{})}
 	p.lineR, p.lineW = io.Pipe()
 	return p
 }

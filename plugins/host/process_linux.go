@@ -42,6 +42,7 @@ func (p *process) await() error {
 		p.pace.set(change.Code != cldContinued)
 		err = waitid(pid, unix.WEXITED|unix.WSTOPPED|unix.WCONTINUED|unix.WNOWAIT, nil)
 	}
+	close(p.over)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {

@@ -17,6 +17,7 @@ func killGroup(leader *os.Process) { _ = leader.Kill() }
 // await waits for the end of the process.
 func (p *process) await() error {
 	err := p.cmd.Wait()
+	close(p.over)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reaped = true

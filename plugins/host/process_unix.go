@@ -22,6 +22,7 @@ func killGroup(leader *os.Process) {
 // await waits for the end of the process and kills the rest of its group.
 func (p *process) await() error {
 	err := p.cmd.Wait()
+	close(p.over)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	killGroup(p.cmd.Process)

@@ -10,7 +10,7 @@ type State uint8
 const (
 	Starting State = iota + 1 // the process is being started and configured
 	Ready                     // it answers
-	Degraded                  // it is called and is not well: it missed a health check, was slow at one, or said that it cannot work
+	Degraded                  // it is called and is not well: it missed a health check, was slow at one, said that it cannot work, stands still, or has just ended
 	Backoff                   // it ended or did not start; the next start waits
 	Failed                    // its configuration or its file was refused, or it ended too often; RetryAt is zero if only a reload brings it back
 	Stopping                  // the host is closing and has asked it to end

@@ -24,6 +24,7 @@ func (in *instance) watch(ctx context.Context, interrupted <-chan struct{}) erro
 	opt := &in.p.host.opt
 	ticker := time.NewTicker(opt.HealthEvery)
 	defer ticker.Stop()
+	over := in.process.over
 	for {
 		tick, patience := ticker.C, (<-chan time.Time)(nil)
 		stopped, changed := in.process.pace.now()
@@ -34,6 +35,9 @@ func (in *instance) watch(ctx context.Context, interrupted <-chan struct{}) erro
 		select {
 		case <-in.process.ended:
 			return in.process.exit()
+		case <-over: // why it ended is known a moment later; where many processes want the processor, a long one
+			in.degrade(errEnded)
+			over = nil
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-interrupted:
@@ -51,8 +55,10 @@ func (in *instance) watch(ctx context.Context, interrupted <-chan struct{}) erro
 	}
 }
 
-// errStopped is a process that does nothing until SIGCONT.
-var errStopped = errors.New("a signal stopped the process")
+var (
+	errStopped = errors.New("a signal stopped the process") // it does nothing until SIGCONT
+	errEnded   = errors.New("the process has ended")
+)
 
 // check asks the plugin for its health, unless changed says before that its process stands still. It returns an error when that
 // was the last check that it may miss.
@@ -81,11 +87,18 @@ func (in *instance) check(ctx context.Context, changed <-chan struct{}) error {
 
 // weaken notes that the plugin answers, and not as it should.
 func (in *instance) weaken(why error) {
-	if in.p.Status().State == Ready {
-		text := printable(why.Error(), maxText)
-		in.p.enter(Degraded, nil, func(s *Status) { s.Trouble = text })
-		in.p.host.opt.Logger.Warn("plugin is not well", "plugin", in.p.name(), "err", text)
+	if in.degrade(why) {
+		in.p.host.opt.Logger.Warn("plugin is not well", "plugin", in.p.name(), "err", printable(why.Error(), maxText))
 	}
+}
+
+// degrade reports whether the plugin was Ready, which it is not anymore.
+func (in *instance) degrade(why error) bool {
+	if in.p.Status().State != Ready {
+		return false
+	}
+	in.p.enter(Degraded, nil, func(s *Status) { s.Trouble = printable(why.Error(), maxText) })
+	return true
 }
 
 // improve notes that it does again.
