@@ -1,6 +1,9 @@
 package badinput
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -9,11 +12,12 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/internal/built"
+	"github.com/carillon-mq/carillon/protocol"
 )
 
 // elsewhere are the cases that need a broker of their own, or two.
 var elsewhere = map[string]func(*testing.T){
-	"A22": publishWithoutStore, "C11": sameFolder, "C17": samePort, "C9": secretsShown,
+	"A22": publishWithoutStore, "C11": sameFolder, "C17": samePort, "C9": secretsShown, "C3": reloadOfNothing,
 }
 
 func TestBadInputThatNeedsABrokerOfItsOwn(t *testing.T) {
@@ -75,5 +79,71 @@ func secretsShown(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.Contains(string(out), secret) || !strings.Contains(string(out), "auth-jwt") {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// reloadOfNothing asks for a reload while the configuration is not there, is no file, and is not whole: what was in force stays so.
+func reloadOfNothing(t *testing.T) {
+	s := openStand(t, config)
+	file := filepath.Join(s.dir, "carillon.yaml")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok := token(t, "42", everything)
+	for _, spoil := range []struct {
+		name string
+		want string
+		do   func() error
+	}{
+		{"it is gone", stays, func() error { return os.Remove(file) }},
+		{"it is a folder", stays, func() error { return os.Mkdir(file, 0o700) }},
+		{"it is cut off", stays, func() error { return errors.Join(os.Remove(file), os.WriteFile(file, whole[:len(whole)/2], 0o600)) }},
+		{"it is empty", "takes effect with a restart", func() error { return os.WriteFile(file, nil, 0o600) }},
+	} {
+		if err := spoil.do(); err != nil {
+			t.Fatal(err)
+		}
+		s.hangUp(t, spoil.want)
+		w := connected(t, s, tok)
+		w.packets(&protocol.Publish{ID: 1, Topic: "kept.a"})
+		if h := w.until(protocol.TypePublished); h.ended {
+			t.Errorf("%s: %s", spoil.name, h.code)
+		}
+		w.nc.Close()
+		w = dial(t, s.listen)
+		if a := w.exchange(post("orders.1", marker)); a == nil || a.code != "token_missing" {
+			t.Errorf("%s: found %+v without a token", spoil.name, a)
+		}
+		w.nc.Close()
+	}
+	if err := os.WriteFile(file, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.hangUp(t, asItWas)
+	s.canary.pass(t, 5)
+	checkLog(t, s.said(0), 60)
+}
+
+// What a broker says of a reload that changes nothing.
+const (
+	stays   = "the one in force stays"
+	asItWas = "the configuration is as it was"
+)
+
+// hangUp sends SIGHUP, and waits until the broker says what it is to say of it.
+func (s *stand) hangUp(t *testing.T, want string) {
+	t.Helper()
+	from := len(s.said(0))
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if wrong := eventually(t, patience, func() string {
+		if !strings.Contains(s.said(from), want) {
+			return fmt.Sprintf("it said %q, wanted %q", s.said(from), want)
+		}
+		return ""
+	}); wrong != "" {
+		t.Fatal(wrong)
 	}
 }

@@ -28,12 +28,17 @@ type spoken struct {
 // speaks begins a session in JSON.
 func speaks(t *testing.T, s *stand) *spoken {
 	t.Helper()
+	return speaksAs(t, s, token(t, "tester", everything))
+}
+
+func speaksAs(t *testing.T, s *stand, token string) *spoken {
+	t.Helper()
 	w := &spoken{wire: dial(t, s.listen)}
 	w.text(rawws.Request("localhost", protocol.SubprotocolJSON) + "\r\n")
 	if err := rawws.ReadUpgraded(w.in); err != nil {
 		t.Fatal(err)
 	}
-	w.says(fmt.Sprintf("[1,1,%q]", token(t, "tester", everything)))
+	w.says(fmt.Sprintf("[1,1,%q]", token))
 	if first, payload, err := w.read(); err != nil || first != textFrame || !strings.HasPrefix(string(payload), "[2,") {
 		t.Fatalf("no session: %#x %q %v", first, payload, err)
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/carillon-mq/carillon/internal/built"
 	"github.com/carillon-mq/carillon/internal/require"
 	"github.com/carillon-mq/carillon/internal/testcert"
@@ -169,6 +171,26 @@ func configured(t *testing.T, env []string, args ...string) string {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return string(out)
+}
+
+// TestAReloadWithoutDescriptors has the configuration read again when no file can be opened (C3): what was in force stays so.
+func TestAReloadWithoutDescriptors(t *testing.T) {
+	t.Parallel()
+	s := openStand(t, config)
+	var before unix.Rlimit
+	if err := unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 4096}, &before); err != nil {
+		t.Fatal(err)
+	}
+	s.hangUp(t, "too many open files")
+	s.canary.pass(t, 5) // who is connected goes on
+	if err := unix.Prlimit(s.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 4096, Max: 4096}, nil); err != nil {
+		t.Fatal(err)
+	}
+	w := connected(t, s, token(t, "42", everything))
+	w.asks()
+	w.nc.Close()
+	s.hangUp(t, asItWas)
+	checkLog(t, s.said(0), 60)
 }
 
 // TestHangupsDuringTheStart sends SIGHUP while the broker starts (C18): it becomes ready all the same.

@@ -59,7 +59,10 @@ func openStandIn(t *testing.T, config, data string) *stand {
 	s := &stand{dir: t.TempDir(), exited: make(chan struct{})}
 	data = cmp.Or(data, filepath.Join(s.dir, "data"))
 	file := filepath.Join(s.dir, "carillon.yaml")
-	config = strings.ReplaceAll(config, "KEYFILE", publicKey(t, s.dir))
+	config = strings.ReplaceAll(strings.ReplaceAll(config, "KEYFILE", publicKey(t, s.dir)), "REVOKED", s.revoked())
+	if err := os.WriteFile(s.revoked(), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -91,6 +94,9 @@ func openStandIn(t *testing.T, config, data string) *stand {
 	s.canary = startCanary(t, s)
 	return s
 }
+
+// revoked is the file that lists tokens that are.
+func (s *stand) revoked() string { return filepath.Join(s.dir, "revoked") }
 
 func (s *stand) readLog(from io.Reader, ready chan struct{}) {
 	lines := bufio.NewReaderSize(from, 1<<20)
