@@ -2,21 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
 
-	"github.com/carillon-mq/carillon/broker"
-	"github.com/carillon-mq/carillon/plugins/auth-jwt/authjwt"
 	"github.com/carillon-mq/carillon/plugins/plugintest"
-	"github.com/carillon-mq/carillon/protocol"
 )
 
 // pluginTestCmd is `carillon plugin test`.
@@ -26,7 +20,8 @@ type pluginTestCmd struct {
 	BadConfig []string `help:"A configuration that it has to refuse, and the key that it has to name." placeholder:"KEY=JSON" sep:"none"`
 	Kind      string   `help:"What it has to be: auth or store. Without it the plugin says what it is." placeholder:"KIND"`
 	Token     []string `help:"A token that an auth plugin has to accept." placeholder:"TOKEN" sep:"none"`
-	Logins    string   `help:"A file with logins for an auth plugin: a JSON list of {name, token, headers, user, refused}, where refused is a code, or \"any\", and user who is accepted." placeholder:"FILE"`
+	Logins    string   `help:"A file with logins for an auth plugin: a JSON list of {name, token, headers, user, refused, may, may_not, revoke}; docs/plugins/test.md says of what." placeholder:"FILE"`
+	Folder    string   `help:"What {dir} begins as: the files of this folder are copied into it." placeholder:"DIR"`
 	Attach    string   `help:"Test a plugin that was started with --debug, at the address that it has printed. Cases that start and end processes are skipped." placeholder:"ADDRESS"`
 	Format    string   `default:"text" enum:"text,json,junit" help:"Of the report: ${enum}."`
 	Only      string   `help:"Run the cases whose kind/name matches." placeholder:"REGEX"`
@@ -134,6 +129,12 @@ func (c *pluginTestCmd) plugin() (plugintest.Plugin, error) {
 	if err := c.logins(&p); err != nil {
 		return p, err
 	}
+	if c.Folder != "" {
+		if info, err := os.Stat(c.Folder); err != nil || !info.IsDir() {
+			return p, usage("--folder %s is no folder", c.Folder)
+		}
+		p.Prepare = func(dir string) error { return os.CopyFS(dir, os.DirFS(c.Folder)) }
+	}
 	if bundled[c.Plugin] != nil {
 		exe, err := os.Executable()
 		if err != nil {
@@ -167,95 +168,4 @@ func jsonOrFile(text string) (string, error) {
 		return "", fmt.Errorf("not a JSON object: %w", err)
 	}
 	return text, nil
-}
-
-// login is one of the file that --logins names.
-type login struct {
-	Name    string
-	Token   string
-	Headers map[string][]string
-	User    string
-	Refused string
-}
-
-// logins are those of the flags, and one that has to be refused whatever the plugin is.
-func (c *pluginTestCmd) logins(p *plugintest.Plugin) error {
-	for i, token := range c.Token {
-		p.Logins = append(p.Logins, plugintest.Login{Name: fmt.Sprintf("token %d", i+1), Credentials: broker.Credentials{Token: token, Transport: "ws"}})
-	}
-	if err := c.readLogins(p); err != nil {
-		return usage("--logins %s: %v", c.Logins, err)
-	}
-	if len(p.Logins) > 0 {
-		p.Logins = append(p.Logins, plugintest.Login{
-			Name: "a token that nobody has made", AnyRefusal: true, Credentials: broker.Credentials{Token: "of-nobody." + rand.Text(), Transport: "ws"},
-		})
-	}
-	return nil
-}
-
-func (c *pluginTestCmd) readLogins(p *plugintest.Plugin) error {
-	if c.Logins == "" {
-		return nil
-	}
-	text, err := os.ReadFile(c.Logins)
-	if err != nil {
-		return err
-	}
-	var list []login
-	if err := json.Unmarshal(text, &list); err != nil {
-		return err
-	}
-	for i, l := range list {
-		one := plugintest.Login{Name: l.Name, User: l.User, AnyRefusal: l.Refused == "any"}
-		one.Credentials = broker.Credentials{Token: l.Token, Transport: "ws", Remote: "192.0.2.1", Header: http.Header(l.Headers)}
-		if l.Name == "" {
-			one.Name = fmt.Sprintf("login %d", i+1)
-		}
-		if l.Refused != "" && !one.AnyRefusal {
-			code, ok := protocol.CodeByName(l.Refused)
-			if !ok {
-				return fmt.Errorf("%s: %q is no code of the protocol", one.Name, l.Refused)
-			}
-			one.Refused = code
-		}
-		p.Logins = append(p.Logins, one)
-	}
-	return nil
-}
-
-// bundledLogins gives the bundled auth plugin, if it was given nothing, a key and tokens of that.
-func bundledLogins(name string, p *plugintest.Plugin) error {
-	if name != "auth-jwt" || p.Config != "" || len(p.Logins) > 0 {
-		return nil
-	}
-	secret := rand.Text() + rand.Text()
-	p.Config = fmt.Sprintf(`{"issuer": "plugin-test", "audience": "carillon", "keys": [{"alg": "HS256", "secret": %q}]}`, secret)
-	for _, l := range []struct {
-		name    string
-		secret  string
-		left    time.Duration
-		refused protocol.Code
-	}{
-		{"a good token", secret, time.Hour, 0},
-		{"an expired token", secret, -time.Hour, protocol.CodeTokenExpired},
-		{"a token of another key", rand.Text() + rand.Text(), time.Hour, protocol.CodeTokenBadSignature},
-	} {
-		signer, err := authjwt.NewSigner("", []byte(l.secret))
-		if err != nil {
-			return err
-		}
-		token, err := signer.Sign(map[string]any{
-			"iss": "plugin-test", "aud": "carillon", "sub": "alice", "exp": time.Now().Add(l.left).Unix(), "carillon": map[string]any{"publish": []string{"a.>"}},
-		})
-		if err != nil {
-			return err
-		}
-		one := plugintest.Login{Name: l.name, Refused: l.refused, Credentials: broker.Credentials{Token: token, Transport: "ws"}}
-		if l.refused == 0 {
-			one.User = "alice"
-		}
-		p.Logins = append(p.Logins, one)
-	}
-	return nil
 }

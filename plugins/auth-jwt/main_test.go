@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -46,14 +50,19 @@ func TestContract(t *testing.T) {
 		Path:    plugintest.Build(t, "."),
 		Bundled: true,
 		Config: fmt.Sprintf(`{"issuer": "https://id.example", "audience": "carillon", "keys": [{"kid": "k1", "alg": "HS256", "secret": %q}],
-			"grants": {"subscribe": ["news.>"]}}`, secret),
+			"grants": {"subscribe": ["news.>"]}, "revoked": "{dir}/revoked"}`, secret),
+		Prepare: func(dir string) error { return revoke("")(t.Context(), dir) },
 		Logins: []plugintest.Login{
 			{Name: "good", Credentials: sign(secret, claims(nil)), Check: func(id *broker.Identity) error {
 				if d := cmp.Diff(want, id); d != "" {
 					return fmt.Errorf("the identity differs (- want, + got): %s", d)
 				}
 				return nil
-			}},
+			}, Revoke: revoke(`{"jti": "t1"}`)},
+			{
+				Name: "good, of jane", Credentials: sign(secret, claims(map[string]any{"sub": "jane", "jti": "t2", "iat": now - 60})), User: "jane",
+				Revoke: revoke(`{"sub": "jane"}`),
+			},
 			{Name: "expired", Credentials: sign(secret, claims(map[string]any{"exp": now - 60})), Refused: protocol.CodeTokenExpired},
 			{Name: "not valid yet", Credentials: sign(secret, claims(map[string]any{"nbf": now + 300})), Refused: protocol.CodeTokenNotYetValid},
 			{Name: "another audience", Credentials: sign(secret, claims(map[string]any{"aud": "shop"})), Refused: protocol.CodeTokenWrongAudience},
@@ -63,4 +72,16 @@ func TestContract(t *testing.T) {
 			{Name: "no token", Credentials: broker.Credentials{Transport: "ws"}, Refused: protocol.CodeTokenMissing},
 		},
 	})
+}
+
+// revoke writes a line into the list of what is revoked.
+func revoke(line string) func(context.Context, string) error {
+	return func(_ context.Context, dir string) error {
+		f, err := os.OpenFile(filepath.Join(dir, "revoked"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(f, line)
+		return errors.Join(err, f.Close())
+	}
 }

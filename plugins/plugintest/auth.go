@@ -25,6 +25,13 @@ type Login struct {
 	// User and Check look at the identity of who is accepted. An empty User is any.
 	User  string
 	Check func(*broker.Identity) error
+
+	// May and MayNot are questions about who is accepted, with their right answers by a plugin with the power authorize. At least one of
+	// each is needed for a case.
+	May, MayNot []broker.Question
+	// Revoke takes back what the login gives, with the means of who owns the plugin: a line in its file, a row in its table. dir is the
+	// folder of the case. Cases of the power revocations need at least one login with it.
+	Revoke func(ctx context.Context, dir string) error
 }
 
 func (l *Login) accepted() bool { return l.Refused == 0 && !l.AnyRefusal }
@@ -34,14 +41,22 @@ type auth struct {
 	*wire.AuthClient // of process
 	process          *process
 	logins           []Login
+	dir              string
 }
 
 // onAuth is a case with a configured auth plugin.
 func onAuth(run func(*T, *auth)) func(*T) {
 	return func(t *T) {
-		in := t.start(t.TempDir())
-		run(t, &auth{in.auth, in, t.plugin.Logins})
+		a := &auth{logins: t.plugin.Logins, dir: t.dataDir()}
+		a.start(t)
+		run(t, a)
 	}
+}
+
+// start starts a process with the folder of the case.
+func (a *auth) start(t *T) {
+	a.process = t.start(a.dir)
+	a.AuthClient = a.process.auth
 }
 
 // authTime is the deadline of Authenticate.
@@ -155,7 +170,6 @@ func testDeadline(t *T, a *auth) {
 
 func testAuthKill(t *T, a *auth) {
 	a.process.kill()
-	b := &auth{process: t.start(t.TempDir()), logins: a.logins}
-	b.AuthClient = b.process.auth
-	b.all(t, "after the kill")
+	a.start(t)
+	a.all(t, "after the kill")
 }

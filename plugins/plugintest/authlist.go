@@ -3,9 +3,11 @@ package plugintest
 // authCases are the cases of an auth plugin.
 func authCases() []Case {
 	var all []Case
-	for _, c := range authBasics {
-		c.Kind, c.Where = KindAuth, authProto
-		all = append(all, c)
+	for _, list := range [][]Case{authBasics, authRights, authRevocations} {
+		for _, c := range list {
+			c.Kind, c.Where = KindAuth, authProto
+			all = append(all, c)
+		}
 	}
 	return all
 }
@@ -42,14 +44,9 @@ var authBasics = []Case{
 		Says: "Calls come concurrently.",
 	},
 	{
-		Name: "what it is asked to authorize is decided, question by question", run: onAuth(testAuthorize),
-		Does: "asks for rights of clients that it has let in and of one that it has not, 1 to 256 questions at a time",
-		Says: "One for each question, in their order. Another number of them is malformed as a whole.",
-	},
-	{
-		Name: "the call that brings revocations stays open", run: onAuth(testRevocations),
-		Does: "opens Revocations without a cursor and with one that the plugin does not know, and looks for half a second",
-		Says: "A plugin that does not know the cursor sends everything in force",
+		Name: "a power that is not announced is not there", run: onAuth(testAuthUnannounced),
+		Does: "makes the calls of the powers that the plugin does not announce",
+		Says: "UNIMPLEMENTED says that the plugin does not have this power.",
 	},
 	{
 		Name: "a call that is given up does no harm", run: onAuth(withLogins(testDeadline)),

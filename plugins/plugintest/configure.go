@@ -130,7 +130,7 @@ func testBadConfig(t *T) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(byKey)) {
 		in := t.open()
-		err := in.configure(t.ctx, configIn(byKey[key], t.TempDir()))
+		err := in.configure(t.ctx, configIn(byKey[key], t.dataDir()))
 		text := status.Convert(err).Message()
 		switch code := status.Code(err); {
 		case code == codes.OK && relying[key]: // the broker's check by the schema comes first
@@ -146,7 +146,7 @@ func testBadConfig(t *T) {
 }
 
 func testConfiguredTwice(t *T) {
-	dir := t.TempDir()
+	dir := t.dataDir()
 	in := t.start(dir)
 	err := in.configure(t.ctx, configIn(t.about.config, dir))
 	if status.Code(err) != codes.FailedPrecondition {
@@ -158,7 +158,7 @@ func testConfiguredTwice(t *T) {
 }
 
 func testHealth(t *T) {
-	in := t.start(t.TempDir())
+	in := t.start(t.dataDir())
 	for range 50 {
 		if err := in.serving(t.ctx); err != nil {
 			t.Fatal(err)
@@ -167,7 +167,7 @@ func testHealth(t *T) {
 }
 
 func testUnknownCall(t *T) {
-	in := t.start(t.TempDir())
+	in := t.start(t.dataDir())
 	ctx, cancel := context.WithTimeout(t.ctx, 5*time.Second)
 	defer cancel()
 	err := in.conn.Invoke(ctx, "/carillon.plugin.common.v1.PluginService/OfALaterVersion", &emptypb.Empty{}, &emptypb.Empty{})

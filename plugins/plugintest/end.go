@@ -41,7 +41,7 @@ func testLifeline(t *T) {
 	if !in.wait(lifelineTime) {
 		t.Errorf("not configured: expected that it ends within %v of its standard input, it is still there", lifelineTime)
 	}
-	in = t.start(t.TempDir())
+	in = t.start(t.dataDir())
 	in.cut()
 	if !in.wait(lifelineTime) {
 		t.Errorf("configured: expected that it ends within %v of its standard input, it is still there", lifelineTime)
@@ -52,7 +52,7 @@ func testTerminate(t *T) {
 	if !unix {
 		t.Skipf("there is no SIGTERM here")
 	}
-	in := t.start(t.TempDir())
+	in := t.start(t.dataDir())
 	if err := terminate(in.cmd.Process); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func testTerminate(t *T) {
 }
 
 func testShutdown(t *T) {
-	in := t.start(t.TempDir())
+	in := t.start(t.dataDir())
 	t.stop(in)
 	if unix && groupLeft(in.cmd.Process) {
 		t.Errorf("expected that nothing of its process group is left, there is")
@@ -75,7 +75,7 @@ func testShutdown(t *T) {
 }
 
 func testStartAfterKill(t *T) {
-	dir := t.TempDir()
+	dir := t.dataDir()
 	for _, after := range []time.Duration{0, time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond} {
 		in := t.open()
 		done := make(chan struct{})

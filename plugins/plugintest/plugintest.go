@@ -14,6 +14,7 @@ package plugintest
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -31,6 +32,9 @@ type Plugin struct {
 	// new one for each case, the same one when a case starts the plugin again. Empty: {"dir": "{dir}"} if the schema that the plugin
 	// describes has a text of that name, and {} if not.
 	Config string
+
+	// Prepare puts into a new folder of a case what the configuration names of it. Nil: it begins empty.
+	Prepare func(dir string) error
 
 	// BadConfigs are configurations that the plugin has to refuse, by the key that it has to name. Wrong types of what its schema
 	// describes come beside them.
@@ -60,6 +64,16 @@ func (p *Plugin) within(d time.Duration) time.Duration {
 		return 24 * time.Hour
 	}
 	return d
+}
+
+func (p *Plugin) prepare(dir string) error {
+	if p.Prepare == nil {
+		return nil
+	}
+	if err := p.Prepare(dir); err != nil {
+		return fmt.Errorf("prepare a folder for its data: %w", err)
+	}
+	return nil
 }
 
 // dirMark stands in Plugin.Config for the folder of a case.

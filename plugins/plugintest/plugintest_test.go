@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -100,10 +100,35 @@ func handmadePlugin(kind, fault string) plugintest.Plugin {
 		BadConfigs: map[string]string{"color": `{"color": "red"}`}, Patience: 6 * time.Second,
 	}
 	for token, user := range map[string]string{tokenOfJohn: "john", tokenOfJane: "jane"} {
-		p.Logins = append(p.Logins, plugintest.Login{Name: user, User: user, Credentials: broker.Credentials{Token: token}})
+		p.Logins = append(p.Logins, plugintest.Login{
+			Name: user, User: user, Credentials: broker.Credentials{Token: token},
+			May:    questions("publish "+user+".a", "subscribe shared.>", "subscribe "+user+".>"),
+			MayNot: questions("publish shared.a", "subscribe >", "publish jo.a", "subscribe jim.a", "history "+user+".a"),
+			Revoke: func(_ context.Context, dir string) error { return appendTo(filepath.Join(dir, "revoked"), user+"\n") },
+		})
 	}
 	p.Logins = append(p.Logins, plugintest.Login{Name: "expired", Refused: protocol.CodeTokenExpired, Credentials: broker.Credentials{Token: tokenPassed}})
 	return p
+}
+
+func questions(texts ...string) (all []broker.Question) {
+	for _, text := range texts {
+		q, err := plugintest.ParseQuestion(text)
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, q)
+	}
+	return all
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // seededFaults are the rows of testdata/faults.md, by kind.
@@ -121,6 +146,9 @@ func seededFaults(t *testing.T) map[string][]string {
 			kind = kit.KindStore
 		case strings.HasPrefix(line, "## An auth plugin"):
 			kind = kit.KindAuth
+			if strings.Contains(line, "powers") {
+				kind += " with powers"
+			}
 		case strings.HasPrefix(line, "| `"):
 			faults[kind] = append(faults[kind], strings.Split(line, "`")[1])
 		}
@@ -130,11 +158,12 @@ func seededFaults(t *testing.T) map[string][]string {
 
 func TestEverySeededFaultIsFound(t *testing.T) {
 	faults := seededFaults(t)
-	for _, kind := range []string{kit.KindStore, kit.KindAuth} {
-		if len(faults[kind]) != 20 {
-			t.Errorf("%d faults of kind %s, want 20", len(faults[kind]), kind)
+	for of, want := range map[string]int{kit.KindStore: 20, kit.KindAuth: 20, kit.KindAuth + " with powers": 24} {
+		if len(faults[of]) != want {
+			t.Errorf("%d faults of kind %s, want %d", len(faults[of]), of, want)
 		}
-		for _, fault := range faults[kind] {
+		kind, _, _ := strings.Cut(of, " ")
+		for _, fault := range faults[of] {
 			t.Run(kind+"/"+fault, func(t *testing.T) {
 				t.Parallel()
 				finds(t, fault, handmadePlugin(kind, fault))
@@ -317,81 +346,5 @@ func faultyStorePlugin(fault string) kit.Plugin {
 			return wrap(s), nil
 		}
 		return s, nil
-	}}
-}
-
-const secret = "0123456789abcdef0123456789abcdef"
-
-type decide func(broker.Credentials, *broker.Identity, error) (*broker.Identity, error)
-
-var authFaults = map[string]decide{
-	"allows on error": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
-		if err != nil {
-			id = &broker.Identity{User: "john"}
-		}
-		return id, nil
-	},
-	"everybody is jane": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
-		if err == nil {
-			id.User = "jane"
-		}
-		return id, err
-	},
-	"one code for everything": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
-		if err != nil {
-			err = protocol.Errorf(protocol.CodeTokenMalformed, "no")
-		}
-		return id, err
-	},
-	"shows the token": func(c broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
-		if err != nil {
-			err = protocol.Errorf(protocol.CodeOf(err), "%s is no good", c.Token)
-		}
-		return id, err
-	},
-	"falls over a strange token": func(c broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
-		if strings.Contains(c.Token, "[[") {
-			os.Exit(1)
-		}
-		return id, err
-	},
-	"no refusal but an error": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
-		if err != nil {
-			err = fmt.Errorf("no")
-		}
-		return id, err
-	},
-	"grants what is no filter": func(_ broker.Credentials, id *broker.Identity, err error) (*broker.Identity, error) {
-		if err == nil {
-			id.Grants = []broker.Grant{{Actions: broker.ActionPublish, Filter: "a..b"}}
-		}
-		return id, err
-	},
-}
-
-// deciding is an authenticator with a say in the answers of another one.
-type deciding struct {
-	*authjwt.Auth
-	decide decide
-}
-
-func (d deciding) Authenticate(ctx context.Context, c broker.Credentials) (*broker.Identity, error) {
-	id, err := d.Auth.Authenticate(ctx, c)
-	return d.decide(c, id, err)
-}
-
-func faultyAuthPlugin(fault string) kit.Plugin {
-	return kit.Plugin{Name: "auth-faulty", Kind: kit.KindAuth, Capabilities: authjwt.Plugin().Capabilities, Auth: func(raw json.RawMessage) (broker.Authenticator, error) {
-		if _, err := parse(raw); err != nil {
-			return nil, err
-		}
-		a, err := authjwt.New(authjwt.Config{Issuer: "i", Audience: "a", Keys: []authjwt.Key{{Alg: authjwt.HS256, Secret: secret}}})
-		if err != nil {
-			return nil, err
-		}
-		if d, ok := authFaults[fault]; ok {
-			return deciding{a, d}, nil
-		}
-		return a, nil
 	}}
 }

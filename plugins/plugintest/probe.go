@@ -75,6 +75,9 @@ func Probe(ctx context.Context, p Plugin) (*About, error) {
 	if p.Attach == "" { // who is attached to goes on with it
 		defer os.RemoveAll(dir)
 	}
+	if err := p.prepare(dir); err != nil {
+		return nil, err
+	}
 	about := &About{}
 	in, err := start(ctx, p, launch{}, about, dir)
 	if in != nil {

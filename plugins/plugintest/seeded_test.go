@@ -28,6 +28,7 @@ import (
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/plugins/internal/wire"
+	"github.com/carillon-mq/carillon/plugins/internal/wire/authv1pb"
 	"github.com/carillon-mq/carillon/plugins/internal/wire/commonv1pb"
 	"github.com/carillon-mq/carillon/plugins/internal/wire/storev1pb"
 	"github.com/carillon-mq/carillon/plugins/kit"
@@ -137,6 +138,8 @@ func (h *handmade) Describe(context.Context, *commonv1pb.DescribeRequest) (*comm
 		d.Capabilities = []string{"durability:fsync", "terms", "history", "ttl", "keys", "statistics", "backup"}
 	case h.kind == kit.KindStore:
 		d.Capabilities = []string{"durability:fsync"}
+	default:
+		d.Capabilities = []string{"authorize", "revocations"}
 	}
 	return d, nil
 }
@@ -166,7 +169,7 @@ func (h *handmade) Configure(_ context.Context, r *commonv1pb.ConfigureRequest) 
 
 func (h *handmade) openLocked(c config) error {
 	if h.kind == kit.KindAuth {
-		h.auth = newTokens(h.fault)
+		h.auth = newTokens(c.Dir, h.fault)
 		return nil
 	}
 	var err error
@@ -206,6 +209,8 @@ func (h *handmade) Health(context.Context, *commonv1pb.HealthRequest) (*commonv1
 // stream changes what a store answers on its streams.
 func (h *handmade) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	switch {
+	case info.FullMethod == authv1pb.AuthService_Revocations_FullMethodName:
+		return next(srv, &spoiling{s, h.fault})
 	case h.fault == "answers-swapped" && info.FullMethod == storev1pb.StoreService_Append_FullMethodName:
 		return next(srv, &swapping{ServerStream: s})
 	case h.fault == "load-in-one-message" && info.FullMethod == storev1pb.StoreService_LoadRetained_FullMethodName:

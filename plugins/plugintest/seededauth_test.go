@@ -3,6 +3,8 @@ package plugintest_test
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,13 +30,22 @@ const (
 // tokens accepts tokenOfJohn and tokenOfJane. Its fault, if it has one, is a row of testdata/faults.md.
 type tokens struct {
 	fault string
+	file  string // a revoked user a line
+	from  int    // first of these lines that counts
 	one   sync.Mutex
 	mu    sync.Mutex
 	last  string
 	seen  map[string]bool
+	end   context.CancelFunc // of one-broker
 }
 
-func newTokens(fault string) *tokens { return &tokens{fault: fault, seen: map[string]bool{}} }
+func newTokens(dir, fault string) *tokens {
+	k := &tokens{fault: fault, file: filepath.Join(dir, "revoked"), seen: map[string]bool{}}
+	if fault == "revoked-until-restart" {
+		k.from = len(k.revoked())
+	}
+	return k
+}
 
 // Authenticate implements broker.Authenticator.
 func (k *tokens) Authenticate(ctx context.Context, c broker.Credentials) (*broker.Identity, error) {
@@ -78,6 +89,10 @@ func (k *tokens) decide(token string) (*broker.Identity, error) {
 	switch {
 	case token == tokenOfJohn, token == tokenOfJane:
 		id.User, _, _ = strings.Cut(token, "-")
+		id.Issued, id.Ask = time.Now().Add(-time.Minute), broker.ActionPublish|broker.ActionSubscribe
+		if slices.Contains(k.revoked(), id.User) && k.fault != "told-and-let-in" {
+			return nil, protocol.Errorf(protocol.CodeRevoked, "all that %s was given has been taken back", id.User)
+		}
 	case k.fault == "allow-on-error" && token != "":
 		id.User = "guest"
 	case token == "":
@@ -104,6 +119,9 @@ func (k *tokens) decide(token string) (*broker.Identity, error) {
 func (h *handmade) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	if h.fault == "power-not-announced" && info.FullMethod == storev1pb.StoreService_ListTerms_FullMethodName {
 		return &storev1pb.ListTermsResponse{Terms: []*storev1pb.Term{{Id: []byte("12345678"), First: 1}}}, nil
+	}
+	if questions, ok := request.(*authv1pb.AuthorizeRequest); ok {
+		return h.authorize(ctx, questions, next)
 	}
 	asked, ok := request.(*authv1pb.AuthenticateRequest)
 	if !ok {

@@ -167,7 +167,7 @@ func testDescribe(t *T) {
 		}
 	}
 	second := t.describe(in)
-	if err := in.configure(t.ctx, configIn(t.about.config, t.TempDir())); err != nil {
+	if err := in.configure(t.ctx, configIn(t.about.config, t.dataDir())); err != nil {
 		t.Fatalf("configure: %v", err)
 	}
 	for when, next := range map[string]*commonv1pb.DescribeResponse{"the second time": second, "after Configure": t.describe(in)} {
@@ -203,7 +203,7 @@ func testUnknownFields(t *T) {
 	if _, err := in.common.Describe(ctx, later(&commonv1pb.DescribeRequest{})); err != nil {
 		t.Errorf("describe: %v", err)
 	}
-	if _, err := in.common.Configure(ctx, later(&commonv1pb.ConfigureRequest{Config: configIn(t.about.config, t.TempDir())})); err != nil {
+	if _, err := in.common.Configure(ctx, later(&commonv1pb.ConfigureRequest{Config: configIn(t.about.config, t.dataDir())})); err != nil {
 		t.Errorf("configure: %v", err)
 	}
 	if _, err := in.common.Health(ctx, later(&commonv1pb.HealthRequest{})); err != nil {

@@ -26,7 +26,7 @@ func onStore(run func(*T, *store)) func(*T) {
 }
 
 func startStore(t *T) *store {
-	s := &store{dir: t.TempDir(), run: protocol.NewRunID()}
+	s := &store{dir: t.dataDir(), run: protocol.NewRunID()}
 	s.start(t)
 	_, end := s.feed(t, broker.FollowFrom{})
 	if t.plugin.Attach != "" && end.Head > 0 {

@@ -41,7 +41,7 @@ func (t *T) strace() string {
 
 func testSyncs(t *T) {
 	strace := t.strace()
-	s := &store{dir: t.TempDir(), run: protocol.NewRunID()}
+	s := &store{dir: t.dataDir(), run: protocol.NewRunID()}
 	trace := filepath.Join(t.TempDir(), "trace")
 	wrapper := []string{strace, "-f", "-qq", "-o", trace, "-e", "signal=none", "-e", "trace=" + syncCalls + ",open,openat,io_uring_setup"}
 	in, err := start(t.ctx, t.plugin, launch{wrapper: wrapper}, t.about, s.dir)

@@ -106,6 +106,15 @@ func (t *T) TempDir() string {
 	return dir
 }
 
+// dataDir is a new folder for the plugin's data.
+func (t *T) dataDir() string {
+	dir := t.TempDir()
+	if err := t.plugin.prepare(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // start starts the plugin with a folder for its data, as a broker does: a start that fails for a reason that may pass is repeated for
 // a while. The process ends with the case.
 func (t *T) start(dir string) *process {
