@@ -20,10 +20,14 @@ func (r *PublishRequest) checkExclude(id *Identity) *protocol.Error {
 		return err
 	}
 	if r.Exclude != r.Origin && !id.CanExclude(r.Topic) {
-		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers excluding another origin from %q", id.name(), r.Topic).
-			WithHint("A session may exclude the origin that its own Connect named; another one needs the right to exclude.")
+		return forbidExclude(id, r.Topic)
 	}
 	return nil
+}
+
+func forbidExclude(id *Identity, topic string) *protocol.Error {
+	return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers excluding another origin from %q%s", id.name(), topic, id.because(excludeRight(topic))).
+		WithHint("A session may exclude the origin that its own Connect named; another one needs the right to exclude.")
 }
 
 func checkOrigin(origin string) *protocol.Error {

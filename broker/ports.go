@@ -18,15 +18,6 @@ type Authenticator interface {
 	Authenticate(ctx context.Context, c Credentials) (*Identity, error)
 }
 
-// Credentials is what a client showed: the token of Connect, or what came with the HTTP request when Connect had none.
-type Credentials struct {
-	Token     string      // bearer token; never logged
-	Transport string      // "ws", "sse", "poll" or "http"
-	Remote    string      // client address without port, after trusted proxies
-	Header    http.Header // selected headers of the upgrade (Cookie, Origin, User-Agent, …); may be nil
-	Previous  *Principal  // of a fresh token: who the session has been so far. nil: it begins
-}
-
 // The port to a store, see package store.
 type (
 	// Store keeps what must outlive the broker.

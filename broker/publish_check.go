@@ -23,7 +23,7 @@ func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
 		}
 	}
 	if !free && !id.CanPublish(r.Topic) {
-		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers publishing to %q%s", id.name(), r.Topic, id.because(publishRight(r.Topic)))
+		return forbidPublish(id, r.Topic)
 	}
 	if exceeds(len(r.Payload), b.opt.Limits.Payload) {
 		return protocol.Errorf(protocol.CodeTooLarge, "found a payload of %d bytes, the limit is %d", len(r.Payload), b.opt.Limits.Payload)
@@ -64,9 +64,9 @@ func (r *PublishRequest) wants(free bool) []right {
 	return wanted[:1]
 }
 
-// MayPublish has decided whether id may publish to topics, which are valid, and exclude another origin there. The error, a
-// *protocol.Error, says that no decision could be had; what was decided is for CanPublish and CanExclude to say.
-func (b *Broker) MayPublish(id *Identity, topics []string, exclude bool) error {
+// MayPublish decides, all at once, whether id may publish to topics, which are valid, and exclude another origin there. An error is a
+// *protocol.Error: that no decision could be had, or with the topic, that id may not publish to it.
+func (b *Broker) MayPublish(id *Identity, topics []string, exclude bool) (denied string, err error) {
 	var wanted []right
 	for _, topic := range topics {
 		wanted = append(wanted, publishRight(topic))
@@ -75,9 +75,21 @@ func (b *Broker) MayPublish(id *Identity, topics []string, exclude bool) error {
 		}
 	}
 	if err := b.ask(id, "", wanted...); err != nil {
-		return err
+		return "", err
 	}
-	return nil
+	for _, topic := range topics {
+		if !id.CanPublish(topic) {
+			return topic, forbidPublish(id, topic)
+		}
+		if exclude && !id.CanExclude(topic) {
+			return topic, forbidExclude(id, topic)
+		}
+	}
+	return "", nil
+}
+
+func forbidPublish(id *Identity, topic string) *protocol.Error {
+	return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers publishing to %q%s", id.name(), topic, id.because(publishRight(topic)))
 }
 
 // checkHeaders checks what stands beside the payload and returns its bytes. Doors hand over what came by HTTP too: a string that is

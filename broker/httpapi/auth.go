@@ -2,10 +2,8 @@ package httpapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"io"
+	"crypto/rand"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,8 +14,8 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// authenticate finds out who r is from. A refusal is a *protocol.Error.
-func (h *Handler) authenticate(r *request) (*broker.Identity, error) {
+// authenticate finds out who r is from, which came by "sse", "poll" or as an ordinary request, "http". A refusal is a *protocol.Error.
+func (h *Handler) authenticate(r *request, transport string) (*broker.Identity, error) {
 	token, refusal := h.rules.Token(r.Request)
 	if refusal != nil {
 		return nil, refusal
@@ -26,42 +24,26 @@ func (h *Handler) authenticate(r *request) (*broker.Identity, error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	id, err := h.auth.identity(r.Context(), broker.Credentials{Token: token, Transport: "http", Remote: r.remote, Header: headers})
+	id, err := h.auth.identity(r.Context(), broker.Credentials{Token: token, Transport: transport, Remote: r.remote, Header: headers})
 	if err == nil {
 		r.user = id.User
 	}
 	return id, err
 }
 
-// authCache remembers for a short time who a token belongs to, so that a service that publishes by single requests does not
-// ask the authenticator for each. Refusals are not kept, no answer outlives its expiry, and none is used that has been revoked since.
+// authCache remembers for a short time who shows what, so that a service that publishes by single requests does not have the authenticator asked
+// for each. An answer is found again by everything that it was made from (broker.Credentials.Fingerprint), none of which is kept. Refusals are not
+// kept, no answer outlives its expiry, and none is used that has been revoked since.
 type authCache struct {
 	b      Broker
 	ttl    time.Duration
 	size   int
-	flight singleflight.Group // one question at a time for the same token
+	secret [32]byte
+	flight singleflight.Group // one question at a time for the same credentials
 
 	mu      sync.Mutex
-	entries map[tokenKey]cachedIdentity
-}
-
-// tokenKey stands for a token and headers, and the address they came from; they themselves are not kept.
-type tokenKey [sha256.Size]byte
-
-// keyOf tells apart any two credentials. Header names and values have no line breaks in them.
-func keyOf(creds broker.Credentials) (key tokenKey) {
-	h := sha256.New()
-	write := func(s string) { _, _ = io.WriteString(h, s+"\n") } // never fails
-	write(creds.Remote)
-	write(creds.Token)
-	for _, name := range slices.Sorted(maps.Keys(creds.Header)) {
-		write(name)
-		for _, value := range creds.Header[name] {
-			write(" " + value)
-		}
-	}
-	h.Sum(key[:0])
-	return key
+	entries map[broker.Fingerprint]cachedIdentity
+	swept   time.Time // when what had run out was looked for
 }
 
 type cachedIdentity struct {
@@ -70,14 +52,16 @@ type cachedIdentity struct {
 }
 
 func newAuthCache(b Broker, ttl time.Duration, size int) *authCache {
-	return &authCache{b: b, ttl: ttl, size: size, entries: map[tokenKey]cachedIdentity{}}
+	c := &authCache{b: b, ttl: ttl, size: size, entries: map[broker.Fingerprint]cachedIdentity{}}
+	_, _ = rand.Read(c.secret[:]) // never fails
+	return c
 }
 
 func (c *authCache) identity(ctx context.Context, creds broker.Credentials) (*broker.Identity, error) {
 	if creds.Token == "" && len(creds.Header) == 0 {
 		return c.b.Authenticate(ctx, creds)
 	}
-	key := keyOf(creds)
+	key := creds.Fingerprint(c.secret[:])
 	if id := c.get(key); id != nil && c.b.Revoked(id) == nil {
 		return id, nil
 	}
@@ -99,7 +83,7 @@ func (c *authCache) identity(ctx context.Context, creds broker.Credentials) (*br
 	return id, nil
 }
 
-func (c *authCache) get(key tokenKey) *broker.Identity {
+func (c *authCache) get(key broker.Fingerprint) *broker.Identity {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[key]
@@ -109,7 +93,7 @@ func (c *authCache) get(key tokenKey) *broker.Identity {
 	return e.id
 }
 
-func (c *authCache) put(key tokenKey, id *broker.Identity) {
+func (c *authCache) put(key broker.Fingerprint, id *broker.Identity) {
 	now := time.Now()
 	until := now.Add(c.ttl)
 	if !id.Expires.IsZero() && id.Expires.Before(until) {
@@ -126,12 +110,12 @@ func (c *authCache) put(key tokenKey, id *broker.Identity) {
 	c.entries[key] = cachedIdentity{id, until}
 }
 
-// makeRoomLocked drops what has run out, and anything at all if that was nothing.
+// makeRoomLocked drops what has run out, and anything at all if that was nothing. Who shows something else with each request has nobody wait: the
+// whole is not looked through again before there can be much to find.
 func (c *authCache) makeRoomLocked(now time.Time) {
-	for k, e := range c.entries {
-		if !now.Before(e.until) {
-			delete(c.entries, k)
-		}
+	if now.Sub(c.swept) >= c.ttl {
+		c.swept = now
+		maps.DeleteFunc(c.entries, func(_ broker.Fingerprint, e cachedIdentity) bool { return !now.Before(e.until) })
 	}
 	for k := range c.entries {
 		if len(c.entries) < c.size {

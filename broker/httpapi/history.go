@@ -27,7 +27,7 @@ func (h *Handler) getHistory(r *request) {
 		h.refuse(r, refusal)
 		return
 	}
-	id, err := h.authenticate(r)
+	id, err := h.authenticate(r, "http")
 	if err != nil {
 		h.refuse(r, err)
 		return

@@ -25,7 +25,7 @@ import (
 type Broker interface {
 	Authenticate(ctx context.Context, c broker.Credentials) (*broker.Identity, error)
 	Revoked(id *broker.Identity) error
-	MayPublish(id *broker.Identity, topics []string, exclude bool) error
+	MayPublish(id *broker.Identity, topics []string, exclude bool) (denied string, err error)
 	Publish(ctx context.Context, id *broker.Identity, r broker.PublishRequest) (protocol.Published, error)
 	Retained(id *broker.Identity, topic string) (protocol.Message, error)
 	History(ctx context.Context, id *broker.Identity, q broker.HistoryRequest) (broker.HistoryResult, error)
@@ -54,8 +54,8 @@ type Options struct {
 	Payload        int           // bytes of one message's payload: 64 KiB
 	BodyTimeout    time.Duration // for a whole request body: 8 s
 	PublishTimeout time.Duration // for the acknowledgement of a publish: 15 s
-	AuthCache      time.Duration // how long an answer of the authenticator holds for the same token: 5 s
-	AuthCacheSize  int           // tokens: 10,000
+	AuthCache      time.Duration // how long an answer of the authenticator holds for the very same credentials: 5 s
+	AuthCacheSize  int           // answers: 10,000
 
 	StreamPing  time.Duration // how often a stream of events is told its position: 15 s, or what the broker pings in if that is less
 	SendBuffer  int           // SO_SNDBUF of a stream, bytes: 128 KiB

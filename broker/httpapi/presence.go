@@ -23,7 +23,7 @@ func (h *Handler) getPresence(r *request) {
 		return
 	}
 	r.topic = q.filter
-	id, err := h.authenticate(r)
+	id, err := h.authenticate(r, "http")
 	if err != nil {
 		h.refuse(r, err)
 		return

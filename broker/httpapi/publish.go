@@ -66,7 +66,7 @@ func (h *Handler) handlePublish(r *request) {
 		h.refuse(r, refusal)
 		return
 	}
-	id, err := h.authenticate(r)
+	id, err := h.authenticate(r, "http")
 	if err != nil {
 		h.refuse(r, err)
 		return
@@ -117,21 +117,12 @@ func (h *Handler) publishAll(r *request, id *broker.Identity, e *envelope) {
 			return
 		}
 	}
-	if err := h.b.MayPublish(id, e.topics, e.exclude != ""); err != nil {
-		h.refuse(r, told(err))
+	if denied, err := h.b.MayPublish(id, e.topics, e.exclude != ""); err != nil {
+		r.topic = denied
+		refusal := *told(err)
+		refusal.Detail += "; nothing was published"
+		h.refuse(r, &refusal)
 		return
-	}
-	for _, topic := range e.topics {
-		if !id.CanPublish(topic) {
-			r.topic = topic
-			h.refuse(r, protocol.Errorf(protocol.CodeForbidden, "no grant covers publishing to %q; nothing was published", topic))
-			return
-		}
-		if e.exclude != "" && !id.CanExclude(topic) {
-			r.topic = topic
-			h.refuse(r, protocol.Errorf(protocol.CodeForbidden, "no grant covers excluding an origin from %q; nothing was published", topic))
-			return
-		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.opt.PublishTimeout)
 	defer cancel()

@@ -27,6 +27,14 @@ type subscription struct {
 	wait time.Duration
 }
 
+// transport is the name of how messages are sent.
+func (s *subscription) transport() string {
+	if s.poll {
+		return "poll"
+	}
+	return "sse"
+}
+
 // handleSubscribe serves GET /v1/subscribe: a stream of events, or one answer of a long-poll.
 func (h *Handler) handleSubscribe(r *request) {
 	sub, refusal := parseSubscribe(r.Request)
@@ -34,7 +42,7 @@ func (h *Handler) handleSubscribe(r *request) {
 		h.refuseSubscribe(r, sub, refusal)
 		return
 	}
-	id, err := h.authenticate(r)
+	id, err := h.authenticate(r, sub.transport())
 	if err == nil {
 		err = h.checkFilters(id, sub)
 	}

@@ -51,7 +51,7 @@ func (h *Handler) postTopic(r *request) {
 		h.refuse(r, err)
 		return
 	}
-	id, err := h.authenticate(r)
+	id, err := h.authenticate(r, "http")
 	if err != nil {
 		h.refuse(r, err)
 		return
@@ -96,7 +96,7 @@ func (h *Handler) deleteTopic(r *request) {
 		h.refuse(r, err)
 		return
 	}
-	id, err := h.authenticate(r)
+	id, err := h.authenticate(r, "http")
 	if err != nil {
 		h.refuse(r, err)
 		return
@@ -111,7 +111,7 @@ func (h *Handler) getTopic(r *request) {
 		h.refuse(r, err)
 		return
 	}
-	id, err := h.authenticate(r)
+	id, err := h.authenticate(r, "http")
 	if err != nil {
 		h.refuse(r, err)
 		return

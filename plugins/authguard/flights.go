@@ -2,21 +2,14 @@ package authguard
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
-	"hash"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/carillon-mq/carillon/broker"
 )
 
-// key stands for credentials: everything the plugin is told of a client. The credentials themselves are not kept, and without the
-// secret of this run nobody can try what a key stands for.
-type key [sha256.Size]byte
+// key stands for credentials: everything the plugin is told of a client.
+type key = broker.Fingerprint
 
 // flights has one question at a time asked for the same credentials.
 type flights struct {
@@ -42,50 +35,17 @@ var noise = []string{
 }
 
 // keyOf is the key of c. A header that the list of noise does not have counts: who shows another cookie is somebody else.
-func (f *flights) keyOf(c *broker.Credentials) (k key) {
-	h := f.hash("client")
-	for _, part := range []string{c.Token, c.Transport, c.Remote} {
-		writePart(h, part)
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Header)) {
-		if slices.Contains(noise, name) {
-			continue
-		}
-		writePart(h, name)
-		writeCount(h, len(c.Header[name]))
-		for _, value := range c.Header[name] {
-			writePart(h, value)
-		}
-	}
-	h.Sum(k[:0])
-	return k
+func (f *flights) keyOf(c *broker.Credentials) key {
+	f.once.Do(func() { rand.Read(f.secret[:]) })
+	return c.Fingerprint(f.secret[:], noise...)
 }
 
 // tokenOf is the key of c's token alone; the zero key without one.
-func (f *flights) tokenOf(c *broker.Credentials) (k key) {
-	if c.Token != "" {
-		h := f.hash("token")
-		writePart(h, c.Token)
-		h.Sum(k[:0])
+func (f *flights) tokenOf(c *broker.Credentials) key {
+	if c.Token == "" {
+		return key{}
 	}
-	return k
-}
-
-func (f *flights) hash(purpose string) hash.Hash {
-	f.once.Do(func() { rand.Read(f.secret[:]) })
-	h := hmac.New(sha256.New, f.secret[:])
-	writePart(h, purpose)
-	return h
-}
-
-// writePart writes s so that no two lists of parts are the same bytes.
-func writePart(h hash.Hash, s string) {
-	writeCount(h, len(s))
-	h.Write([]byte(s))
-}
-
-func writeCount(h hash.Hash, n int) {
-	h.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
+	return f.keyOf(&broker.Credentials{Token: c.Token})
 }
 
 // do asks, or waits for who is asking already, until ctx ends. The question is for everybody who waits for its answer: it has the

@@ -283,40 +283,25 @@ func TestOneQuestionAtATimeAboutTheSameAndAnAnswerForAWhile(t *testing.T) {
 	})
 }
 
-func TestAnswersAreRememberedForTheVeryCredentials(t *testing.T) {
-	m := newMemory(time.Minute, nil)
-	defer m.close()
-	seen := map[credentialsKey]int{}
-	for i, c := range []broker.Credentials{
-		{},
-		{Token: "a"},
-		{Remote: "a"},
-		{Transport: "a"},
-		{Token: "a", Remote: "b"},
-		{Token: "ab"},
-		{Remote: "ab"},
-		{Header: http.Header{"Cookie": {"a"}}},
-		{Header: http.Header{"Cookie": {"a", "b"}}},
-		{Header: http.Header{"Cookie": {"ab"}}},
-		{Header: http.Header{"Cookie": {"a"}, "X": {"b"}}},
-		{Header: http.Header{"Cookie": {"a", "X", "b"}}},
-		{Header: http.Header{"Cookie": {""}}},
-	} {
-		key := m.keyOf(c)
-		if other, twice := seen[key]; twice {
-			t.Errorf("credentials %d and %d are the same", other, i)
+func TestWhatIsRememberedIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(time.Minute, nil)
+		defer m.close()
+		remember := func(i int) broker.Fingerprint {
+			key := broker.Fingerprint{byte(i), byte(i >> 8), byte(i >> 16)}
+			m.rememberLocked(key, &broker.Identity{})
+			return key
 		}
-		seen[key] = i
-	}
-	if newMemory(0, nil).keyOf(withCookie()) == m.keyOf(withCookie()) {
-		t.Error("the key is a hash that anybody can make")
-	}
-	for i := range maxRemembered + 10 {
-		m.rememberLocked(credentialsKey{byte(i), byte(i >> 8), byte(i >> 16)}, &broker.Identity{})
-	}
-	if n := len(m.known); n > maxRemembered {
-		t.Errorf("remembers %d", n)
-	}
+		for i := range maxRemembered + 10 {
+			if key := remember(i); m.known[key].id == nil || len(m.known) > maxRemembered {
+				t.Fatalf("remembers %d, and the newest: %v", len(m.known), m.known[key])
+			}
+		}
+		time.Sleep(time.Minute)
+		if remember(-1); len(m.known) != 1 {
+			t.Errorf("remembers %d when all but one have run out", len(m.known))
+		}
+	})
 }
 
 func TestClosingEndsWhatIsUnderWay(t *testing.T) {

@@ -2,12 +2,8 @@ package authhttp
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,9 +12,6 @@ import (
 
 // maxRemembered bounds the identities that are remembered.
 const maxRemembered = 10_000
-
-// credentialsKey stands for what a client has shown. Without the memory's secret nobody can tell what that was.
-type credentialsKey [sha256.Size]byte
 
 // memory remembers for a short time who shows what, and has only one question under way about the same. Refusals, and that there was no
 // decision, are not remembered. It is safe for concurrent use.
@@ -32,8 +25,9 @@ type memory struct {
 	asks   sync.WaitGroup
 
 	mu     sync.Mutex
-	known  map[credentialsKey]remembered
-	asking map[credentialsKey]*question
+	known  map[broker.Fingerprint]remembered
+	asking map[broker.Fingerprint]*question
+	swept  time.Time // when what had run out was looked for
 	closed bool
 }
 
@@ -50,38 +44,15 @@ type question struct {
 }
 
 func newMemory(ttl time.Duration, ask func(context.Context, broker.Credentials) (*broker.Identity, error)) *memory {
-	m := &memory{ttl: ttl, ask: ask, known: map[credentialsKey]remembered{}, asking: map[credentialsKey]*question{}}
+	m := &memory{ttl: ttl, ask: ask, known: map[broker.Fingerprint]remembered{}, asking: map[broker.Fingerprint]*question{}}
 	_, _ = rand.Read(m.secret[:]) // never fails
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	return m
 }
 
-// keyOf tells apart any two credentials.
-func (m *memory) keyOf(c broker.Credentials) (key credentialsKey) {
-	h := hmac.New(sha256.New, m.secret[:])
-	write := func(s string) {
-		var size [8]byte
-		binary.BigEndian.PutUint64(size[:], uint64(len(s)))
-		h.Write(size[:])
-		h.Write([]byte(s))
-	}
-	write(c.Token)
-	write(c.Remote)
-	write(c.Transport)
-	for _, name := range slices.Sorted(maps.Keys(c.Header)) {
-		write(name)
-		write(string(binary.BigEndian.AppendUint64(nil, uint64(len(c.Header[name])))))
-		for _, value := range c.Header[name] {
-			write(value)
-		}
-	}
-	h.Sum(key[:0])
-	return key
-}
-
 // identity is what the application said a moment ago, or what it says now.
 func (m *memory) identity(ctx context.Context, c broker.Credentials) (*broker.Identity, error) {
-	key := m.keyOf(c)
+	key := c.Fingerprint(m.secret[:])
 	m.mu.Lock()
 	if r, ok := m.known[key]; ok && time.Now().Before(r.until) {
 		m.mu.Unlock()
@@ -107,7 +78,7 @@ func (m *memory) identity(ctx context.Context, c broker.Credentials) (*broker.Id
 }
 
 // settle asks, and tells everybody who waits.
-func (m *memory) settle(key credentialsKey, q *question, c broker.Credentials) {
+func (m *memory) settle(key broker.Fingerprint, q *question, c broker.Credentials) {
 	q.id, q.err = m.ask(m.ctx, c)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -118,14 +89,15 @@ func (m *memory) settle(key credentialsKey, q *question, c broker.Credentials) {
 	close(q.done)
 }
 
-func (m *memory) rememberLocked(key credentialsKey, id *broker.Identity) {
+func (m *memory) rememberLocked(key broker.Fingerprint, id *broker.Identity) {
 	now := time.Now()
 	until := now.Add(m.ttl)
 	if !id.Expires.IsZero() && id.Expires.Before(until) {
 		until = id.Expires
 	}
-	if len(m.known) >= maxRemembered {
-		maps.DeleteFunc(m.known, func(_ credentialsKey, r remembered) bool { return !now.Before(r.until) })
+	if len(m.known) >= maxRemembered && now.Sub(m.swept) >= m.ttl { // not with each: there cannot be much to find again before
+		m.swept = now
+		maps.DeleteFunc(m.known, func(_ broker.Fingerprint, r remembered) bool { return !now.Before(r.until) })
 	}
 	for k := range m.known { // any, if none had run out
 		if len(m.known) < maxRemembered {
