@@ -24,6 +24,7 @@ type Plugin struct {
 	Shadow      bool      `json:"shadow,omitempty"` // a candidate: it is asked and decides nothing
 	Plugin      string    `json:"plugin,omitempty"` // its own name
 	Version     string    `json:"version,omitempty"`
+	Attach      string    `json:"attach,omitempty"` // where it listens, if somebody else has started it: nobody watches over its process
 	State       string    `json:"state"`
 	Up          bool      `json:"up"` // calls can be made
 	PID         int       `json:"pid,omitempty"`
@@ -116,6 +117,7 @@ func (h *Handler) reload(w http.ResponseWriter, r *http.Request, name string) {
 
 var (
 	pluginUp        = desc("plugin_up", "1 while the plugin is called.", "kind")
+	pluginAttached  = desc("plugin_attached", "1 while it is one that somebody else has started and nobody watches over.", "kind")
 	pluginDegraded  = desc("plugin_degraded", "1 while it is called and is not well.", "kind")
 	pluginRestarts  = desc("plugin_restarts_total", "Starts of the plugin after its first.", "kind")
 	pluginReloads   = desc("plugin_reloads_total", "Times that another process has taken its place without an end of the service.", "kind")
@@ -139,7 +141,7 @@ var (
 )
 
 var pluginDescs = []*prometheus.Desc{
-	pluginUp, pluginDegraded, pluginRestarts, pluginReloads, pluginMemory, pluginCPU, pluginProcesses, pluginCall, pluginErrors,
+	pluginUp, pluginAttached, pluginDegraded, pluginRestarts, pluginReloads, pluginMemory, pluginCPU, pluginProcesses, pluginCall, pluginErrors,
 	pluginHangs, pluginRemembered, pluginRecalled, pluginUndecided, shadowAnswers, shadowDifferences, shadowFailed, shadowDropped,
 }
 
@@ -157,6 +159,7 @@ func (c *collector) collectPlugins(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, kind)
 		}
 		gauge(pluginUp, oneIf(p.Up))
+		gauge(pluginAttached, oneIf(p.Attach != ""))
 		gauge(pluginDegraded, oneIf(p.State == "degraded"))
 		counter(pluginRestarts, float64(max(p.Restarts, 0)))
 		counter(pluginReloads, float64(max(p.Reloads, 0)))

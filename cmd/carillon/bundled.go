@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
 	"github.com/carillon-mq/carillon/plugins/auth-http/authhttp"
@@ -29,7 +30,7 @@ func servePlugin(args []string) (code int, ok bool) {
 	if len(args) == 0 || args[0] != pluginServe {
 		return 0, false
 	}
-	if len(args) != 2 || bundled[args[1]] == nil {
+	if debugged := len(args) == 3 && strings.HasPrefix(args[2], "--debug"); !debugged && len(args) != 2 || bundled[args[1]] == nil {
 		fmt.Fprintln(os.Stderr, "carillon: plugin-serve is how a broker starts its bundled plugins; it takes the name of one")
 		return exitUsage, true
 	}
@@ -42,7 +43,7 @@ func servePlugin(args []string) (code int, ok bool) {
 // checkPluginConfigs reports what the bundled plugins would say of their configuration, without starting them.
 func checkPluginConfigs(l *config.Loaded) config.KeyErrors {
 	var all config.KeyErrors
-	if l.Auth.Path == "" && l.Auth.Plugin == "auth-jwt" {
+	if l.Auth.Path == "" && l.Auth.Attach == "" && l.Auth.Plugin == "auth-jwt" {
 		all = checkPluginConfig(l, "auth.config", l.Auth.Config, authjwt.ConfigSchema, func() error {
 			parsed, err := authjwt.ParseConfig(orEmpty(l.Auth.Config))
 			if err == nil {
@@ -51,7 +52,7 @@ func checkPluginConfigs(l *config.Loaded) config.KeyErrors {
 			return err
 		})
 	}
-	if l.Auth.Path == "" && l.Auth.Plugin == "auth-http" {
+	if l.Auth.Path == "" && l.Auth.Attach == "" && l.Auth.Plugin == "auth-http" {
 		all = checkPluginConfig(l, "auth.config", l.Auth.Config, authhttp.ConfigSchema, func() error {
 			parsed, err := authhttp.ParseConfig(orEmpty(l.Auth.Config))
 			if err == nil {
@@ -60,7 +61,7 @@ func checkPluginConfigs(l *config.Loaded) config.KeyErrors {
 			return err
 		})
 	}
-	if l.Store.Path == "" && l.Store.Plugin == "store-bolt" {
+	if l.Store.Path == "" && l.Store.Attach == "" && l.Store.Plugin == "store-bolt" {
 		all = append(all, checkPluginConfig(l, "store.config", l.Store.Config, storebolt.ConfigSchema, func() error {
 			settings, err := storeConfig(l.Config)
 			if err == nil {

@@ -30,7 +30,7 @@ func (c *devCmd) Run(ctx context.Context, s streams) error {
 	defer remove()
 	base := func() *config.Config {
 		b := config.Default()
-		b.DataDir = temporary
+		b.DataDir, b.Unsupervised = temporary, config.Allow
 		return b
 	}
 	cfg, err := c.mustLoad(s, base())
@@ -57,7 +57,7 @@ const devStored = "stored.>"
 
 // storeSome lets stored topics be tried without a configuration.
 func storeSome(c *config.Config) {
-	if len(c.Topics) == 0 && c.Store.Plugin == config.Bundled["store"][0] && c.Store.Path == "" {
+	if len(c.Topics) == 0 && c.Store.Plugin == config.Bundled["store"][0] && c.Store.Path == "" && c.Store.Attach == "" {
 		c.Topics = []config.Topic{{Match: devStored, Class: "stored"}}
 	}
 }

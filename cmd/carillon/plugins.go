@@ -79,6 +79,9 @@ func guard(c *config.Config, auth *host.Auth, log *slog.Logger) *authguard.Guard
 }
 
 func authSpec(c *config.Config) host.Spec {
+	if c.Auth.Attach != "" {
+		return host.Spec{Name: host.KindAuth, Attach: c.Auth.Attach, Config: orEmpty(c.Auth.Config)}
+	}
 	s := spec("auth", c.Auth.Plugin, c.Auth.Path, c.Auth.SHA256, orEmpty(c.Auth.Config))
 	s.StartTimeout, s.Limits = time.Duration(c.Auth.StartTimeout), rlimits(c.Auth.Rlimit)
 	s.CrashBudget, s.CrashWindow = int(c.Auth.CrashBudget), time.Duration(c.Auth.CrashWindow)
@@ -88,6 +91,7 @@ func authSpec(c *config.Config) host.Spec {
 // shadowSpec is the candidate, under the limits of the plugin whose place it is to take.
 func shadowSpec(c *config.Config) host.Spec {
 	candidate := *c
+	candidate.Auth.Attach = ""
 	candidate.Auth.Plugin, candidate.Auth.Path, candidate.Auth.SHA256 = c.Auth.Shadow.Plugin, c.Auth.Shadow.Path, c.Auth.Shadow.SHA256
 	candidate.Auth.Config = c.Auth.Shadow.Config
 	s := authSpec(&candidate)
@@ -100,6 +104,9 @@ const shadowSuffix = "-shadow"
 
 func storeSpec(c *config.Config) (host.Spec, error) {
 	settings := orEmpty(c.Store.Config)
+	if c.Store.Attach != "" {
+		return host.Spec{Name: host.KindStore, Attach: c.Store.Attach, Config: settings}, nil
+	}
 	if c.Store.Path == "" {
 		var err error
 		if settings, err = storeConfig(c); err != nil {
@@ -184,7 +191,7 @@ func (p *plugins) wait(ctx context.Context) error {
 		for _, s := range p.host.List() {
 			switch {
 			case s.Shadow, s.State.Up():
-			case s.State == host.Failed, s.State == host.Backoff && s.Restarts+1 >= firstStarts:
+			case s.State == host.Failed, s.State == host.Backoff && s.Restarts+1 >= firstStarts && s.Attach == "":
 				return fmt.Errorf("the %s plugin %s does not start: %s", s.Kind, s.Name, s.LastError)
 			default:
 				ready = false
@@ -208,7 +215,7 @@ func (p *plugins) list() []admin.Plugin {
 		s := f.Status
 		shown := admin.Plugin{
 			Name: s.Name, Kind: s.Kind, Shadow: s.Shadow, Plugin: s.Plugin, Version: s.Version, State: s.State.String(), Up: s.State.Up(),
-			PID: s.PID, Restarts: s.Restarts, Reloads: s.Reloads, Since: s.Since, RetryAt: s.RetryAt, LastError: s.LastError,
+			Attach: s.Attach, PID: s.PID, Restarts: s.Restarts, Reloads: s.Reloads, Since: s.Since, RetryAt: s.RetryAt, LastError: s.LastError,
 			ReloadError: s.ReloadError, Trouble: s.Trouble, Detail: s.Detail,
 			Memory: f.Usage.Memory, CPUSeconds: f.Usage.CPU.Seconds(), Processes: f.Usage.Processes,
 		}

@@ -56,11 +56,11 @@ type section struct {
 var settingsOfPlugins = []section{
 	{
 		name: host.KindAuth,
-		keys: []string{"plugin", "path", "sha256", "config", "start_timeout", "crash_budget", "crash_window", "rlimit."},
+		keys: []string{"plugin", "path", "attach", "sha256", "config", "start_timeout", "crash_budget", "crash_window", "rlimit."},
 		is:   (*config.Config).HasAuth,
 		take: func(to, from *config.Config) {
 			t, f := &to.Auth, &from.Auth
-			t.Plugin, t.Path, t.SHA256, t.Config = f.Plugin, f.Path, f.SHA256, f.Config
+			t.Plugin, t.Path, t.Attach, t.SHA256, t.Config = f.Plugin, f.Path, f.Attach, f.SHA256, f.Config
 			t.StartTimeout, t.CrashBudget, t.CrashWindow, t.Rlimit = f.StartTimeout, f.CrashBudget, f.CrashWindow, f.Rlimit
 		},
 		apply: func(ctx context.Context, p *plugins, c *config.Config) error {
@@ -80,11 +80,11 @@ var settingsOfPlugins = []section{
 	},
 	{
 		name: host.KindStore,
-		keys: []string{"plugin", "path", "sha256", "config", "start_timeout", "crash_budget", "crash_window", "rlimit."},
+		keys: []string{"plugin", "path", "attach", "sha256", "config", "start_timeout", "crash_budget", "crash_window", "rlimit."},
 		is:   (*config.Config).HasStore,
 		take: func(to, from *config.Config) {
 			t, f := &to.Store, &from.Store
-			t.Plugin, t.Path, t.SHA256, t.Config = f.Plugin, f.Path, f.SHA256, f.Config
+			t.Plugin, t.Path, t.Attach, t.SHA256, t.Config = f.Plugin, f.Path, f.Attach, f.SHA256, f.Config
 			t.StartTimeout, t.CrashBudget, t.CrashWindow, t.Rlimit = f.StartTimeout, f.CrashBudget, f.CrashWindow, f.Rlimit
 		},
 		apply: func(ctx context.Context, p *plugins, c *config.Config) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -61,8 +62,12 @@ func (m mode) refusals() slog.Level {
 // loadTime bounds the loading of what the store holds, and the starts of plugins beyond the first of each.
 const loadTime = 30 * time.Second
 
-// startTime bounds the start of plugins and the loading. A broker that is not ready by then has a configuration that does not work.
+// startTime bounds the start of plugins and the loading. A broker that is not ready by then has a configuration that does not work, or waits
+// for somebody who stands at a breakpoint.
 func startTime(c *config.Config) time.Duration {
+	if c.Attaches() {
+		return math.MaxInt64
+	}
 	limit := loadTime
 	if c.HasAuth() || c.HasStore() {
 		limit += time.Duration(max(c.Auth.StartTimeout, c.Store.StartTimeout))

@@ -17,6 +17,10 @@ type settings struct {
 	DataDir     *string `help:"Folder for everything that is kept." placeholder:"DIR"`
 	LogLevel    *string `help:"The least that is logged: debug, info, warn or error." placeholder:"LEVEL"`
 	LogFormat   *string `help:"Form of the log: text or json." placeholder:"FORMAT"`
+	AuthAttach  *string `help:"Ask the auth plugin that you have started yourself with --debug, at the address that it has printed." placeholder:"unix:/PATH"`
+	StoreAttach *string `help:"The same for a store." placeholder:"unix:/PATH"`
+
+	Unsupervised *string `help:"allow: serve may attach to such plugins, which nobody watches over. dev may." placeholder:"WORD"`
 
 	warnings []string // of load: what is good and not what was meant
 	exposed  string   // the one of them about secrets that are not
@@ -27,6 +31,7 @@ func (f *settings) flags() map[string]string {
 	given := map[string]string{}
 	for key, value := range map[string]*string{
 		"listen": f.Listen, "admin.listen": f.AdminListen, "data_dir": f.DataDir, "log.level": f.LogLevel, "log.format": f.LogFormat,
+		"auth.attach": f.AuthAttach, "store.attach": f.StoreAttach, "unsupervised": f.Unsupervised,
 	} {
 		if value != nil {
 			given[key] = *value

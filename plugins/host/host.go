@@ -93,6 +93,9 @@ type Spec struct {
 	Path string
 	// Args are its arguments. nil with Bundled: "plugin-serve" and the Name.
 	Args []string
+	// Attach is where a plugin listens that somebody else has started, under a debugger: unix:/path. There is no Path then and no Bundled.
+	// The host connects to it, again and again when it is away, and never ends it; the only deadlines are those of callers.
+	Attach string
 	// SHA256 is the executable's checksum in hex. Empty: it is not checked.
 	SHA256 string
 	// Bundled says that the plugin is part of this program, so that no TLS is needed between the two.
@@ -212,6 +215,9 @@ func (h *Host) remove(p *supervised) {
 func (s *Spec) check() error {
 	if !validName(s.Name) {
 		return fmt.Errorf("plugin name %q: wanted 1 to 64 bytes of a-z, 0-9 and \"-\"", printable(s.Name, 80))
+	}
+	if s.attached() {
+		return s.checkAttach()
 	}
 	if s.Path == "" && !s.Bundled {
 		return fmt.Errorf("plugin %s has no path", s.Name)

@@ -75,7 +75,7 @@ func (h *Host) find(name string) *supervised {
 
 // equal reports whether a process started by s would be the same as one started by o.
 func (s *Spec) equal(o *Spec) bool {
-	return s.Name == o.Name && s.Kind == o.Kind && s.Path == o.Path && slices.Equal(s.Args, o.Args) && s.SHA256 == o.SHA256 &&
+	return s.Name == o.Name && s.Kind == o.Kind && s.Path == o.Path && s.Attach == o.Attach && slices.Equal(s.Args, o.Args) && s.SHA256 == o.SHA256 &&
 		s.Bundled == o.Bundled && bytes.Equal(s.config(), o.config()) && s.StartTimeout == o.StartTimeout && s.Limits == o.Limits &&
 		s.CrashBudget == o.CrashBudget && s.CrashWindow == o.CrashWindow
 }

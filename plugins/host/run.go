@@ -28,7 +28,9 @@ func (p *supervised) run(ctx context.Context) {
 			}
 			return
 		}
-		p.enter(Starting, nil, func(s *Status) { s.Restarts++ })
+		if !p.spec.attached() || asked != nil { // one that is attached to is away until it is found
+			p.enter(Starting, nil, func(s *Status) { s.Restarts++ })
+		}
 	}
 }
 
@@ -87,6 +89,8 @@ func (p *supervised) left(ctx context.Context, err error) (delay time.Duration, 
 		p.enter(Failed, err, nil)
 		log.Error("plugin failed and is not started again", "plugin", p.name(), "err", printable(err.Error(), maxText))
 		return 0, true
+	case p.spec.attached():
+		return p.leftAttached(err), false
 	case p.crashes.spend(time.Now(), most, window):
 		p.crashes.reset()
 		err = fmt.Errorf("ended %d times within %v, and is left alone for as long; the last time: %w", most+1, window, err)

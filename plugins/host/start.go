@@ -26,8 +26,9 @@ type instance struct {
 	p       *supervised
 	spec    Spec
 	output  *output
-	process *process
+	process *process // nil if it is attached to, as is client
 	client  *plugin.Client
+	socket  *attachedConn    // nil unless it is attached to
 	conn    *grpc.ClientConn // nil until the handshake is done
 	common  commonv1pb.PluginServiceClient
 	auth    *wire.AuthClient
@@ -51,6 +52,9 @@ func (p *supervised) newInstance(spec Spec, o *output) *instance {
 	in := &instance{p: p, spec: spec, output: o}
 	in.ctx, in.cancel = context.WithCancelCause(context.Background())
 	in.current, in.replace = context.WithCancelCause(in.ctx)
+	if spec.attached() {
+		return in
+	}
 	in.process = newProcess(p.host, o)
 	in.process.limits = spec.Limits
 	in.process.onStart = func(pid int) { in.tell(func(s *Status) { s.PID = pid }) }
@@ -62,7 +66,13 @@ func (p *supervised) newInstance(spec Spec, o *output) *instance {
 // another start cannot mend is a permanentError.
 func (in *instance) start(ctx context.Context) error {
 	return in.within(ctx, func(ctx context.Context) error {
-		if err := in.prepare(ctx); err != nil {
+		if err := in.launch(ctx); err != nil {
+			return err
+		}
+		if in.spec.attached() {
+			in.p.found()
+		}
+		if err := in.describe(ctx); err != nil {
 			return err
 		}
 		return in.open(ctx)
@@ -71,6 +81,9 @@ func (in *instance) start(ctx context.Context) error {
 
 // within runs f, a part of a start, with the time for a whole one.
 func (in *instance) within(ctx context.Context, f func(context.Context) error) error {
+	if in.spec.attached() {
+		return in.unhurried(ctx, f)
+	}
 	limit := in.startTimeout()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready after %v", limit))
 	defer cancel()
@@ -111,8 +124,11 @@ func (in *instance) startTimeout() time.Duration {
 	return in.p.host.opt.StartTimeout
 }
 
-// launch starts the process and connects to it.
+// launch starts the process and connects to it; one that somebody else has started is only connected to.
 func (in *instance) launch(ctx context.Context) error {
+	if in.spec.attached() {
+		return in.attach(ctx)
+	}
 	p := in.p
 	image, err := openImage(ctx, &in.spec)
 	if err != nil {
@@ -144,14 +160,19 @@ func (in *instance) launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	in.conn = raw.(*grpc.ClientConn)
-	in.common = commonv1pb.NewPluginServiceClient(in.conn)
-	if in.spec.Kind == KindAuth {
-		in.auth = wire.NewAuthClient(in.conn)
-	} else {
-		in.store = wire.NewStoreClient(in.conn)
-	}
+	in.use(raw.(*grpc.ClientConn))
 	return nil
+}
+
+// use makes the calls of conn those of the instance.
+func (in *instance) use(conn *grpc.ClientConn) {
+	in.conn = conn
+	in.common = commonv1pb.NewPluginServiceClient(conn)
+	if in.spec.Kind == KindAuth {
+		in.auth = wire.NewAuthClient(conn)
+	} else {
+		in.store = wire.NewStoreClient(conn)
+	}
 }
 
 // connection is the one entry of go-plugin's plugin set: what it dispenses is the connection itself.
@@ -209,6 +230,9 @@ func (in *instance) configure(ctx context.Context) error {
 	switch {
 	case status.Code(err) == codes.InvalidArgument:
 		return permanent(fmt.Errorf("configuration refused: %s", status.Convert(err).Message()))
+	case in.spec.attached() && status.Code(err) == codes.FailedPrecondition:
+		in.p.host.opt.Logger.Warn("plugin keeps the configuration that it was given first; start it anew to change that", "plugin", in.spec.Name)
+		return nil
 	case err != nil:
 		return &callError{"configure", err}
 	}

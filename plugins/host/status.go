@@ -6,7 +6,8 @@ import "time"
 type State uint8
 
 // The states of a plugin. It goes from Starting to Ready, Backoff or Failed, from Ready to Degraded and back, from both to Backoff
-// or Failed, from Backoff and Failed to Starting, and from any of them over Stopping to Stopped.
+// or Failed, from Backoff and Failed to Starting, and from any of them over Stopping to Stopped. Attached takes the place of Ready where
+// Spec.Attach is set.
 const (
 	Starting State = iota + 1 // the process is being started and configured
 	Ready                     // it answers
@@ -15,6 +16,7 @@ const (
 	Failed                    // its configuration or its file was refused, or it ended too often; RetryAt is zero if only a reload brings it back
 	Stopping                  // the host is closing and has asked it to end
 	Stopped                   // the host is closed
+	Attached                  // Ready, and started by somebody else: nobody watches over its process
 )
 
 // String is the state's name in lists and metrics.
@@ -34,12 +36,14 @@ func (s State) String() string {
 		return "stopping"
 	case Stopped:
 		return "stopped"
+	case Attached:
+		return "attached"
 	}
 	return "unknown"
 }
 
 // Up reports whether the plugin is called in this state.
-func (s State) Up() bool { return s == Ready || s == Degraded }
+func (s State) Up() bool { return s == Ready || s == Degraded || s == Attached }
 
 // Status describes a plugin at one moment.
 type Status struct {
@@ -50,6 +54,7 @@ type Status struct {
 	Version      string
 	Capabilities []string
 	Bundled      bool
+	Attach       string // where it listens, if somebody else has started it; of the Spec
 	State        State
 	Since        time.Time // when the State began
 	PID          int       // 0: no process

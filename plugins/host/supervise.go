@@ -28,6 +28,7 @@ type supervised struct {
 	output   *output // of the present process; the run's alone
 	wait     backoff
 	crashes  budget
+	seen     bool           // a plugin that is attached to was there; the run's alone
 	retiring sync.WaitGroup // instances that were replaced and finish their calls
 
 	knock chan struct{} // something was added to asked
@@ -45,7 +46,7 @@ func newSupervised(h *Host, s Spec) *supervised {
 		host: h, kind: s.Kind, spec: s, output: newOutput(h.opt.Logger, s.Name), faults: rate.NewLimiter(rate.Every(time.Second), 5),
 		ended: make(chan struct{}), knock: make(chan struct{}, 1),
 		wait:   backoff{min: h.opt.BackoffMin, max: h.opt.BackoffMax},
-		status: Status{Name: s.Name, Kind: s.Kind, Bundled: s.Bundled, Shadow: s.shadow, State: Starting, Since: time.Now()},
+		status: Status{Name: s.Name, Kind: s.Kind, Bundled: s.Bundled, Shadow: s.shadow, Attach: s.Attach, State: Starting, Since: time.Now()},
 	}
 	return p
 }
@@ -101,6 +102,7 @@ func (p *supervised) show(in *instance) {
 func (in *instance) shownLocked(s *Status) {
 	f := &in.facts
 	s.PID, s.Detail, s.Name, s.Bundled = f.PID, f.Detail, in.spec.Name, in.spec.Bundled
+	s.Attach = in.spec.Attach
 	if f.Plugin != "" {
 		s.Plugin, s.Version, s.Capabilities = f.Plugin, f.Version, f.Capabilities
 	}
@@ -131,11 +133,14 @@ func (in *instance) detail() string {
 // adopt makes in, which is healthy, the one that is called. What its predecessor is asked until then it answers.
 func (p *supervised) adopt(in *instance) {
 	p.spec, p.output = in.spec, in.output
-	p.enter(Ready, nil, func(s *Status) {
+	p.enter(in.up(), nil, func(s *Status) {
 		p.present, p.shown = in, in
 		in.shownLocked(s)
 	})
 	p.host.opt.Logger.Info("plugin ready", "plugin", p.name())
+	if in.spec.attached() {
+		p.warnAttached(in)
+	}
 }
 
 // ready returns the present instance, or why there is none.

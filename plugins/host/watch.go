@@ -21,6 +21,9 @@ const killTimeout = 5 * time.Second
 // watch returns why the plugin is not to be called anymore: its process has ended, or has missed too many health checks or been
 // stopped by a signal for as long as one may take (and is killed), or ctx has ended. It returns nil when interrupted yields first.
 func (in *instance) watch(ctx context.Context, interrupted <-chan struct{}) error {
+	if in.spec.attached() {
+		return in.watchAttached(ctx, interrupted)
+	}
 	opt := &in.p.host.opt
 	ticker := time.NewTicker(opt.HealthEvery)
 	defer ticker.Stop()
@@ -92,9 +95,9 @@ func (in *instance) weaken(why error) {
 	}
 }
 
-// degrade reports whether the plugin was Ready, which it is not anymore.
+// degrade reports whether the plugin was Ready or Attached, which it is not anymore.
 func (in *instance) degrade(why error) bool {
-	if in.p.Status().State != Ready {
+	if in.p.Status().State != in.up() {
 		return false
 	}
 	in.p.enter(Degraded, nil, func(s *Status) { s.Trouble = printable(why.Error(), maxText) })
@@ -104,7 +107,7 @@ func (in *instance) degrade(why error) bool {
 // improve notes that it does again.
 func (in *instance) improve() {
 	if in.p.Status().State == Degraded {
-		in.p.enter(Ready, nil, nil)
+		in.p.enter(in.up(), nil, nil)
 		in.p.host.opt.Logger.Info("plugin is well again", "plugin", in.p.name())
 	}
 }
@@ -146,6 +149,10 @@ func (in *instance) stop(ctx context.Context, graceful bool, why error) bool {
 	in.cancel(in.p.unavailable(why))
 	in.replace(nil) // its cause is set by now
 	in.calls.Wait()
+	if in.spec.attached() {
+		in.detach()
+		return true
+	}
 	if graceful && in.conn != nil {
 		in.ask(ctx)
 	}

@@ -77,21 +77,22 @@ func BadConfig(format string, a ...any) error {
 // input is the broker's lifeline: when it ends, the broker is gone and Serve ends the process at once. SIGTERM is left to
 // the broker, which stops its plugins in order.
 //
-// A program that was not started by a broker is told so, and exits with status 2. With the argument --debug it waits for
-// `carillon plugin test --attach` instead, at an address that it prints: the way to look into a plugin with a debugger.
+// A program that was not started by a broker is told so, and exits with status 2. With the argument --debug, or --debug=unix:/path, it waits
+// for a broker (`auth.attach`, `store.attach`) or `carillon plugin test --attach` instead, at an address that it prints: the way to look into
+// a plugin with a debugger.
 func Serve(p Plugin) {
 	if err := p.check(); err != nil {
 		exit(2, err.Error())
 	}
-	if debugging() {
-		if err := serveDebug(p); err != nil {
+	if at, ok := debugging(); ok {
+		if err := serveDebug(p, at); err != nil {
 			exit(1, err.Error())
 		}
 		return
 	}
 	if os.Getenv(wire.CookieKey) != wire.CookieValue {
 		exit(2, fmt.Sprintf("%s is a Carillon plugin of kind %q and does nothing by itself: a broker starts it.\n"+
-			"Name it in carillon.yaml (%s: {path: …, sha256: …}) and run `carillon serve`; start it with --debug to attach a test to it.", p.Name, p.Kind, p.Kind))
+			"Name it in carillon.yaml (%s: {path: …, sha256: …}) and run `carillon serve`; start it with --debug to attach a broker or a test to it.", p.Name, p.Kind, p.Kind))
 	}
 	signal.Ignore(syscall.SIGTERM)
 	go watchLifeline(os.Stdin) // as long as the process

@@ -150,14 +150,11 @@ func attach(p Plugin) (*process, error) {
 	in := &process{plugin: p, output: &output{}, ended: make(chan struct{}), heard: make(chan struct{})}
 	close(in.heard) // what it prints is seen by who started it
 	in.ctx, in.cancel = context.WithCancelCause(context.Background())
-	network, address, ok := strings.Cut(p.Attach, ":")
-	if !ok || network != "unix" {
-		return nil, fmt.Errorf("%q is no address like unix:/path/of/the/socket", p.Attach)
-	}
-	if err := checkOwner(address); err != nil {
+	conn, _, err := wire.DialAttached(in.ctx, p.Attach)
+	if err != nil {
 		return nil, err
 	}
-	in.handshake = handshake{network: network, address: address}
+	_ = conn.Close() // it was to see whether that can be done: gRPC calls dial when it needs a connection
 	return in, in.connect()
 }
 

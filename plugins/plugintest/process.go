@@ -240,6 +240,10 @@ func (in *process) disconnect() {
 
 // dial connects to the plugin's socket.
 func (in *process) dial(ctx context.Context, _ string) (net.Conn, error) {
+	if in.plugin.Attach != "" {
+		conn, _, err := wire.DialAttached(ctx, in.plugin.Attach)
+		return conn, err
+	}
 	return (&net.Dialer{}).DialContext(ctx, in.handshake.network, in.handshake.address)
 }
 

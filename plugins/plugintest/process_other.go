@@ -18,8 +18,3 @@ func groupLeft(*os.Process) bool { return false }
 
 // terminate is what there is no signal for here.
 func terminate(*os.Process) error { return errors.ErrUnsupported }
-
-func checkOwner(address string) error {
-	_, err := os.Lstat(address)
-	return err
-}

@@ -4,7 +4,6 @@ package plugintest
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"syscall"
 )
@@ -24,16 +23,3 @@ func groupLeft(leader *os.Process) bool {
 
 // terminate sends what a service manager sends to everybody.
 func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
-
-// checkOwner refuses an address that is no socket of this user's.
-func checkOwner(address string) error {
-	info, err := os.Lstat(address)
-	if err != nil {
-		return err
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if info.Mode().Type() != os.ModeSocket || !ok || int(owner.Uid) != os.Getuid() {
-		return fmt.Errorf("%s is no socket of the user with id %d", address, os.Getuid())
-	}
-	return nil
-}

@@ -41,8 +41,10 @@ func (l *Loaded) Check() error {
 		}
 	}
 	c.topics()
-	c.plugin("auth", plugin{l.Auth.Plugin, l.Auth.Path, l.Auth.SHA256, l.Auth.Config})
-	c.plugin("store", plugin{l.Store.Plugin, l.Store.Path, l.Store.SHA256, l.Store.Config})
+	c.plugin("auth", plugin{l.Auth.Plugin, l.Auth.Path, l.Auth.SHA256, l.Auth.Config, l.Auth.Attach})
+	c.plugin("store", plugin{l.Store.Plugin, l.Store.Path, l.Store.SHA256, l.Store.Config, l.Store.Attach})
+	c.attach("auth", l.Auth.Attach, l.Auth.Rlimit)
+	c.attach("store", l.Store.Attach, l.Store.Rlimit)
 	c.shadow()
 	c.cookie()
 	c.authHeaders()
@@ -192,6 +194,7 @@ func (c *checker) filter(path, filter string) {
 type plugin struct {
 	name, path, sha256 string
 	config             Opaque
+	attach             string
 }
 
 var hexSHA256 = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
@@ -199,13 +202,16 @@ var hexSHA256 = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 // shadow checks the candidate for the auth plugin.
 func (c *checker) shadow() {
 	s := c.Auth.Shadow
-	c.plugin("auth.shadow", plugin{s.Plugin, s.Path, s.SHA256, s.Config})
+	c.plugin("auth.shadow", plugin{s.Plugin, s.Path, s.SHA256, s.Config, ""})
 	if c.HasShadow() && !c.HasAuth() {
 		c.failf("auth.shadow", "is set, but there is no authentication plugin to compare it with; write auth.plugin")
 	}
 }
 
 func (c *checker) plugin(kind string, p plugin) {
+	if p.attach != "" {
+		return // it is asked in the place of what is named here, which may still have to be built
+	}
 	of, _, _ := strings.Cut(kind, ".")
 	known := append(slices.Clone(Bundled[of]), None)
 	_, named := c.set[kind+".plugin"]
@@ -230,14 +236,35 @@ func (c *checker) plugin(kind string, p plugin) {
 	}
 }
 
+// attach checks where a plugin is said to listen that somebody else starts. What plugin and path name waits meanwhile.
+func (c *checker) attach(kind, address string, limits Rlimit) {
+	path, ok := strings.CutPrefix(address, "unix:")
+	switch {
+	case address == "":
+	case !ok || !filepath.IsAbs(path):
+		c.failf(kind+".attach", "%q is no address; write unix: and the whole path of the socket, as the plugin prints it when it is started with --debug", address)
+	case c.Unsupervised != Allow:
+		c.failf(kind+".attach", "names a plugin that nobody watches over: it is for carillon dev; to have it in carillon serve, too, say unsupervised: allow")
+	case limits != noRlimit:
+		c.failf(kind+".attach", "goes with no %s.rlimit: the process is not the broker's to limit", kind)
+	}
+}
+
 // HasAuth reports whether an authentication plugin decides.
-func (c *Config) HasAuth() bool { return c.Auth.Path != "" || c.Auth.Plugin != None }
+func (c *Config) HasAuth() bool {
+	return c.Auth.Attach != "" || c.Auth.Path != "" || c.Auth.Plugin != None
+}
 
 // HasShadow reports whether a candidate is asked beside it.
 func (c *Config) HasShadow() bool { return c.Auth.Shadow.Path != "" || c.Auth.Shadow.Plugin != None }
 
 // HasStore reports whether a storage plugin keeps retained values.
-func (c *Config) HasStore() bool { return c.Store.Path != "" || c.Store.Plugin != None }
+func (c *Config) HasStore() bool {
+	return c.Store.Attach != "" || c.Store.Path != "" || c.Store.Plugin != None
+}
+
+// Attaches reports whether a plugin is one that somebody else starts.
+func (c *Config) Attaches() bool { return c.Auth.Attach != "" || c.Store.Attach != "" }
 
 // anonymous refuses a broker that would let everybody do everything from other machines without the configuration saying so.
 func (c *checker) anonymous() {

@@ -31,6 +31,8 @@ type Config struct {
 	Topics  []Topic `key:"topics" doc:"Rules that give topics their class; the first match wins, otherwise memory."`
 	Auth    Auth    `key:"auth" doc:"Who may do what."`
 	Store   Store   `key:"store" doc:"What outlives the broker."`
+
+	Unsupervised string `key:"unsupervised" enum:"deny,allow" doc:"Whether auth.attach and store.attach may name plugins that somebody else has started; carillon dev allows it."`
 }
 
 // Admin is the listener for operators.
@@ -59,6 +61,7 @@ type Log struct {
 type Auth struct {
 	Plugin             string   `key:"plugin" doc:"Name of a bundled plugin (auth-jwt or auth-http), or none."`
 	Path               string   `key:"path" doc:"Executable of a plugin that is not bundled."`
+	Attach             string   `key:"attach" doc:"unix:/path of the socket of a plugin that you have started yourself, under a debugger: it is asked in the place of plugin or path, and is not supervised."`
 	SHA256             string   `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
 	Config             Opaque   `key:"config" doc:"Handed to the plugin."`
 	OnFailure          string   `key:"on_failure" enum:"deny,last_known_good" doc:"What a new client gets while the plugin gives no answer: it is denied, or let in as the plugin last let it in with the very same credentials."`
@@ -79,6 +82,7 @@ type Auth struct {
 type Store struct {
 	Plugin       string   `key:"plugin" doc:"Name of a bundled plugin (store-bolt), or none: retained values are then lost with the process, and no topic can be stored."`
 	Path         string   `key:"path" doc:"Executable of a plugin that is not bundled."`
+	Attach       string   `key:"attach" doc:"unix:/path of the socket of a plugin that you have started yourself, under a debugger: it is asked in the place of plugin or path, and is not supervised."`
 	SHA256       string   `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
 	Config       Opaque   `key:"config" doc:"Handed to the plugin."`
 	OnFailure    string   `key:"on_failure" enum:"wait" doc:"What a stored or retained publish gets while the plugin is away: it waits, up to limits.store_timeout and limits.store_pending."`
@@ -146,7 +150,7 @@ func Default() *Config {
 		TLS:     TLS{MinVersion: "1.2"},
 		DataDir: "data",
 
-		TrustedHeader: "auto", Compress: "on",
+		TrustedHeader: "auto", Compress: "on", Unsupervised: Deny,
 
 		Log:    Log{Level: "info", Format: "text"},
 		Limits: defaultLimits(),
@@ -170,9 +174,10 @@ func defaultLimits() Limits {
 	}
 }
 
-// The words of auth.on_failure.
+// The words of auth.on_failure and unsupervised.
 const (
 	Deny          = "deny"
+	Allow         = "allow"
 	LastKnownGood = "last_known_good"
 )
 

@@ -12,7 +12,10 @@
 // This file is the same in every plugin.
 
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
-import { join } from 'node:path'
+import { chmodSync, lstatSync, mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 
 import grpc from '@grpc/grpc-js'
 import loader from '@grpc/proto-loader'
@@ -42,17 +45,24 @@ const print = (line) => process.stderr.write(`${JSON.stringify(line)}\n`)
 /** A refusal, which reaches the client: a code of docs/codes.md and what was wrong in this case. */
 export const refuse = (code, detail, hint = '') => ({ code, detail, hint })
 
-/** Runs the plugin until the broker asks it to end. */
+/**
+ * Runs the plugin until the broker asks it to end. A person who looks into it starts it with --debug, or with --debug=unix:/path, under a
+ * debugger as a rule: it waits there for a broker (auth.attach, store.attach) or for `carillon plugin test --attach`.
+ */
 export async function serve({ name, version, kind, make, schema, capabilities = [] }) {
-  if (process.env.CARILLON_PLUGIN !== cookie) {
+  const started = process.env.CARILLON_PLUGIN === cookie
+  const debug = process.argv.slice(2).find((word) => word === '--debug' || word.startsWith('--debug='))
+  if (!started && debug === undefined) {
     process.stderr.write(
       `${name} is a Carillon plugin of kind ${kind} and does nothing by itself: a broker starts it.\n` +
-        `Name it in carillon.yaml (${kind}: {path: …, sha256: …}) and run \`carillon serve\`.\n`,
+        `Name it in carillon.yaml (${kind}: {path: …, sha256: …}) and run \`carillon serve\`; start it with --debug to attach a broker or a test to it.\n`,
     )
     process.exit(2)
   }
-  process.on('SIGTERM', () => {}) // the broker ends its plugins, in its own order
-  process.stdin.resume().on('close', () => process.exit(3)) // the lifeline: the broker is gone
+  if (started) {
+    process.on('SIGTERM', () => {}) // the broker ends its plugins, in its own order
+    process.stdin.resume().on('close', () => process.exit(3)) // the lifeline: the broker is gone
+  }
 
   const plugin = { object: null }
   const server = new grpc.Server({
@@ -66,13 +76,42 @@ export async function serve({ name, version, kind, make, schema, capabilities = 
   add(server, kind, kind === 'auth' ? 'AuthService' : 'StoreService', () => plugin.object)
   server.addService(controller, { Shutdown: (call, answer) => (answer(null, {}), end(server, plugin)) })
 
+  if (!started) return wait(server, plugin, name, kind, debug.slice('--debug='.length))
   const { credentials, certificate } = serverCredentials(process.env.PLUGIN_CLIENT_CERT)
   const socket = join(process.env.PLUGIN_UNIX_SOCKET_DIR, 'plugin.sock')
-  await new Promise((resolve, reject) => {
-    server.bindAsync(`unix:${socket}`, credentials, (problem) => (problem ? reject(problem) : resolve()))
-  })
+  await listen(server, socket, credentials)
   process.stdout.write(`1|1|unix|${socket}|grpc|${certificate}\n`)
 }
+
+const listen = (server, socket, credentials) => new Promise((resolve, reject) => {
+  server.bindAsync(`unix:${socket}`, credentials, (problem) => (problem ? reject(problem) : resolve()))
+})
+
+/** Waits for who attaches, at an address that only this user can connect to, until an interrupt. */
+async function wait(server, plugin, name, kind, at) {
+  const socket = at === '' ? join(mkdtempSync(join(tmpdir(), 'carillon-debug-')), 'plugin') : at.replace(/^unix:/, '')
+  await sweep(socket)
+  await listen(server, socket, grpc.ServerCredentials.createInsecure())
+  chmodSync(socket, 0o600)
+  process.stderr.write(
+    `${name} waits at unix:${socket}\ncarillon dev --${kind}-attach unix:${socket}\ncarillon plugin test --attach unix:${socket} --only CASE\n`,
+  )
+  const leave = async () => {
+    server.forceShutdown()
+    rmSync(at === '' ? dirname(socket) : socket, { recursive: true, force: true })
+    await plugin.object?.close?.()
+    process.exit(0)
+  }
+  process.on('SIGINT', leave).on('SIGTERM', leave)
+}
+
+/** Removes the socket that a process has left which a debugger ended. One that somebody listens at stays. */
+const sweep = (socket) => new Promise((done) => {
+  if (!lstatSync(socket, { throwIfNoEntry: false })?.isSocket()) return done()
+  const asked = connect(socket)
+  asked.on('connect', () => done(asked.destroy()))
+  asked.on('error', ({ code }) => done(code === 'ECONNREFUSED' && rmSync(socket)))
+})
 
 const configure = (plugin, schema, make) => async ({ config }) => {
   if (plugin.object !== null) throw failure(grpc.status.FAILED_PRECONDITION, 'the plugin is configured already')

@@ -16,9 +16,11 @@ import logging
 import os
 import pkgutil
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -65,13 +67,18 @@ common, auth, store = _kinds["common"], _kinds["auth"], _kinds["store"]
 
 
 def serve(*, name, version, kind, make, schema=None, capabilities=()):
-    """Runs the plugin until the broker asks it to end. It does not return."""
-    if os.environ.get("CARILLON_PLUGIN") != COOKIE:
+    """Runs the plugin until the broker asks it to end. It does not return. A person who looks into it starts it with --debug, or with
+    --debug=unix:/path, under a debugger as a rule: it waits there for a broker (auth.attach, store.attach) or for `carillon plugin test --attach`."""
+    started = os.environ.get("CARILLON_PLUGIN") == COOKIE
+    debug = next((word for word in sys.argv[1:] if word == "--debug" or word.startswith("--debug=")), None)
+    if not started and debug is None:
         print(f"{name} is a Carillon plugin of kind {kind} and does nothing by itself: a broker starts it.\n"
-              f"Name it in carillon.yaml ({kind}: {{path: …, sha256: …}}) and run `carillon serve`.", file=sys.stderr)
+              f"Name it in carillon.yaml ({kind}: {{path: …, sha256: …}}) and run `carillon serve`; start it with --debug to attach a broker "
+              "or a test to it.", file=sys.stderr)
         sys.exit(2)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the broker ends its plugins, in its own order
-    threading.Thread(target=_watch_lifeline, daemon=True).start()
+    if started:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the broker ends its plugins, in its own order
+        threading.Thread(target=_watch_lifeline, daemon=True).start()
     _log_to_stderr()
     plugin = _Plugin(common.DescribeResponse(
         name=name, version=version, kind=kind, contract_versions=[1], capabilities=capabilities,
@@ -83,6 +90,8 @@ def serve(*, name, version, kind, make, schema=None, capabilities=()):
         _handlers(f"carillon.plugin.{kind}.v1.{kind.capitalize()}Service", plugin.made),
         grpc.method_handlers_generic_handler("plugin.GRPCController", {
             "Shutdown": grpc.unary_unary_rpc_method_handler(plugin.shutdown)})])
+    if not started:
+        _wait(server, plugin, name, kind, debug.removeprefix("--debug").removeprefix("="))
     address = "unix:" + os.path.join(os.environ["PLUGIN_UNIX_SOCKET_DIR"], "plugin.sock")
     certificate = ""
     if "PLUGIN_CLIENT_CERT" in os.environ:
@@ -93,10 +102,30 @@ def serve(*, name, version, kind, make, schema=None, capabilities=()):
     server.start()
     print("1|1|unix", address.removeprefix("unix:"), "grpc", certificate, sep="|", flush=True)
     plugin.ended.wait()
+    _end(server, plugin)
+
+
+def _end(server, plugin):
     server.stop(grace=1).wait()
     plugin.close()
     logging.shutdown()
     os._exit(0)  # no thread of a pool is waited for
+
+
+def _wait(server, plugin, name, kind, at):
+    """Waits for who attaches, at an address that only this user can connect to, until an interrupt. It does not return."""
+    path = at.removeprefix("unix:") or os.path.join(tempfile.mkdtemp(prefix="carillon-debug-"), "plugin")
+    server.add_insecure_port("unix:" + path)  # in the place of a socket that an earlier process has left
+    os.chmod(path, 0o600)
+    server.start()
+    print(f"{name} waits at unix:{path}\ncarillon dev --{kind}-attach unix:{path}\ncarillon plugin test --attach unix:{path} --only CASE",
+          file=sys.stderr, flush=True)
+    for interrupt in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interrupt, lambda *_: plugin.ended.set())
+    plugin.ended.wait()
+    if not at:
+        shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+    _end(server, plugin)
 
 
 def refuse(code, detail, hint=""):

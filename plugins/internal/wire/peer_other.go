@@ -1,0 +1,7 @@
+//go:build !linux
+
+package wire
+
+import "net"
+
+func checkPeer(net.Conn) (pid int, err error) { return 0, nil }
