@@ -242,6 +242,14 @@ func eventually(t *testing.T, most time.Duration, what string, so func() bool) {
 	}
 }
 
+// pause is between two things that somebody does again and again.
+func pause(ctx context.Context) {
+	select {
+	case <-time.After(5 * time.Millisecond):
+	case <-ctx.Done():
+	}
+}
+
 // client connects to b, and keeps trying while the broker is away.
 func client(t *testing.T, b *broker) *carillon.Client {
 	t.Helper()

@@ -182,13 +182,6 @@ func (l *pluginLoad) subscribe(ctx context.Context, c *carillon.Client) {
 	}
 }
 
-func pause(ctx context.Context) {
-	select {
-	case <-time.After(5 * time.Millisecond):
-	case <-ctx.Done():
-	}
-}
-
 // await waits until another process does what the plugin of that kind is for.
 func (l *pluginLoad) await(t *testing.T, b *broker, kind, name string, pid int) {
 	t.Helper()

@@ -187,6 +187,26 @@ func TestAFaultyBrokerIsFound(t *testing.T) {
 			}
 		})
 	}
+	t.Run("allow, by each fault of the plugin", letsEverybodyIn)
+}
+
+// letsEverybodyIn is found by what asks while the authenticator fails, too: with each of its faults.
+func letsEverybodyIn(t *testing.T) {
+	t.Helper()
+	f := newFaultyAuth(t, "CARILLON_SEEDED=allow")
+	asks := newAsks(t, f.b, 2)
+	asks.errorf = func(string, ...any) {} // there is no other broker here
+	for _, fault := range authFaults {
+		if fault.outside || fault.reload {
+			continue // the broker then has nobody to ask, which is the same fault to it
+		}
+		before := asks.told()
+		f.set(fault.name)
+		asks.all(4)
+		if found := asks.told().less(before); found.Wrong == 0 {
+			t.Errorf("%s: nothing was found: %+v", fault.name, found)
+		}
+	}
 }
 
 // faultyLoad is a load on a broker with a fault.
