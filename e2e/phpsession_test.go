@@ -28,14 +28,17 @@ type phpApp struct {
 	addr string
 	hold string // as long as this file is there, slow.php does not answer
 	php  *exec.Cmd
+
+	settings []string
 }
 
 const shopToken = "0123456789abcdef0123456789abcdef"
 
-func newPHPApp(t *testing.T) *phpApp {
+// newPHPApp starts both; settings are for PHP's environment.
+func newPHPApp(t *testing.T, settings ...string) *phpApp {
 	t.Helper()
 	require.Program(t, "php", "php")
-	a := &phpApp{t: t, addr: freeAddr(t), hold: filepath.Join(t.TempDir(), "hold")}
+	a := &phpApp{t: t, addr: freeAddr(t), hold: filepath.Join(t.TempDir(), "hold"), settings: settings}
 	config := write(t, filepath.Join(t.TempDir(), "carillon.yaml"), fmt.Sprintf(`
 origins: ["https://app.example"]
 auth:
@@ -58,7 +61,7 @@ limits: {auth_timeout: 1m}
 func (a *phpApp) run() {
 	a.t.Helper()
 	a.php = exec.Command("php", "-d", "session.save_path="+a.t.TempDir(), "-S", a.addr, "-t", "testdata/phpsession")
-	a.php.Env = append(os.Environ(), "CARILLON="+a.b.listen, "SHOP_TOKEN="+shopToken, "HOLD="+a.hold)
+	a.php.Env = append(append(os.Environ(), "CARILLON="+a.b.listen, "SHOP_TOKEN="+shopToken, "HOLD="+a.hold), a.settings...)
 	var said bytes.Buffer
 	a.php.Stdout, a.php.Stderr = &said, &said
 	if err := a.php.Start(); err != nil {
@@ -139,8 +142,7 @@ func (a *phpApp) publish(user, order string) {
 
 // page is a browser's page with a session cookie, connected by WebSocket.
 func (a *phpApp) page(ctx context.Context, cookie string, opts ...carillon.Option) (*carillon.Client, error) {
-	header := http.Header{"Cookie": {"theme=dark; " + cookie}, "Origin": {"https://app.example"}}
-	return carillon.Dial(ctx, a.b.url(), append(opts, carillon.WithHTTPHeader(header))...)
+	return carillon.Dial(ctx, a.b.url(), append(opts, carillon.WithHTTPHeader(browser(cookie)))...)
 }
 
 func (a *phpApp) open(cookie string, opts ...carillon.Option) *carillon.Client {
@@ -236,19 +238,10 @@ func (a *phpApp) foreignPages(cookie string) {
 		if _, err := carillon.Dial(a.t.Context(), a.b.url(), carillon.WithHTTPHeader(header)); protocol.CodeOf(err) != protocol.CodeBadOrigin {
 			a.t.Errorf("J28: a page %s: %v", name, err)
 		}
-		req, err := http.NewRequestWithContext(a.t.Context(), http.MethodPost, "http://"+a.b.listen+"/v1/topics/chat.42", strings.NewReader("1"))
-		if err != nil {
-			a.t.Fatal(err)
-		}
-		req.Header = header.Clone()
-		req.Header.Set("Content-Type", "application/json")
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			a.t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode != http.StatusForbidden {
-			a.t.Errorf("J28: a page %s publishes: %s", name, resp.Status)
+		for kind, way := range waysIn {
+			if status, text := a.enter(way, "42", header); status != http.StatusForbidden || !strings.Contains(text, `"bad_origin"`) {
+				a.t.Errorf("J28: %s by a page %s: %d %s", kind, name, status, text)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ type streamEvent struct{ name, data string }
 // any status but 200.
 type eventSource struct {
 	url    string
+	header http.Header // beside its own
 	lastID string
 	retry  time.Duration
 	events chan streamEvent
@@ -46,6 +48,7 @@ func (s *eventSource) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	maps.Copy(req.Header, s.header)
 	req.Header.Set("Accept", "text/event-stream")
 	if s.lastID != "" {
 		req.Header.Set("Last-Event-ID", s.lastID)
