@@ -67,22 +67,70 @@ func TestAStoppedPluginIsKilledAndStartedAgain(t *testing.T) {
 	}
 }
 
+// Limits are given to a process that is traced and stands still for that: such a stop is nobody's signal.
 func TestAStoppedPluginThatGoesOnIsKept(t *testing.T) {
+	for name, limits := range map[string]Limits{"without limits": {}, "with limits": {OpenFiles: 200, CPU: time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log, logger := newLog()
+			o := quick()
+			o.Logger, o.HealthTimeout = logger, patience
+			h := newHost(t, o)
+			spec := bundled("a", "auth")
+			spec.Limits = limits
+			a := startAuth(t, h, spec)
+			before := a.Status()
+			asked(t, a, "x")
+			if text := strings.Join(log.all(), ""); strings.Contains(text, errStopped.Error()) {
+				t.Errorf("before anybody stopped it: %s", text)
+			}
+			for range 3 {
+				stop(t, h, "a", before.PID)
+				if err := syscall.Kill(before.PID, syscall.SIGCONT); err != nil {
+					t.Fatal(err)
+				}
+				until(t, h, "a", in(Ready))
+			}
+			if s := a.Status(); s.PID != before.PID || s.Restarts != before.Restarts {
+				t.Errorf("it was started again: %+v", s)
+			}
+		})
+	}
+}
+
+// A plugin that is stopped and let go all the time, as cpulimit(1) does, misses no health check by that.
+func TestAPluginThatIsStoppedAndLetGoAllTheTimeIsKept(t *testing.T) {
 	t.Parallel()
 	o := quick()
-	o.HealthTimeout = patience
+	o.HealthEvery, o.HealthTimeout, o.HealthMisses = time.Millisecond, patience, 1
 	h := newHost(t, o)
 	a := startAuth(t, h, bundled("a", "auth"))
 	before := a.Status()
-	for range 3 {
-		stop(t, h, "a", before.PID)
-		if err := syscall.Kill(before.PID, syscall.SIGCONT); err != nil {
-			t.Fatal(err)
+	for range 300 {
+		for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+			if err := syscall.Kill(before.PID, s); err != nil {
+				t.Fatalf("%v: %+v", err, a.Status())
+			}
 		}
-		until(t, h, "a", in(Ready))
+		asked(t, a, "x") // by then it runs
 	}
+	until(t, h, "a", in(Ready))
 	if s := a.Status(); s.PID != before.PID || s.Restarts != before.Restarts {
 		t.Errorf("it was started again: %+v", s)
+	}
+}
+
+// Whatever stops it may come before it is ready, and before its host looks at it.
+func TestAPluginThatIsStoppedWhileItStartsIsGivenUpInTime(t *testing.T) {
+	t.Parallel()
+	o := quick()
+	o.StartTimeout, o.BackoffMin, o.BackoffMax = time.Second, time.Hour, time.Hour
+	h := newHost(t, o)
+	if _, err := h.Auth(bundled("a", "stop")); err != nil {
+		t.Fatal(err)
+	}
+	if s := until(t, h, "a", in(Backoff)); !strings.Contains(s.LastError, "not ready after 1s") {
+		t.Errorf("last error %q", s.LastError)
 	}
 }
 

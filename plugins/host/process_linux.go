@@ -33,14 +33,17 @@ func killGroup(leader *os.Process) {
 // collecting it first, so that the group's id still belongs to it when the rest of the group is killed.
 func (p *process) await() error {
 	pid := p.cmd.Process.Pid
-	err := waitid(pid, unix.WEXITED|unix.WSTOPPED|unix.WCONTINUED|unix.WNOWAIT, nil)
-	for err == nil {
+	var err error
+	for {
 		var change unix.Siginfo
-		if waitid(pid, unix.WSTOPPED|unix.WCONTINUED|unix.WNOHANG, &change) != nil || change.Signo == 0 {
+		err = waitid(pid, unix.WEXITED|unix.WSTOPPED|unix.WCONTINUED|unix.WNOWAIT, &change)
+		if err != nil || change.Code != cldStopped && change.Code != cldContinued {
 			break // it has ended
 		}
-		p.pace.set(change.Code != cldContinued)
-		err = waitid(pid, unix.WEXITED|unix.WSTOPPED|unix.WCONTINUED|unix.WNOWAIT, nil)
+		// What is collected may be a later change than the one that was seen; of a process that has ended meanwhile there is none.
+		if waitid(pid, unix.WSTOPPED|unix.WCONTINUED|unix.WNOHANG, &change) == nil && change.Signo != 0 {
+			p.pace.set(change.Code == cldStopped)
+		}
 	}
 	close(p.over)
 	p.mu.Lock()
@@ -52,8 +55,11 @@ func (p *process) await() error {
 	return p.cmd.Wait()
 }
 
-// cldContinued is the si_code of a child that goes on, waitid(2).
-const cldContinued = 6
+// The si_code of a child that a signal has stopped, and of one that goes on, waitid(2).
+const (
+	cldStopped   = 5
+	cldContinued = 6
+)
 
 func waitid(pid, options int, change *unix.Siginfo) error {
 	for {

@@ -69,8 +69,8 @@ func (in *instance) check(ctx context.Context, changed <-chan struct{}) error {
 	opt := &in.p.host.opt
 	began := time.Now()
 	err := in.healthWithin(ctx, opt.HealthTimeout, changed)
-	if stopped, _ := in.process.pace.now(); in.ctx.Err() != nil || ctx.Err() != nil || !stopped.IsZero() {
-		return nil
+	if in.ctx.Err() != nil || ctx.Err() != nil || err != nil && isClosed(changed) {
+		return nil // it says nothing, also when the process goes on by now
 	}
 	if err == nil {
 		in.misses = 0
@@ -86,6 +86,15 @@ func (in *instance) check(ctx context.Context, changed <-chan struct{}) error {
 	}
 	in.weaken(err)
 	return nil
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // weaken notes that the plugin answers, and not as it should.
