@@ -21,6 +21,7 @@ import (
 type logStore struct {
 	fault string
 	file  *os.File
+	other *os.File // of syncs-another-file
 	term  protocol.RunID
 	// opened is the highest offset at the start.
 	opened uint64
@@ -42,18 +43,43 @@ func openLogStore(dir, fault string) (*logStore, error) {
 	if err != nil {
 		return nil, err
 	}
+	if fault == "replaced-without-sync" {
+		if file, err = replaced(file); err != nil {
+			return nil, err
+		}
+	}
 	s := &logStore{fault: fault, file: file, term: protocol.NewRunID(), known: map[string]uint64{}, more: make(chan struct{})}
 	if err := s.read(); err != nil {
 		return nil, err
 	}
 	s.opened = s.last
+	if fault == "syncs-another-file" {
+		if s.other, err = os.Create(filepath.Join(dir, "term")); err != nil {
+			return nil, err
+		}
+	}
 	if fault == "term-kept" {
 		s.term = protocol.RunID{1}
 	}
 	return s, nil
 }
 
-// read takes the whole lines; half of one at the end is of a batch that was not acknowledged.
+// replaced is a copy of file under its name, which begins anew without what is of no use any more. It is not synced.
+func replaced(file *os.File) (*os.File, error) {
+	fresh, err := os.OpenFile(file.Name()+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(struct{ io.Writer }{fresh}, file); err != nil {
+		return nil, err
+	}
+	if _, err := fresh.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return fresh, errors.Join(os.Rename(fresh.Name(), file.Name()), file.Close())
+}
+
+// read takes the lines up to the first that is not whole: that and what is behind it are of batches that were not acknowledged.
 func (s *logStore) read() error {
 	r, whole := bufio.NewReader(s.file), int64(0)
 	for {
@@ -66,7 +92,10 @@ func (s *logStore) read() error {
 		}
 		var record broker.Record
 		if err := json.Unmarshal(line, &record); err != nil {
-			return err
+			if s.fault == "broken-line-ends-it" {
+				return err
+			}
+			break
 		}
 		whole += int64(len(line))
 		s.records, s.last = append(s.records, record), record.Offset
@@ -147,14 +176,22 @@ func (s *logStore) appendLocked(batch []broker.Record) ([]broker.AppendResult, e
 }
 
 func (s *logStore) commitLocked() error {
+	if s.fault == "syncs-before-it-writes" {
+		if err := s.file.Sync(); err != nil {
+			return err
+		}
+	}
 	for _, lines := range s.held {
 		if _, err := s.file.Write(lines); err != nil {
 			return err
 		}
 	}
 	s.held = nil
-	if s.fault == "no-sync" {
+	switch s.fault {
+	case "no-sync", "syncs-before-it-writes":
 		return nil
+	case "syncs-another-file":
+		return s.other.Sync()
 	}
 	if err := s.file.Sync(); err != nil && s.fault != "failed-sync-ignored" {
 		return err

@@ -44,7 +44,7 @@ type Plugin struct {
 	// Cases that need them are skipped without.
 	Logins []Login
 
-	// Kills is how often the crash tests kill the plugin; 0 is 20.
+	// Kills is how often the crash tests kill the plugin; 0 is 20. With more of them it loses power more often, too.
 	Kills int
 
 	// Patience bounds each wait for which the contract has no time; 0 is 30 s.

@@ -170,6 +170,12 @@ var storeCrashes = []Case{
 		Says: `"durability:fsync" (committed records survive the loss of power)`,
 	},
 	{
+		Name: "nothing acknowledged is lost when the power is", Own: true, run: testPowerCuts,
+		Does: "runs the plugin under strace, appends, kills it and goes on, makes folders of what a loss of power could have left at some moments, " +
+			"starts the plugin with each, and compares the feed and the retained records with everything acknowledged or shown by then",
+		Says: "Committed means: it survives the loss of the process and of power.",
+	},
+	{
 		Name: "a store whose disk refuses to sync ends", Own: true, run: testRefusedSyncs,
 		Does: "has strace answer each sync with EIO from some moment on, appends, and starts the plugin again",
 		Says: "A store that cannot promise that anymore (a failed fsync) ends its streams with an error and exits; it is started again.",

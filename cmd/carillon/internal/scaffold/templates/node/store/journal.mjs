@@ -48,19 +48,27 @@ export class Journal {
     return this.#file.close()
   }
 
-  /** Reads the file and returns where the last whole line ends: a crash may leave a part of one behind, which nobody was told of. */
+  /**
+   * Reads the file and returns where its last good line ends. A crash may leave the next line behind in part, a loss of power also with holes;
+   * nobody was told of it. A line that is no good and has good ones behind it was damaged later.
+   */
   async #read(read) {
     let end = 0
+    let bad = false
     let rest = Buffer.alloc(0)
     for await (const chunk of createReadStream(this.#path)) {
       rest = Buffer.concat([rest, chunk])
       for (let at = rest.indexOf(10); at >= 0; at = rest.indexOf(10)) {
         const entry = decode(rest.subarray(0, at))
-        if (entry === undefined) throw new Error(`${this.#path} is damaged at byte ${end}: put back a copy, or give up the rest of it`)
+        rest = rest.subarray(at + 1)
+        if (entry === undefined) {
+          bad = true
+          continue
+        }
+        if (bad) throw new Error(`${this.#path} is damaged at byte ${end}: put back a copy, or give up the rest of it`)
         read(entry)
         this.entries++
         end += at + 1
-        rest = rest.subarray(at + 1)
       }
     }
     return end
