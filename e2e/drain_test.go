@@ -135,19 +135,23 @@ auth:
 }
 
 // processesOf are the children of every thread of pid.
-func processesOf(t *testing.T, pid int) []string {
+func processesOf(t *testing.T, pid int) []int {
 	t.Helper()
 	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []string
+	var all []int
 	for _, list := range lists {
 		b, err := os.ReadFile(list)
 		if err != nil {
 			continue // the thread has ended
 		}
-		all = append(all, strings.Fields(string(b))...)
+		for child := range strings.FieldsSeq(string(b)) {
+			if pid, err := strconv.Atoi(child); err == nil {
+				all = append(all, pid)
+			}
+		}
 	}
 	return all
 }

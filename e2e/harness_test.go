@@ -10,9 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -78,17 +76,34 @@ func (b *broker) start() {
 
 // tryStart is start for tests in which the broker may refuse.
 func (b *broker) tryStart() error {
+	ready, exited, err := b.launch()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ready:
+		return nil
+	case <-exited:
+		return fmt.Errorf("the broker exited: %s", b.said())
+	case <-time.After(20 * time.Second):
+		b.dump()
+		return fmt.Errorf("the broker was not ready in time: %s", b.said())
+	}
+}
+
+// launch starts the process. The channels are closed when it says that it is ready, and when it has ended.
+func (b *broker) launch() (ready, exited chan struct{}, err error) {
 	cmd := exec.Command(carillonBinary, append([]string{"serve", "--listen", b.listen, "--admin-listen", b.admin, "--data-dir", b.dir}, b.args...)...)
 	cmd.Env = built.Environ()
 	cmd.Env = append(cmd.Env, b.env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, nil, err
 	}
-	ready, exited := make(chan struct{}), make(chan struct{})
+	ready, exited = make(chan struct{}), make(chan struct{})
 	go func() {
 		lines := bufio.NewScanner(stderr)
 		told := false
@@ -107,15 +122,7 @@ func (b *broker) tryStart() error {
 	b.mu.Lock()
 	b.cmd, b.exited = cmd, exited
 	b.mu.Unlock()
-	select {
-	case <-ready:
-		return nil
-	case <-exited:
-		return fmt.Errorf("the broker exited: %s", b.said())
-	case <-time.After(20 * time.Second):
-		b.dump()
-		return fmt.Errorf("the broker was not ready in time: %s", b.said())
-	}
+	return ready, exited, nil
 }
 
 // dump ends the plugins and the broker so that they say what each of their goroutines was doing.
@@ -128,14 +135,8 @@ func (b *broker) dump() {
 		return
 	default:
 	}
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, list := range lists {
-		children, _ := os.ReadFile(list)
-		for child := range strings.FieldsSeq(string(children)) {
-			if pid, err := strconv.Atoi(child); err == nil {
-				syscall.Kill(pid, syscall.SIGQUIT)
-			}
-		}
+	for _, child := range processesOf(b.t, pid) {
+		syscall.Kill(child, syscall.SIGQUIT)
 	}
 	wait(b.t, time.Second) // for the broker to pass on what the plugins say
 	syscall.Kill(pid, syscall.SIGQUIT)

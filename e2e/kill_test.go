@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -202,20 +203,66 @@ func TestALostStorePluginCostsOnlyItsFunctionAndComesBack(t *testing.T) {
 	}
 }
 
-// G-12, G14: kill -9 of the broker. Its plugin goes with it, and the next broker has the store's file.
+// G-12, G14: kill -9 of the broker, under load and while its plugins start. They go with it, and the next broker has the store's file, which
+// it shows by a commit.
 func TestNoPluginOutlivesItsBroker(t *testing.T) {
-	b := newBroker(t)
-	var gone, ready []time.Duration
-	for range count(3, 200) {
-		began := time.Now()
+	d := openDoors(t, loadSettings...)
+	b := d.b
+	good := token(t, "main", mistakesSecret, map[string]any{"carillon": map[string]any{"publish": []string{">"}, "subscribe": []string{">"}}})
+	c := clientAt(t, b.url(), carillon.WithToken(good))
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	defer load.Wait()
+	defer stop()
+	var acked atomic.Int64
+	load.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := c.Publish(ctx, "kept.topic", "x", carillon.Retain()); err == nil {
+				acked.Add(1)
+			}
+		}
+	})
+	var gone, goneEarly, ready []time.Duration
+	times := count(4, 200)
+	for i := range times {
+		at := acked.Load()
+		eventually(t, 20*time.Second, "publishes are committed", func() bool { return acked.Load() > at })
+		plugins := []int{b.plugin("auth-jwt").PID, b.plugin("store-bolt").PID}
+		wait(t, time.Duration(rand.Int64N(int64(20*time.Millisecond))))
+		gone = append(gone, b.killWith(plugins))
+		if i%2 == 1 { // the next one is killed before it is ready
+			goneEarly = append(goneEarly, b.killInStart())
+		}
+		at, began := acked.Load(), time.Now()
 		b.start()
+		eventually(t, 20*time.Second, "the next broker commits", func() bool { return acked.Load() > at })
 		ready = append(ready, time.Since(began))
-		store := b.store().PID
-		began = time.Now()
-		b.kill()
-		eventually(t, 2*time.Second, "the plugin has ended", func() bool { return !alive(store) })
-		gone = append(gone, time.Since(began))
 	}
-	t.Logf("plugins gone after %s; next brokers ready after %s", spread(gone), spread(ready))
+	t.Logf("%d kills and %d in a start; plugins gone after %s, after %s; commits of the next broker after %s", len(gone), len(goneEarly),
+		spread(gone), spread(goneEarly), spread(ready))
 	within(t, "the next broker has the file of the store", ready, 5*time.Second)
+}
+
+// killWith kills the broker, and returns how long its plugins have outlived it: 2 s at most.
+func (b *broker) killWith(plugins []int) time.Duration {
+	b.t.Helper()
+	began := time.Now()
+	b.kill()
+	eventually(b.t, 2*time.Second, "the plugins have ended", func() bool { return !slices.ContainsFunc(plugins, alive) })
+	return time.Since(began)
+}
+
+// killInStart starts the broker, and kills it as soon as it has a child, and a moment later.
+func (b *broker) killInStart() time.Duration {
+	b.t.Helper()
+	if _, _, err := b.launch(); err != nil {
+		b.t.Fatal(err)
+	}
+	var children []int
+	eventually(b.t, 20*time.Second, "the broker starts its plugins", func() bool {
+		children = processesOf(b.t, b.pid())
+		return len(children) > 0
+	})
+	wait(b.t, time.Duration(rand.Int64N(int64(100*time.Millisecond))))
+	return b.killWith(append(children, processesOf(b.t, b.pid())...))
 }
