@@ -20,10 +20,11 @@ import (
 // While auth-jwt and store-bolt are replaced, again and again, sessions stay and every publish is acknowledged, the ones that the store has
 // to commit among them.
 func TestReplacedPluginsDropNobodyAndNothing(t *testing.T) {
-	sessions, rate := count(200, 2000), count(200, 2000)
-	if sessions < 200 {
-		sessions, rate = 200, 200 // CARILLON_COUNT is for how often
+	sessions, rate := 200, 200 // publishes a second
+	if os.Getenv("CARILLON_CAMPAIGN") != "" {
+		sessions, rate = 2000, 2000
 	}
+	reloads := count(5, 50) // of each plugin
 	d := openDoors(t, append(slices.Clone(loadSettings), "CARILLON_LIMITS_SESSIONS_PER_USER=unlimited")...)
 	rights := map[string]any{"carillon": map[string]any{"publish": []string{">"}, "subscribe": []string{">"}}}
 	good := token(t, "main", mistakesSecret, rights)
@@ -46,10 +47,10 @@ func TestReplacedPluginsDropNobodyAndNothing(t *testing.T) {
 	defer stop()
 	var all sync.WaitGroup
 	var acked, failed atomic.Int64
-	const publishers = 20
+	publishers := sessions / 10
 	for p := range publishers {
 		all.Go(func() {
-			tick := time.NewTicker(time.Second * publishers / time.Duration(rate))
+			tick := time.NewTicker(time.Second * time.Duration(publishers) / time.Duration(rate))
 			defer tick.Stop()
 			var sent sync.WaitGroup
 			defer sent.Wait()
@@ -75,26 +76,32 @@ func TestReplacedPluginsDropNobodyAndNothing(t *testing.T) {
 		})
 	}
 	var away []time.Duration
-	for i := range 2 * 5 {
+	first, began := acked.Load(), time.Now()
+	for i := range 2 * reloads {
 		at := acked.Load()
-		eventually(t, 20*time.Second, "publishes are acknowledged", func() bool { return acked.Load() > at+publishers })
-		began := time.Now()
+		eventually(t, 20*time.Second, "publishes are acknowledged", func() bool { return acked.Load() > at+int64(publishers) })
+		asked := time.Now()
 		name := []string{"auth", "store"}[i%2]
 		if answer := d.b.post("/v1/admin/plugins/" + name + "/reload"); answer != "200" {
 			t.Errorf("reload of %s: %s", name, answer)
 		}
-		away = append(away, time.Since(began))
+		away = append(away, time.Since(asked))
 		clientAt(t, d.b.url(), carillon.WithToken(good))
 	}
+	reached := float64(acked.Load()-first) / time.Since(began).Seconds()
 	stop()
 	all.Wait()
+	t.Logf("%.0f publishes a second were acknowledged while %d plugins were replaced", reached, 2*reloads)
+	if reached < 0.9*float64(rate) && rate > 200 { // in the gate the machine has other things to do
+		t.Errorf("%.0f publishes a second, wanted %d: the run is invalid", reached, rate)
+	}
 	t.Logf("%d sessions, %d publishes acknowledged, %d failed, %d connections dropped; a reload took %v at most", sessions, acked.Load(), failed.Load(), dropped.Load(), slices.Max(away))
 	if n := dropped.Load(); n > 0 {
 		t.Errorf("%d connections were dropped", n)
 	}
 	for _, p := range d.b.plugins() {
-		if p.Reloads != 5 || p.Restarts != 0 {
-			t.Errorf("plugin %+v, wanted 5 reloads and no restart", p)
+		if p.Reloads != reloads || p.Restarts != 0 {
+			t.Errorf("plugin %+v, wanted %d reloads and no restart", p, reloads)
 		}
 	}
 }
