@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +40,7 @@ type output struct {
 	mu      sync.Mutex
 	dropped int
 	words   string // the line that most likely says why the plugin ended
-	panics  bool   // words are a panic's
+	held    int    // for so many lines of text more words are kept
 }
 
 func newOutput(logger *slog.Logger, plugin string) *output {
@@ -52,7 +54,7 @@ func newOutput(logger *slog.Logger, plugin string) *output {
 func (o *output) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.words, o.panics = "", false
+	o.words, o.held = "", 0
 }
 
 // lastWords is what the process printed that may explain its end.
@@ -113,8 +115,11 @@ func (s *stream) flush() {
 	s.line = s.line[:0]
 }
 
-// print logs one line, if the limit allows.
+// print logs one line, if the limit allows and it has something to say.
 func (o *output) print(line []byte) {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
 	if !o.lines.Allow() {
 		o.mu.Lock()
 		o.dropped++
@@ -125,15 +130,43 @@ func (o *output) print(line []byte) {
 	o.mu.Lock()
 	dropped := o.dropped
 	o.dropped = 0
-	isPanic := strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: ")
-	if !o.panics && (isPanic || level >= slog.LevelWarn || fields == nil) {
-		o.words, o.panics = printable(text+cause(fields), maxWords), isPanic
-	}
+	o.weighLocked(level, text, fields)
 	o.mu.Unlock()
 	if dropped > 0 {
 		o.log(slog.LevelWarn, fmt.Sprintf("plugin prints too much: %d lines left out", dropped), nil)
 	}
 	o.log(level, text, fields)
+}
+
+// For so many lines words are kept that say more than what is printed behind them: the stacks of Go, and what Node prints behind an error.
+const (
+	heldPanic = math.MaxInt
+	heldError = 40
+)
+
+// exception is the line of an uncaught error in most languages: Python's and Node's "KindOfError: what happened", Ruby's ends with the kind.
+var exception = regexp.MustCompile(`^([\w.:]*(Error|Exception): .|.+ \([\w:]*(Error|Exception)\)$)`)
+
+// weighLocked takes the line for the last words, if it says more than they do.
+func (o *output) weighLocked(level slog.Level, text string, fields []slog.Attr) {
+	isText := fields == nil
+	hold := 0
+	switch {
+	case strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: "):
+		hold = heldPanic
+	case isText && exception.MatchString(text):
+		hold = heldError
+	case !isText && level < slog.LevelWarn:
+		return
+	}
+	if o.held == heldPanic {
+		return
+	}
+	if isText && o.held > 0 && hold == 0 {
+		o.held--
+		return
+	}
+	o.words, o.held = printable(text+cause(fields), maxWords), hold
 }
 
 // cause is what a line in JSON says of the error behind it.

@@ -115,6 +115,25 @@ func TestTheLastWordsOfAPluginAreItsPanic(t *testing.T) {
 	}
 }
 
+func TestTheLastWordsOfAPluginAreItsUncaughtError(t *testing.T) {
+	_, logger := newLog()
+	for want, printed := range map[string]string{
+		"no license": "starting\nno license\n\n\r\n",
+		"ModuleNotFoundError: No module named 'grpcc'":                       "Traceback (most recent call last):\n  File \"x.py\", line 1, in <module>\n    import grpcc\nModuleNotFoundError: No module named 'grpcc'\n",
+		"Error: Cannot find module 'x'":                                      "node:internal/modules/cjs/loader:1080\n  throw err;\n\nError: Cannot find module 'x'\nRequire stack:\n    at Module._load\n  code: 'MODULE_NOT_FOUND',\n}\n\nNode.js v20.19.2\n",
+		"a.rb:1:in `require': cannot load such file -- nonsense (LoadError)": "a.rb:1:in `require': cannot load such file -- nonsense (LoadError)\n\tfrom a.rb:1:in `<main>'\n",
+		"ValueError: second":                                                 "KeyError: first\nDuring handling of the above exception, another exception occurred:\nValueError: second\n",
+		"the disk is full":                                                   "TimeoutError: handled\n" + strings.Repeat("going on\n", heldError) + "the disk is full\n",
+		"the store is gone: EIO":                                             "TimeoutError: handled\n" + `{"level":"ERROR","msg":"the store is gone","err":"EIO"}` + "\n",
+	} {
+		o := newOutput(logger, "a")
+		copyLines(o, strings.NewReader(printed))
+		if got := o.lastWords(); got != want {
+			t.Errorf("got %q, wanted %q", got, want)
+		}
+	}
+}
+
 func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain ünï 漢":              "plain ünï 漢",

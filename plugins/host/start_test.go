@@ -26,6 +26,7 @@ func TestEveryBrokenStartEndsInTimeWithItsReason(t *testing.T) {
 		says  string
 	}{
 		"ends":              {bundled("", "say", "", "3"), Backoff, "exit status 3"},
+		"says-why":          {Spec{Path: "/bin/sh", Args: []string{"-c", "echo no license >&2; exit 1"}}, Backoff, "exit status 1: no license"},
 		"panics":            {bundled("", "panic"), Backoff, "panic: boom"},
 		"noise":             {bundled("", "say-and-hang", `\x00\xff\x1b[31m\x07noise\n`), Backoff, `1 fields, wanted CORE|CONTRACT`},
 		"prints-first":      {bundled("", "say-and-hang", `starting up\n1|1|unix|/x|grpc\n`), Backoff, `handshake "starting up"`},
