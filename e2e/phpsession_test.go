@@ -145,9 +145,9 @@ func (a *phpApp) page(ctx context.Context, cookie string, opts ...carillon.Optio
 	return carillon.Dial(ctx, a.b.url(), append(opts, carillon.WithHTTPHeader(browser(cookie)))...)
 }
 
-func (a *phpApp) open(cookie string, opts ...carillon.Option) *carillon.Client {
+func (a *phpApp) open(cookie string) *carillon.Client {
 	a.t.Helper()
-	c, err := a.page(a.t.Context(), cookie, opts...)
+	c, err := a.page(a.t.Context(), cookie)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -3,25 +3,20 @@ package authhttp
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"regexp"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/internal/webclient"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-const (
-	maxAnswerBytes = 64 << 10
-	idleTime       = 30 * time.Second
-)
+const maxAnswerBytes = 64 << 10
 
 // asker asks the application. It is safe for concurrent use.
 type asker struct {
@@ -32,43 +27,11 @@ type asker struct {
 
 // newAsker reads the files of c.
 func newAsker(c Config) (*asker, error) {
-	trust, err := c.tls()
+	client, err := webclient.New(webclient.Options{CA: c.CA, Cert: c.Cert, Key: c.Key, Handshake: c.Timeout, Conns: c.Concurrency})
 	if err != nil {
 		return nil, err
 	}
-	return &asker{cfg: c, places: make(chan struct{}, c.Concurrency), client: &http.Client{
-		Transport: &http.Transport{
-			TLSClientConfig: trust, TLSHandshakeTimeout: c.Timeout, MaxConnsPerHost: c.Concurrency, MaxIdleConnsPerHost: c.Concurrency,
-			IdleConnTimeout: idleTime, MaxResponseHeaderBytes: maxAnswerBytes, DisableCompression: true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // cookies go nowhere else
-	}}, nil
-}
-
-func (c Config) tls() (*tls.Config, error) {
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
-		}
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca: %s holds no certificate in PEM", c.CA)
-		}
-		trust.RootCAs = pool
-	}
-	if c.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-		if err != nil {
-			return nil, fmt.Errorf("cert and key: %w", err)
-		}
-		trust.Certificates = []tls.Certificate{pair}
-	}
-	return trust, nil
+	return &asker{cfg: c, places: make(chan struct{}, c.Concurrency), client: client}, nil
 }
 
 // ask is one question. A *protocol.Error is the application's refusal; any other error means that it has not decided.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/internal/webclient"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -157,15 +157,10 @@ func (c Config) checkURL() error {
 		return nil
 	case u.Scheme != "http":
 		return fmt.Errorf("%q is of the scheme %q, want https", c.URL, u.Scheme)
-	case !isLoopback(u.Hostname()) && !c.PlainHTTP:
+	case !webclient.IsLoopback(u.Hostname()) && !c.PlainHTTP:
 		return fmt.Errorf("%q is http to another machine: cookies and tokens would cross the network unencrypted; write https, or plain_http: true where the network is yours alone", c.URL)
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // of are the grants of a user; the levels {user} of an anonymous one (user "") give none. The errors name the list and the entry.

@@ -3,18 +3,16 @@ package authjwt
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/carillon-mq/carillon/plugins/internal/webclient"
 )
 
 const (
@@ -65,15 +63,10 @@ func checkSetURL(text string) error {
 		return nil
 	case u.Scheme != "http":
 		return fmt.Errorf("%s is of the scheme %s, want https", quote(text), quote(u.Scheme))
-	case !isLoopback(u.Hostname()):
+	case !webclient.IsLoopback(u.Hostname()):
 		return fmt.Errorf("%s is http to another machine: who can change the answer on its way could sign tokens; write https", quote(text))
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // fetcher asks a URL for a key set.
@@ -84,28 +77,12 @@ type fetcher struct {
 
 // newFetcher reads the file of j.CA.
 func newFetcher(j JWKS) (*fetcher, error) {
-	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	if j.CA != "" {
-		pem, err := os.ReadFile(j.CA)
-		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
-		}
-		pool, err := x509.SystemCertPool()
-		if err != nil {
-			pool = x509.NewCertPool()
-		}
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca: %s holds no certificate in PEM", j.CA)
-		}
-		trust.RootCAs = pool
+	client, err := webclient.New(webclient.Options{CA: j.CA, Handshake: fetchTimeout})
+	if err != nil {
+		return nil, err
 	}
-	return &fetcher{url: j.URL, client: &http.Client{
-		Timeout: fetchTimeout,
-		Transport: &http.Transport{
-			TLSClientConfig: trust, DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10, TLSHandshakeTimeout: fetchTimeout,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	client.Timeout = fetchTimeout
+	return &fetcher{url: j.URL, client: client}, nil
 }
 
 // fetch is the set's bytes, at most maxSetBytes.
