@@ -112,9 +112,16 @@ func (vars variables) match(want, found any) error {
 	return nil
 }
 
+// trueUnlessSaid are the options whose default is true ([SUB-1]).
+var trueUnlessSaid = map[string]bool{"retained": true}
+
 func (vars variables) matchMap(want, found map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if err := vars.match(want[name], found[name]); err != nil {
+		v, given := found[name]
+		if !given && want[name] == false && trueUnlessSaid[name] {
+			v = true
+		}
+		if err := vars.match(want[name], v); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}

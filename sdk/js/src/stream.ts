@@ -59,10 +59,10 @@ export class Stream {
   }
 
   _wanted(id: number): Wanted {
-    const { last, latest, maxRate, retained, join } = this._options
+    const { last, latest, maxRate, join } = this._options
     const options = {
       position: this._own && tokenOf(this._own),
-      retained: retained === false ? retained : undefined,
+      retained: this._wantsRetained ? undefined : false,
       snapshot: this._awaiting || undefined,
       last: this._own ? undefined : natural(last),
       latest: latest || undefined,

@@ -304,7 +304,7 @@ test('the broker is told how a subscription begins and how it is held back', asy
   c.subscribe('a', { maxRate: 10.5 })
   await settled()
   const asked = [3, 3, 3, 3].map((type) => socket.take(type)[3])
-  assert.deepEqual(asked, [{ last: 3 }, { position: token(2) }, { retained: false, latest: true }, { max_rate: 10 }])
+  assert.deepEqual(asked, [{ last: 3, retained: false }, { position: token(2), retained: false }, { retained: false, latest: true }, { max_rate: 10 }])
 })
 
 test('after last messages a subscription resumes where it was, and asks for none of them again', async () => {
@@ -320,7 +320,7 @@ test('after last messages a subscription resumes where it was, and asks for none
   await b.clock.advance(250)
   const again = await b.accept()
   again.take(1)
-  assert.deepEqual(again.take(3)[3], { position: token(21) })
+  assert.deepEqual(again.take(3)[3], { position: token(21), retained: false })
 })
 
 test('a subscription that is held back is told once that it has caught up, and resumes from its own place', async () => {
