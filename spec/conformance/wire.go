@@ -60,6 +60,8 @@ func appendValue(b []byte, v any) ([]byte, error) {
 			}
 		}
 		return b, nil
+	case float32:
+		return binary.BigEndian.AppendUint32(append(b, 0xca), math.Float32bits(v)), nil
 	case float64:
 		if n, whole := integer(v); whole {
 			return appendInteger(b, n), nil
@@ -175,7 +177,7 @@ func decodeValue(b []byte) (v any, rest []byte, err error) {
 func decodeLong(head byte, width int, n uint64, b []byte) (any, []byte, error) {
 	switch head {
 	case 0xca:
-		return float64(math.Float32frombits(uint32(n))), b, nil
+		return math.Float32frombits(uint32(n)), b, nil // no integer ([ENC-3])
 	case 0xcb:
 		return math.Float64frombits(n), b, nil
 	case 0xd0, 0xd1, 0xd2, 0xd3: // the sign is the first bit

@@ -35,7 +35,7 @@ func readContent(s *Store) (content, error) {
 }
 
 // goodFile is the used part of a store's file with some segments, branches and large records in it.
-func goodFile(t *testing.T) ([]byte, content) {
+func goodFile(t testing.TB) ([]byte, content) {
 	t.Helper()
 	cfg := Config{Dir: t.TempDir(), segmentRecords: 100}
 	s := open(t, cfg)
@@ -75,7 +75,7 @@ func goodFile(t *testing.T) ([]byte, content) {
 }
 
 // openDamaged opens a store of file, and reads it. An unchanged file is part of the promise when that fails at once.
-func openDamaged(t *testing.T, dir string, file []byte) (content, error) {
+func openDamaged(t testing.TB, dir string, file []byte) (content, error) {
 	t.Helper()
 	path := filepath.Join(dir, fileName)
 	if err := os.WriteFile(path, file, 0o600); err != nil {
