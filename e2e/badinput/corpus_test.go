@@ -39,10 +39,10 @@ var inPackages = map[string][]string{
 	"G-12": {"plugins/host.TestAPluginGoesWithItsHost", "e2e.TestNoPluginOutlivesItsBroker"},
 	"G-13": {"e2e/badinput.TestBadInputThatNeedsABrokerOfItsOwn"}, // C11
 	"G-15": {"broker.TestASlowStoreDelaysNothingButWhatItCommits", "broker.TestAStoreThatStallsOpensItsBreaker"},
-	"G-16": {"plugins/internal/wire.TestAnswersToAppendThatBreakTheContractAreUnknownOutcomes", "plugins/internal/wire.TestPagesThatBreakTheContractAreNoAnswer"},
+	"G-16": {"plugins/host.TestNoAnswerOfAStoreThatIsNotOneIsTaken", "plugins/internal/wire.TestAnswersToAppendThatBreakTheContractAreUnknownOutcomes", "plugins/internal/wire.TestPagesThatBreakTheContractAreNoAnswer"},
 	"G-17": {"plugins/plugintest.TestTheStoreSuiteFindsEveryFault"}, // not at each start: docs/adr/0027
 	"G-18": {"plugins/host.TestAPluginThatDoesNotSpeakTheContractIsRefused"},
-	"G-19": {"plugins/authguard.TestCallsAtATimeAreBounded"},
+	"G-19": {"plugins/host.TestAHerdComesBackToAPluginOneByOne", "plugins/authguard.TestCallsAtATimeAreBounded"},
 	"G-20": {"plugins/store-bolt/storebolt.TestALongHistoryIsReadInShortPages", "broker.TestALongHistoryIsReadInPages"},
 }
 

@@ -126,7 +126,7 @@ func TestAPluginThatIsStoppedWhileItStartsIsGivenUpInTime(t *testing.T) {
 	o := quick()
 	o.StartTimeout, o.BackoffMin, o.BackoffMax = time.Second, time.Hour, time.Hour
 	h := newHost(t, o)
-	if _, err := h.Auth(bundled("a", "stop")); err != nil {
+	if _, err := h.Auth(bundled("a", "faulty", "stop")); err != nil {
 		t.Fatal(err)
 	}
 	if s := until(t, h, "a", in(Backoff)); !strings.Contains(s.LastError, "not ready after 1s") {

@@ -30,7 +30,26 @@ import (
 //	G-11 strangers at its socket               TestAThirdPartysSocket…, TestTheFolderIsForOneHost…, TestHandshakes
 //	G-12 the host is killed                    TestAPluginGoesWithItsHost, e2e TestNoPluginOutlivesItsBroker
 //	G-13 two hosts, one folder                 TestTheFolderIsForOneHostAndSwept
+//	G-15 a store that is slow, that stalls     TestASlowStoreIsKept, TestAStoreAppends… ("never"), broker TestAStoreThatStallsOpensItsBreaker
+//	G-16 a store that lies                     TestNoAnswerOfAStoreThatIsNotOneIsTaken
+//	G-17 a store that keeps nothing            plugintest TestTheStoreSuiteFindsEveryFault (docs/adr/0027)
 //	G-18 other versions, missing calls         TestAPluginThatDoesNotSpeakTheContract…, TestEveryBrokenStart…
+//	G-19 500 clients after its restart         TestAHerdComesBackToAPluginOneByOne
+//	G-20 a history of 10^6 records             storebolt TestALongHistoryIsReadInShortPages
+//
+// What go-plugin does by itself, and is kept from:
+//
+//	a line {"@message": 5} ends the host           TestLinesOfAPlugin…
+//	a line over 64 KiB blocks the plugin           TestAFloodOfOutput…, TestALineWithoutEnd…
+//	it waits for a plugin that stands still        TestAStoppedPlugin…, TestCloseDoesNotWaitForAPluginThatDoesNotEnd
+//	the plugin outlives its host                   TestAPluginGoesWithItsHost
+//	sockets and single-use settings pile up        TestRestartsLeaveNothingBehind, TestTheFolderIsForOneHostAndSwept
+//	the environment reaches the plugin             TestAPluginSeesOfTheEnvironment…
+//	2 GiB may come in one answer                   TestNoAnswerThatIsNotOneLetsAnybodyIn
+//	another build than the host's is started       TestAPluginIsStartedAnswersAndIsStopped (/proc/self/exe)
+//
+// And what is nobody's fault: a plugin that a signal stops and lets go (TestAStoppedPluginThatGoesOn…, TestAPluginThatIsStoppedAndLetGo…), and one
+// that stands at a breakpoint (attach_test.go).
 
 // G-5, G-6, G6: what is no answer by the contract is no decision, and the plugin is asked again as if nothing had been.
 func TestNoAnswerThatIsNotOneLetsAnybodyIn(t *testing.T) {

@@ -21,10 +21,14 @@ import (
 
 	"github.com/carillon-mq/carillon/plugins/internal/wire/authv1pb"
 	"github.com/carillon-mq/carillon/plugins/internal/wire/commonv1pb"
+	"github.com/carillon-mq/carillon/plugins/internal/wire/storev1pb"
 )
 
 // serveFaulty is a plugin without the kit, which would not let it do what is wrong. how is what is wrong from the start.
 func serveFaulty(how string) {
+	if how == "stop" {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	}
 	l, err := net.Listen("unix", os.Getenv("PLUGIN_UNIX_SOCKET_DIR")+"/faulty")
 	if err != nil {
 		panic(err)
@@ -36,7 +40,9 @@ func serveFaulty(how string) {
 		if how != "no-service" {
 			commonv1pb.RegisterPluginServiceServer(server, faultyCommon{foreign{}, how})
 		}
-		if how != "no-auth" {
+		if how == "store" {
+			storev1pb.RegisterStoreServiceServer(server, faultyStore{})
+		} else if how != "no-auth" {
 			authv1pb.RegisterAuthServiceServer(server, faultyAuth{})
 		}
 		go func() { _ = server.Serve(l) }()
@@ -73,6 +79,8 @@ type faultyCommon struct {
 func (f faultyCommon) Describe(ctx context.Context, r *commonv1pb.DescribeRequest) (*commonv1pb.DescribeResponse, error) {
 	d, err := f.foreign.Describe(ctx, r)
 	switch f.how {
+	case "store":
+		d.Kind, d.Capabilities = KindStore, []string{"history"}
 	case "contract before":
 		d.ContractVersions = []uint32{0}
 	case "contract to come":
@@ -124,6 +132,9 @@ func (faultyAuth) Authenticate(ctx context.Context, r *authv1pb.AuthenticateRequ
 	if n, ok := strings.CutPrefix(r.GetToken(), "status "); ok {
 		code, _ := strconv.Atoi(n)
 		return nil, status.Error(codes.Code(code), "because")
+	}
+	if strings.HasPrefix(r.GetToken(), "herd") {
+		return let(&authv1pb.Identity{User: theHerd.take(r.GetToken()), NeverExpires: true})
 	}
 	switch r.GetToken() {
 	case "nothing":

@@ -36,7 +36,8 @@ func ask[A any](ctx context.Context, s *Store, p broker.Power, call func(context
 	ctx, cancel := in.while(ctx)
 	defer cancel(nil)
 	if answer, err = call(ctx, in.store); err != nil {
-		return answer, s.p.callError(ctx, err)
+		var none A // what broke the contract is not handed on
+		return none, s.p.callError(ctx, err)
 	}
 	return answer, nil
 }

@@ -77,8 +77,6 @@ func actAs(role string, args []string) {
 		forever()
 	case "faulty":
 		serveFaulty(args[0])
-	case "stop":
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	case "fork-and-end":
 		child := exec.Command("/proc/self/exe", "as:watched", args[0])
 		child.Stdout, child.Stderr = os.Stdout, os.Stderr
