@@ -26,6 +26,14 @@ var elsewhere = map[string]struct{ folder, test, why string }{
 	"COD-2":  {"spec/conformance", "TestNoCodeHasChangedItsMeaning", "it is about versions of this page"},
 }
 
+// ofClients are the rules about what a client does, which scripts for SDKs show alone.
+var ofClients = strings.Fields("REF-6 GAP-5 PNG-4 REC-1 REC-2 REC-3 REC-4 REC-5")
+
+// ofServers are rules for both sides, of which the server's cannot be seen from outside, each with the test that proves it.
+var ofServers = map[string]struct{ folder, test, why string }{
+	"RES-7": {"broker", "TestStoredTopicsWaitForTheStore", "the store has to be away"},
+}
+
 // unnamed are the codes that no rule and no row of the limits names, with what they are for.
 var unnamed = map[string]string{
 	"going_away":             "the end of the server itself; DIS-1 and REC-2 say what a client does",
@@ -51,12 +59,17 @@ var unnamed = map[string]string{
 // shown are the rules that scripts name.
 func shown(t *testing.T) map[string]bool {
 	t.Helper()
+	rules := shownBy(t, Sessions)
+	maps.Copy(rules, shownBy(t, Clients))
+	return rules
+}
+
+func shownBy(t *testing.T, of func(string) ([]*Script, error)) map[string]bool {
+	t.Helper()
 	rules := map[string]bool{}
-	for _, of := range []func(string) ([]*Script, error){Sessions, Clients} {
-		for _, s := range all(t, of) {
-			for _, id := range s.Rules {
-				rules[id] = true
-			}
+	for _, s := range all(t, of) {
+		for _, id := range s.Rules {
+			rules[id] = true
 		}
 	}
 	return rules
@@ -110,8 +123,22 @@ func TestEveryRuleIsProven(t *testing.T) {
 	}
 }
 
+// What a server does is shown by a server: a script for SDKs plays the server itself.
+func TestRulesOfServersAreShownByServers(t *testing.T) {
+	servers, sdks := shownBy(t, Sessions), shownBy(t, Clients)
+	for _, r := range Rules() {
+		alone := r.Behaviour && sdks[r.ID] && !servers[r.ID]
+		_, listed := ofServers[r.ID]
+		if known := listed || slices.Contains(ofClients, r.ID); alone != known {
+			t.Errorf("%s is shown by scripts for SDKs alone: %t, and is known for that: %t", r.ID, alone, known)
+		}
+	}
+}
+
 func TestWhatIsProvenElsewhereIs(t *testing.T) {
-	for id, e := range elsewhere {
+	proven := maps.Clone(elsewhere)
+	maps.Copy(proven, ofServers)
+	for id, e := range proven {
 		if _, known := RuleText(id); !known {
 			t.Errorf("there is no rule %s", id)
 		}
