@@ -9,4 +9,5 @@ if (!isset($_SESSION['user'])) {
 echo json_encode([
     'user' => $_SESSION['user'],
     'grants' => ['publish' => ['chat.{user}'], 'subscribe' => ['news.>']],
+    'expires_in' => 300, // then the page comes back by itself, and this is asked again: who has logged out stays out
 ]);
