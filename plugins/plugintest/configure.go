@@ -44,9 +44,8 @@ var configureCases = []Case{
 	},
 	{
 		Name: "a call that it does not know is answered", run: testUnknownCall,
-		Does:  "makes a call of a later version of the contract, and asks for the health",
-		Says:  "Within it messages only gain fields and services only gain calls",
-		Where: pluginMD,
+		Does: "makes a call of a later version of the contract, and asks for the health",
+		Says: "Within it messages only gain fields and services only gain calls",
 	},
 }
 

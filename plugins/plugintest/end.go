@@ -8,27 +8,23 @@ import (
 var endCases = []Case{
 	{
 		Name: "it ends when its lifeline ends", Own: true, run: testLifeline,
-		Does:  "closes its standard input: after the handshake, and when it is configured",
-		Says:  "When it ends, the broker is gone: end at once",
-		Where: pluginMD,
+		Does: "closes its standard input: after the handshake, and when it is configured",
+		Says: "When it ends, the broker is gone: end at once",
 	},
 	{
 		Name: "it leaves SIGTERM to the broker", Own: true, run: testTerminate,
-		Does:  "sends SIGTERM, and asks for the health for a while",
-		Says:  "`SIGTERM` is not for a plugin: a service manager may send it to every process at once, while the broker still needs its plugins to finish.",
-		Where: pluginMD,
+		Does: "sends SIGTERM, and asks for the health for a while",
+		Says: "`SIGTERM` is not for a plugin: a service manager may send it to every process at once, while the broker still needs its plugins to finish.",
 	},
 	{
 		Name: "asked to end it stops, closes and exits with 0", Own: true, run: testShutdown,
-		Does:  "calls Shutdown (the lifeline's end, if it does not serve that), and looks for what is left of its process group",
-		Says:  "The plugin stops serving, closes what it holds and exits with 0.",
-		Where: pluginMD,
+		Does: "calls Shutdown (the lifeline's end, if it does not serve that), and looks for what is left of its process group",
+		Says: "The plugin stops serving, closes what it holds and exits with 0.",
 	},
 	{
 		Name: "killed at any instant it starts again", Own: true, run: testStartAfterKill,
-		Does:  "kills it after the handshake, after Configure and at instants between, and starts it with the same folder",
-		Says:  "A plugin must survive to be killed at any instant",
-		Where: pluginMD,
+		Does: "kills it after the handshake, after Configure and at instants between, and starts it with the same folder",
+		Says: "A plugin must survive to be killed at any instant",
 	},
 }
 

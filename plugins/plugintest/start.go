@@ -20,21 +20,18 @@ import (
 var startCases = []Case{
 	{
 		Name: "started by a person it says what it is, and exits", Own: true, run: testByHand,
-		Does:  "starts it without CARILLON_PLUGIN",
-		Says:  "Without it, a person has started the plugin: say what it is, and exit",
-		Where: pluginMD,
+		Does: "starts it without CARILLON_PLUGIN",
+		Says: "Without it, a person has started the plugin: say what it is, and exit",
 	},
 	{
 		Name: "the first line of standard output is the handshake", Own: true, run: testHandshake,
-		Does:  "starts it without and with PLUGIN_CLIENT_CERT, and with a broker that speaks more versions",
-		Says:  "An address anywhere else, another line first, or no line ends the start; nothing is connected to.",
-		Where: pluginMD,
+		Does: "starts it without and with PLUGIN_CLIENT_CERT, and with a broker that speaks more versions",
+		Says: "An address anywhere else, another line first, or no line ends the start; nothing is connected to.",
 	},
 	{
 		Name: "both ends prove themselves by their certificates", Own: true, run: testCertificates,
-		Does:  "connects in clear, without a certificate and with a strange one to a plugin that was given PLUGIN_CLIENT_CERT",
-		Says:  "Plugin and broker then prove themselves to each other with these two certificates (TLS 1.2 or later, server name `localhost`, a P-256 key will do).",
-		Where: pluginMD,
+		Does: "connects in clear, without a certificate and with a strange one to a plugin that was given PLUGIN_CLIENT_CERT",
+		Says: "Plugin and broker then prove themselves to each other with these two certificates (TLS 1.2 or later, server name `localhost`, a P-256 key will do).",
 	},
 	{
 		Name: "it describes itself before it is configured", Own: true, run: testDescribe,
@@ -44,9 +41,8 @@ var startCases = []Case{
 	},
 	{
 		Name: "fields that it does not know are ignored", Own: true, run: testUnknownFields,
-		Does:  "sends Describe, Configure and Health with fields of a later version",
-		Says:  "ignore fields you do not know; an unknown value of an enum is malformed",
-		Where: pluginMD,
+		Does: "sends Describe, Configure and Health with fields of a later version",
+		Says: "ignore fields you do not know; an unknown value of an enum is malformed",
 	},
 }
 

@@ -159,3 +159,36 @@ func plain(page []broker.Record) []broker.Record {
 	}
 	return page
 }
+
+// retain has records replace and clear what is retained, by topic.
+func retain(retained map[string]broker.Record, records []broker.Record) {
+	for _, r := range records {
+		switch {
+		case !r.Retain:
+		case len(r.Payload) > 0:
+			retained[r.Topic] = r
+		default:
+			delete(retained, r.Topic)
+		}
+	}
+}
+
+// appendMeanwhile appends one record after another until stop is called, which returns when the last one was answered.
+func (s *store) appendMeanwhile(t *T, record func(i int) broker.Record) (stop func()) {
+	enough, stopped := make(chan struct{}), make(chan struct{})
+	go func() { // is waited for by stop
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-enough:
+				return
+			default:
+				s.append(t, record(i))
+			}
+		}
+	}()
+	return func() {
+		close(enough)
+		<-stopped
+	}
+}

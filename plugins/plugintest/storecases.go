@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -202,41 +201,25 @@ func testRefusal(t *T, s *store) {
 
 // testLoadThenFollow loads while others append; what it loaded, with the feed from there applied, is what is retained in the end.
 func testLoadThenFollow(t *T, s *store) {
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				payload := fmt.Sprint(i)
-				if i%5 == 0 {
-					payload = ""
-				}
-				s.append(t, s.retained(fmt.Sprintf("t%d", i%400), payload))
-			}
+	stop := s.appendMeanwhile(t, func(i int) broker.Record {
+		payload := fmt.Sprint(i)
+		if i%5 == 0 {
+			payload = ""
 		}
-	}()
+		return s.retained(fmt.Sprintf("t%d", i%400), payload)
+	})
 	var loaded []map[string]broker.Record
 	var heads []uint64
 	for range 10 {
 		all, head := s.load(t)
 		loaded, heads = append(loaded, all), append(heads, head)
 	}
-	close(stop)
-	<-stopped
+	stop()
 	final, _ := s.load(t)
 	for i, all := range loaded {
 		records, _ := s.feed(t, broker.FollowFrom{After: heads[i]})
-		state := maps.Clone(all)
-		for _, r := range records {
-			delete(state, r.Topic)
-			if len(r.Payload) > 0 {
-				state[r.Topic] = r
-			}
-		}
-		same(t, fmt.Sprintf("loaded at %d, and the feed from there", heads[i]), final, state)
+		retain(all, records)
+		same(t, fmt.Sprintf("loaded at %d, and the feed from there", heads[i]), final, all)
 	}
 }
 

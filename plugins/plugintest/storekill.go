@@ -120,7 +120,6 @@ func (k *killer) verify(t *T) {
 	}
 	k.terms[end.Term] = true
 	offsets := make(map[uint64]uint64) // by ref
-	want := make(map[string]broker.Record)
 	lastOffset, lastRef := uint64(0), uint64(0)
 	for _, r := range records {
 		if r.Offset <= lastOffset || r.Ref <= lastRef {
@@ -131,14 +130,9 @@ func (k *killer) verify(t *T) {
 		sent := k.sent[r.Ref]
 		sent.Offset = r.Offset
 		same(t, fmt.Sprintf("record %d", r.Ref), sent, r)
-		if !r.Retain {
-			continue
-		}
-		delete(want, r.Topic)
-		if len(r.Payload) > 0 {
-			want[r.Topic] = r
-		}
 	}
+	want := make(map[string]broker.Record)
+	retain(want, records)
 	for ref, offset := range k.acked {
 		if offsets[ref] != offset {
 			t.Errorf("record %d was acknowledged at offset %d; the feed has it at %d (0: not at all)", ref, offset, offsets[ref])

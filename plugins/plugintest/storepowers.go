@@ -124,24 +124,12 @@ func testStatistics(t *T, s *store) {
 func testBackup(t *T, s *store) {
 	batch := []broker.Record{s.retained("a", "1"), s.retained("b", "2"), s.retained("b", ""), s.record("c", "3")}
 	want := committed(t, batch, s.append(t, batch...))
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				s.append(t, s.retained(fmt.Sprintf("t%d", i%100), fmt.Sprint(i)))
-			}
-		}
-	}()
+	stop := s.appendMeanwhile(t, func(i int) broker.Record { return s.retained(fmt.Sprintf("t%d", i%100), fmt.Sprint(i)) })
 	var file bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), t.patience())
 	head, err := s.Backup(ctx, &file, 0)
 	cancel()
-	close(stop)
-	<-stopped
+	stop()
 	if err != nil || head < want[3].Offset {
 		t.Fatalf("a backup up to %d, %v", head, err)
 	}
@@ -158,14 +146,7 @@ func testBackup(t *T, s *store) {
 	}
 	same(t, "feed of the copy", upTo, got)
 	state := make(map[string]broker.Record)
-	for _, r := range upTo {
-		if r.Retain {
-			delete(state, r.Topic)
-			if len(r.Payload) > 0 {
-				state[r.Topic] = r
-			}
-		}
-	}
+	retain(state, upTo)
 	all, _ := restored.load(t)
 	same(t, "retained of the copy", state, all)
 }

@@ -162,15 +162,7 @@ func (s *StoreServer) GrantLease(ctx context.Context, m *storev1pb.GrantLeaseReq
 
 // RenewLease implements the service.
 func (s *StoreServer) RenewLease(ctx context.Context, m *storev1pb.RenewLeaseRequest) (*storev1pb.RenewLeaseResponse, error) {
-	impl, err := power[broker.KeyspaceStore](s)
-	if err != nil {
-		return nil, err
-	}
-	defer s.inside.Done()
-	id, err := idFromWire[broker.LeaseID](m.GetId())
-	if err == nil {
-		err = impl.RenewLease(ctx, id)
-	}
+	err := s.withLease(m.GetId(), func(impl broker.KeyspaceStore, id broker.LeaseID) error { return impl.RenewLease(ctx, id) })
 	if errors.Is(err, broker.ErrNoLease) {
 		return &storev1pb.RenewLeaseResponse{NoLease: true}, nil
 	}
@@ -182,17 +174,23 @@ func (s *StoreServer) RenewLease(ctx context.Context, m *storev1pb.RenewLeaseReq
 
 // RevokeLease implements the service.
 func (s *StoreServer) RevokeLease(ctx context.Context, m *storev1pb.RevokeLeaseRequest) (*storev1pb.RevokeLeaseResponse, error) {
-	impl, err := power[broker.KeyspaceStore](s)
-	if err != nil {
-		return nil, err
-	}
-	defer s.inside.Done()
-	id, err := idFromWire[broker.LeaseID](m.GetId())
-	if err == nil {
-		err = impl.RevokeLease(ctx, id)
-	}
+	err := s.withLease(m.GetId(), func(impl broker.KeyspaceStore, id broker.LeaseID) error { return impl.RevokeLease(ctx, id) })
 	if err != nil {
 		return nil, keyStatus(err)
 	}
 	return &storev1pb.RevokeLeaseResponse{}, nil
+}
+
+// withLease has the store do something with the lease of that id.
+func (s *StoreServer) withLease(wire []byte, do func(broker.KeyspaceStore, broker.LeaseID) error) error {
+	impl, err := power[broker.KeyspaceStore](s)
+	if err != nil {
+		return err
+	}
+	defer s.inside.Done()
+	id, err := idFromWire[broker.LeaseID](wire)
+	if err != nil {
+		return err
+	}
+	return do(impl, id)
 }
