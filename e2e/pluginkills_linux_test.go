@@ -93,11 +93,11 @@ func (l *pluginLoad) disturb(t *testing.T, b *broker, kind, name string, i int, 
 		t.Fatal(err)
 	}
 	ended, known := began, time.Time{}
+	var watcher sync.WaitGroup
+	if fault != syscall.SIGSTOP {
+		watcher.Go(func() { ended = lastAlive(t.Context(), before.PID, began) })
+	}
 	eventually(t, 10*time.Second, name+" is seen not to be well after "+fault.String(), func() bool {
-		at := time.Now()
-		if fault != syscall.SIGSTOP && alive(before.PID) {
-			ended = at // or later
-		}
 		now := b.find(name)
 		known = time.Now()
 		if now.PID == before.PID && (now.State == "degraded" || now.State == "backoff") {
@@ -105,6 +105,7 @@ func (l *pluginLoad) disturb(t *testing.T, b *broker, kind, name string, i int, 
 		}
 		return now.Name != "" && (now.State != "ready" || now.PID != before.PID)
 	})
+	watcher.Wait()
 	saw := max(0, known.Sub(ended))
 	l.await(t, b, kind, name, before.PID)
 	right := time.Since(began)
@@ -115,6 +116,19 @@ func (l *pluginLoad) disturb(t *testing.T, b *broker, kind, name string, i int, 
 	}
 	if !alive(b.pid()) {
 		t.Fatalf("the broker is gone after %d faults of %s", i+1, name)
+	}
+}
+
+// lastAlive waits for the end of a process, and returns a time shortly before it, or began if that has passed.
+func lastAlive(ctx context.Context, pid int, began time.Time) time.Time {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for at := began; ; at = time.Now() {
+		if !alive(pid) || ctx.Err() != nil {
+			return began
+		}
+		began = at
+		<-tick.C
 	}
 }
 
