@@ -180,3 +180,31 @@ test('a publish that was sent by WebSocket is not repeated over HTTP', async () 
 test('a transport that there is not is refused', () => {
   assert.throws(() => connect('ws://broker', { transport: 'carrier pigeon' as never }), TypeError)
 })
+
+test('every request over HTTP sends cookies as it is told to, and without a token no other credentials', async () => {
+  for (const [transport, credentials] of [
+    ['sse', undefined],
+    ['sse', 'include'],
+    ['poll', 'include'],
+    ['poll', 'omit'],
+  ] as const) {
+    const b = new FakeHttp()
+    const c = b.client(transport, { credentials })
+    record(c.subscribe('a.*'))
+    const first = await b.take(path)
+    await first.json({ messages: [], cursor: cursor(5) })
+    const stream = await b.take(path) // or the first poll
+    if (transport === 'sse') await stream.open(id(5))
+    else await stream.json({ messages: [], cursor: cursor(5) })
+    const publish = c.publish('a.b', 1)
+    await settled()
+    if (transport === 'poll') await b.take(path)
+    const post = await b.take('/v1/publish', 'POST')
+    for (const r of [first, stream, post]) {
+      assert.deepEqual([r.init.credentials, r.headers['authorization']], [credentials ?? 'same-origin', undefined])
+    }
+    await post.json({ seq: 1, offset: 0, durability: 'appended', cursor: cursor(1), topic: 'a.b', epoch: 'e' })
+    await publish
+    await c.close()
+  }
+})
