@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/config"
@@ -30,15 +31,22 @@ func (c *configFile) load() (*config.Loaded, error) {
 // configCheckCmd is `carillon config check`.
 type configCheckCmd struct {
 	configFile
+	Plugins bool `negatable:"" default:"true" help:"Start each plugin and have it check its settings, without giving it any; --no-plugins: only what is in the file."`
 }
 
 // Run prints every mistake and fails if there is one.
-func (c *configCheckCmd) Run(s streams) error {
-	if _, err := c.load(); err != nil {
+func (c *configCheckCmd) Run(ctx context.Context, s streams) error {
+	l, err := c.load()
+	if err != nil {
 		return misconfigured(s, err)
 	}
 	for _, w := range c.warnings {
 		fmt.Fprintln(s.err, "carillon: warning:", printable(w))
+	}
+	if c.Plugins {
+		if err := checkPlugins(ctx, l.Config); err != nil {
+			return misconfigured(s, err)
+		}
 	}
 	if c.Config == "" {
 		fmt.Fprintln(s.err, "carillon: no file was named; the defaults, with the environment and the flags, are good")

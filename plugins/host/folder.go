@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 )
 
@@ -71,12 +72,13 @@ func takeLock(path string) (*os.File, error) {
 
 // temporaryFolder makes a new folder. Another host that starts right now may take it for abandoned: then it is made again.
 func temporaryFolder() (*folder, error) {
-	left, _ := filepath.Glob(filepath.Join(os.TempDir(), temporaryPrefix+"*"))
+	dir := temporaryRoot()
+	left, _ := filepath.Glob(filepath.Join(dir, temporaryPrefix+"*"))
 	for _, path := range left {
 		removeAbandoned(path)
 	}
 	for tries := 0; ; tries++ {
-		path, err := os.MkdirTemp("", temporaryPrefix)
+		path, err := os.MkdirTemp(dir, temporaryPrefix)
 		if err != nil {
 			return nil, fmt.Errorf("plugin folder: %w", err)
 		}
@@ -89,6 +91,16 @@ func temporaryFolder() (*folder, error) {
 			return nil, err
 		}
 	}
+}
+
+// temporaryRoot is the system's folder for temporary ones, or /tmp where its path is too long, as it is on macOS.
+func temporaryRoot() string {
+	const random = 10 // digits at most that MkdirTemp appends
+	dir := os.TempDir()
+	if runtime.GOOS != "windows" && len(dir)+1+len(temporaryPrefix)+random > maxFolderPath {
+		return "/tmp"
+	}
+	return dir
 }
 
 // removeAbandoned removes a temporary folder of this user's whose host is gone.

@@ -77,6 +77,17 @@ func TestTemporaryFoldersOfHostsThatStartTogetherAreNotTakenForAbandoned(t *test
 	group.Wait()
 }
 
+func TestATemporaryFolderHasRoomForASocketsPath(t *testing.T) {
+	t.Setenv("TMPDIR", "/"+strings.Repeat("x", maxFolderPath))
+	f, err := openFolder("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTheTemporaryFolderOfAHostThatIsGoneIsRemoved(t *testing.T) {
 	t.Parallel()
 	abandoned, err := openFolder("")

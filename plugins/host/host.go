@@ -40,7 +40,8 @@ const (
 // Options are a host's settings. The zero value works.
 type Options struct {
 	// Dir is the folder for sockets: 0700 and the host's alone, at most 64 bytes long. It is made if it does not exist, and
-	// what an earlier host left in it is removed. Empty: a new folder in the system's temporary one, removed by Close.
+	// what an earlier host left in it is removed. Empty: a new folder in the system's temporary one (/tmp if
+	// that has too long a path), removed by Close.
 	Dir    string
 	Logger *slog.Logger
 	// PassEnv names variables of the host's environment that plugins get, beside HOME, TMPDIR, TZ, LANG and LC_ALL.
