@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/broker/brokertest"
 )
 
 // authorizing lets everybody in as ann, whose rights but for the topics below "granted" are asked about.
@@ -22,7 +23,7 @@ type authorizing struct {
 
 func (a *authorizing) Authenticate(context.Context, broker.Credentials) (*broker.Identity, error) {
 	publish := broker.ActionPublish | broker.ActionExclude
-	return &broker.Identity{User: "ann", Grants: []broker.Grant{{Actions: publish, Filter: "granted.>"}}, Ask: publish}, nil
+	return &broker.Identity{User: "ann", Grants: []broker.Grant{{Actions: publish, Filter: "granted.>"}}, Ask: publish | broker.ActionSubscribe | broker.ActionHistory | broker.ActionPresence}, nil
 }
 
 // Authorize allows what begins with yes.
@@ -83,6 +84,30 @@ func TestAPublishToSeveralTopicsHasAVerdictForEach(t *testing.T) {
 			}
 			if !slices.Equal(a.calls, want) {
 				t.Errorf("asked %q, want %q", a.calls, want)
+			}
+		})
+	}
+}
+
+// [RGT-3]: a right about which no decision can be had is no refusal at any door: the client is told to come back.
+func TestNoDecisionAboutARightIsForNow(t *testing.T) {
+	for _, tc := range []struct{ method, path, body string }{
+		{"POST", "/v1/topics/yes.1", "1"},
+		{"DELETE", "/v1/topics/yes.1", ""},
+		{"GET", "/v1/topics/yes.1", ""},
+		{"GET", "/v1/topics/yes.1/history", ""},
+		{"POST", "/v1/publish", `{"topic":"yes.1","data":1}`},
+		{"GET", "/v1/subscribe?filter=yes.1", ""},
+		{"GET", "/v1/subscribe?filter=yes.1&mode=poll", ""},
+		{"GET", "/v1/presence?filter=yes.1", ""},
+	} {
+		t.Run(tc.method+" "+tc.path, func(t *testing.T) {
+			d := newDoorWith(t, Options{AuthHeaders: []string{"Cookie"}}, broker.Options{
+				Authenticator: &authorizing{away: true}, Store: brokertest.NewStore(), Topics: []broker.TopicRule{{Match: "yes.>", Class: broker.ClassStored}},
+			})
+			got := d.do(tc.method, tc.path, tc.body, asJSON, "Cookie: sid=ann")
+			if got.status != 503 || !strings.Contains(got.body, `"auth_unavailable"`) || got.header.Get("Retry-After") == "" {
+				t.Errorf("status %d %s, Retry-After %q", got.status, got.body, got.header.Get("Retry-After"))
 			}
 		})
 	}

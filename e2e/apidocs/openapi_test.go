@@ -14,7 +14,8 @@ import (
 var notHere = map[string]string{
 	" 500 internal":                   "it would be a fault of the broker",
 	" 504 timeout":                    "a publish that the store does not answer is store_unavailable before: limits.store_timeout is the shorter time",
-	" 401 revoked":                    "auth-jwt never says so; a plugin of somebody's own may",
+	" 401 revoked":                    "a token has to be on a list of auth-jwt, or be revoked by a plugin of somebody's own: tests of plugins/auth-jwt and spec/conformance",
+	" 503 auth_unavailable":           "a plugin of somebody's own has to decide about rights, and be away: tests of broker/httpapi",
 	" 403 kicked":                     "auth-jwt never says so; a plugin of somebody's own may",
 	"publishToTopic 503 going_away":   "a publish that the store commits while the broker ends: tests of broker",
 	"clearRetained 503 going_away":    "as above",
