@@ -9,6 +9,9 @@
 // as spec/plugin.md says and with nothing of a broker between, and names the sentence of the contract that it shows. What a case
 // does with its plugin it reports to a T (t.go).
 //
+// What a loss of power would leave of a store's folder is worked out from what strace shows: powertrace.go reads that, powerdisk.go and
+// powercalls.go do it to a disk, storepower.go starts the plugin with what is left.
+//
 // Tests of this package prove the list: it fails for each of the faults in testdata/faults.md.
 package plugintest
 
