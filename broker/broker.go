@@ -245,7 +245,7 @@ func (b *Broker) mayRead(id *Identity, topic string) error {
 		return err
 	}
 	if !id.CanSubscribe(topic) {
-		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading %q%s", id.name(), topic, id.because(id.subscribeRight(topic)))
+		return id.uncovered("reading", topic, id.because(id.subscribeRight(topic)))
 	}
 	if err := b.retainedReady(); err != nil {
 		return err

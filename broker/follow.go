@@ -115,7 +115,7 @@ func (b *Broker) checkFollow(id *Identity, r *FollowRequest) *protocol.Error {
 			return protocol.Errorf(protocol.CodeBadArgs, "found filter %q twice", filter)
 		}
 		if !id.CanSubscribe(filter) {
-			return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q", id.name(), filter)
+			return id.uncovered("subscribing to", filter, "")
 		}
 		if limit := or(id.Limits.Subscriptions, b.opt.Limits.Subscriptions); exceeds(i+1, limit) {
 			return protocol.Errorf(protocol.CodeSubscriptionLimit, "found %d filters, a session may have %d", len(r.Filters), limit)

@@ -87,7 +87,7 @@ func (b *Broker) mayReadHistory(id *Identity, filter string) *protocol.Error {
 		return err
 	}
 	if !id.CanReadHistory(filter) {
-		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
+		return id.uncovered("reading the history of", filter, "")
 	}
 	if b.archive == nil || !b.rules.MayBeStored(filter) {
 		return protocol.Errorf(protocol.CodeUnsupported, "no topic that %q matches is stored", filter).
@@ -186,7 +186,7 @@ func (s *Session) readHistory(identity *Identity, id uint64, r HistoryRequest) {
 // not as many.
 func (b *Broker) newestOf(id *Identity, origin, filter string, n int) (start, *protocol.Error) {
 	if !id.CanReadHistory(filter) {
-		return start{}, protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers reading the history of %q", id.name(), filter)
+		return start{}, id.uncovered("reading the history of", filter, "")
 	}
 	complete, from := b.ring.CompleteFrom(), uint64(0)
 	serves := b.archive.Serves(filter)

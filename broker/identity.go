@@ -125,6 +125,15 @@ func (id *Identity) name() string {
 	return strconv.Quote(id.User)
 }
 
+// uncovered refuses what no grant of id allows to be done with a topic or filter.
+func (id *Identity) uncovered(doing, what, because string) *protocol.Error {
+	err := protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers %s %q%s", id.name(), doing, what, because)
+	if strings.HasPrefix(what, "$") { // [FIL-5]
+		err = err.WithHint("What begins with $ is covered by no filter that begins with * or >: use a token with a grant that names its first level, such as $user.>.")
+	}
+	return err
+}
+
 // expires is when id ends, in Unix milliseconds; 0: never.
 func (id *Identity) expires() int64 {
 	if id.Expires.IsZero() {

@@ -89,7 +89,7 @@ func (b *Broker) MayPublish(id *Identity, topics []string, exclude bool) (denied
 }
 
 func forbidPublish(id *Identity, topic string) *protocol.Error {
-	return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers publishing to %q%s", id.name(), topic, id.because(publishRight(topic)))
+	return id.uncovered("publishing to", topic, id.because(publishRight(topic)))
 }
 
 // checkHeaders checks what stands beside the payload and returns its bytes. Doors hand over what came by HTTP too: a string that is

@@ -102,8 +102,7 @@ func (s *Session) admit(p *protocol.Subscribe) *protocol.Error {
 		return s.undecided
 	}
 	if !s.mayHave(s.identity, p.Filter) {
-		return protocol.Errorf(protocol.CodeForbidden, "no grant of %s covers subscribing to %q%s", s.identity.name(), p.Filter,
-			s.identity.because(s.identity.subscribeRight(p.Filter)))
+		return s.identity.uncovered("subscribing to", p.Filter, s.identity.because(s.identity.subscribeRight(p.Filter)))
 	}
 	if p.Join {
 		if err := s.checkJoin(p); err != nil {

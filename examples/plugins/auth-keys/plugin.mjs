@@ -72,7 +72,7 @@ class Keys {
   authenticate({ token }) {
     if (token === '') return { refusal: refuse('token_missing', 'a key is needed') }
     const key = this.#keys.get(createHash('sha256').update(token).digest('hex'))
-    if (key === undefined) return { refusal: refuse('token_unknown_key', 'this key is not in the list') }
+    if (key === undefined) return { refusal: refuse('token_unknown_key', 'this key is not in the list', 'Use a key that is in the list.') }
     if (key.expires !== undefined && key.expires <= Date.now()) {
       return { refusal: refuse('token_expired', `the key ${key.id} was good until ${new Date(key.expires).toISOString()}`) }
     }

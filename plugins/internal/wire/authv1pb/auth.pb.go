@@ -417,7 +417,8 @@ type AuthenticateResponse_Identity struct {
 
 type AuthenticateResponse_Refusal struct {
 	// The client is refused. Codes: token_missing, token_malformed, token_bad_signature, token_wrong_audience,
-	// token_wrong_issuer, token_unknown_key, token_not_yet_valid, token_bad_claims, token_expired, revoked, kicked.
+	// token_wrong_issuer, token_unknown_key, token_not_yet_valid, token_bad_claims, token_expired, revoked, kicked. For a password or a
+	// key of your own that nobody has: token_unknown_key, with a hint, since the code's own one speaks of signatures.
 	Refusal *commonv1pb.Refusal `protobuf:"bytes,2,opt,name=refusal,proto3,oneof"`
 }
 
@@ -562,7 +563,7 @@ type Grant struct {
 	// At least one; each must be a known one.
 	Actions []Grant_Action `protobuf:"varint,1,rep,packed,name=actions,proto3,enum=carillon.plugin.auth.v1.Grant_Action" json:"actions,omitempty"`
 	// A filter by the protocol's rules: "orders.*", "orders.>". Values put into one (a user id) must be escaped so that each
-	// stays one level: the bytes `. * > %`, space and controls become `%XX`.
+	// stays one level: the bytes `. * > %`, spaces, controls, invisible characters and a leading `$` become `%XX` ([NAM-1] of spec/protocol.md).
 	Filter        string `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1024,8 +1025,8 @@ type Revocation struct {
 	// What was issued (Identity.issued_at_ms) at this time or later is spared, in Unix milliseconds; so a user who has got a new token
 	// stays. 0: nothing is spared. Must be 0 for a session.
 	IssuedBeforeMs int64 `protobuf:"varint,4,opt,name=issued_before_ms,json=issuedBeforeMs,proto3" json:"issued_before_ms,omitempty"`
-	// Until when the broker has to remember it, in Unix milliseconds: the expiry of the last token that it is about. At most 10 years in
-	// the future. Required for a user and a token; one that is over has no effect. Must be 0 for a session.
+	// Until when the broker has to remember it, in Unix milliseconds: the expiry of the last token that it is about (of tokens
+	// that never expire: as long as it has to hold, it cannot be withdrawn). At most 10 years in the future. Required for a user and a token; one that is over has no effect. Must be 0 for a session.
 	UntilMs int64 `protobuf:"varint,5,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
 	// What the clients are told, and those that come back with what was revoked. Codes: revoked (they stay away), kicked (so, too),
 	// token_expired (they come back with a fresh token). Absent: revoked.
