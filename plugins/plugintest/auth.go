@@ -62,6 +62,9 @@ func (a *auth) start(t *T) {
 // authTime is the deadline of Authenticate.
 const authTime = 2 * time.Second
 
+// callers is how many calls of a kind a broker has under way at most (spec/plugin.md, Life).
+const callers = 64
+
 // login tries l and returns what is wrong with the answer.
 func (a *auth) login(ctx context.Context, l Login) error {
 	ctx, cancel := context.WithTimeout(ctx, a.process.plugin.within(authTime))
@@ -142,7 +145,7 @@ func testLogins(t *T, a *auth) {
 }
 
 func testManyLogins(t *T, a *auth) {
-	const callers, rounds = 100, 5
+	const rounds = 5
 	var group sync.WaitGroup
 	for caller := range callers {
 		group.Go(func() {

@@ -109,7 +109,7 @@ func testAltered(t *T, a *auth) {
 
 // testBusy asks for the health while many are asking for decisions. A broker gives a plugin up after three misses in a row.
 func testBusy(t *T, a *auth) {
-	const callers, pause, misses = 100, 20 * time.Millisecond, 3
+	const pause, misses = 20 * time.Millisecond, 3
 	ctx, cancel := context.WithCancel(t.ctx)
 	var group sync.WaitGroup
 	for caller := range callers {

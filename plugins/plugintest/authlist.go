@@ -5,12 +5,17 @@ func authCases() []Case {
 	var all []Case
 	for _, list := range [][]Case{authBasics, authRights, authRevocations} {
 		for _, c := range list {
-			c.Kind, c.Where = KindAuth, authProto
+			if c.Kind = KindAuth; c.Where == "" {
+				c.Where = authProto
+			}
 			all = append(all, c)
 		}
 	}
 	return all
 }
+
+// manyCalls is said of every plugin.
+const manyCalls = "Calls come concurrently: be ready for 64 of a kind at a time"
 
 var authBasics = []Case{
 	{
@@ -20,8 +25,8 @@ var authBasics = []Case{
 	},
 	{
 		Name: "every login gets its answer, also many at once", run: onAuth(withLogins(testManyLogins)),
-		Does: "has 100 callers try different logins at the same time, five times each",
-		Says: "Calls come concurrently.",
+		Does: "has 64 callers try different logins at the same time, five times each",
+		Says: manyCalls, Where: pluginMD,
 	},
 	{
 		Name: "hostile tokens are refused by a process that lives on", run: onAuth(testHostile),
@@ -40,8 +45,8 @@ var authBasics = []Case{
 	},
 	{
 		Name: "its health is told at once while it is busy", run: onAuth(withLogins(testBusy)),
-		Does: "has 100 callers ask for decisions, and asks for the health meanwhile",
-		Says: "Calls come concurrently.",
+		Does: "has 64 callers ask for decisions, and asks for the health meanwhile",
+		Says: manyCalls, Where: pluginMD,
 	},
 	{
 		Name: "a power that is not announced is not there", run: onAuth(testAuthUnannounced),

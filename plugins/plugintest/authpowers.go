@@ -30,8 +30,8 @@ var authRights = []Case{
 	},
 	{
 		Name: "a decision is about this client, also when many are asked about", Power: powerAuthorize, run: onAuth(withRights(testManyRights)),
-		Does: "has 100 callers ask at the same time, about different clients",
-		Says: "Calls come concurrently, also for one client.",
+		Does: "has 64 callers ask at the same time, about different clients",
+		Says: manyCalls, Where: pluginMD,
 	},
 }
 
@@ -187,7 +187,7 @@ func testRights(t *T, a *auth) {
 }
 
 func testManyRights(t *T, a *auth) {
-	const callers, rounds = 100, 5
+	const rounds = 5
 	who := make([]broker.Principal, len(a.logins))
 	for i := range a.logins {
 		who[i], _ = a.principal(t, &a.logins[i])

@@ -25,7 +25,7 @@ var authRevocations = []Case{
 	{
 		Name: "a revocation is remembered for as long as what it is about", Power: powerRevocations, run: onAuth(withRevoke(testUntil)),
 		Does: "revokes a login, and compares the revocation's times with those of its identity",
-		Says: "Until when the broker has to remember it, in Unix milliseconds: the expiry of the last token that it is about.",
+		Says: "Until when the broker has to remember it, in Unix milliseconds: the expiry of the last token that it is about",
 	},
 	{
 		Name: "a broker that comes back is told what it has missed", Power: powerRevocations, run: onAuth(withRevoke(testCursor)),

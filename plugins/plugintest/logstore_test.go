@@ -2,6 +2,7 @@ package plugintest_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,6 +97,12 @@ func (s *logStore) read() error {
 				return err
 			}
 			break
+		}
+		switch s.fault {
+		case "garbled-at-restart":
+			record.Payload = bytes.ToValidUTF8(record.Payload, []byte("\uFFFD"))
+		case "fields-dropped-at-restart":
+			record.Headers, record.User = nil, ""
 		}
 		whole += int64(len(line))
 		s.records, s.last = append(s.records, record), record.Offset

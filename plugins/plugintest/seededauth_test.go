@@ -130,7 +130,7 @@ func (h *handmade) unary(ctx context.Context, request any, info *grpc.UnaryServe
 	if h.fault == "deaf-while-busy" {
 		h.busy.Lock()
 		defer h.busy.Unlock()
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(30 * time.Millisecond)
 	}
 	answer, err := next(ctx, request)
 	if err != nil {

@@ -21,7 +21,7 @@ var startCases = []Case{
 	{
 		Name: "started by a person it says what it is, and exits", Own: true, run: testByHand,
 		Does: "starts it without CARILLON_PLUGIN",
-		Says: "Without it, a person has started the plugin: say what it is, and exit",
+		Says: "Without it, a person has started the plugin: say on standard error what it is, and exit",
 	},
 	{
 		Name: "the first line of standard output is the handshake", Own: true, run: testHandshake,
@@ -31,7 +31,7 @@ var startCases = []Case{
 	{
 		Name: "both ends prove themselves by their certificates", Own: true, run: testCertificates,
 		Does: "connects in clear, without a certificate and with a strange one to a plugin that was given PLUGIN_CLIENT_CERT",
-		Says: "Plugin and broker then prove themselves to each other with these two certificates (TLS 1.2 or later, server name `localhost`, a P-256 key will do).",
+		Says: "Plugin and broker then prove themselves to each other with these two certificates (TLS 1.2 or later).",
 	},
 	{
 		Name: "it describes itself before it is configured", Own: true, run: testDescribe,

@@ -19,12 +19,19 @@ func testEmpty(t *T, s *store) {
 	}
 }
 
+// binary is a payload that is no text: not UTF-8, with NUL and the ends of lines.
+const binary = "\x00\xff\x80 payload\r\n\xc3\x28\n"
+
+// everyField is r with all that a publisher and a broker may put into a record; power by power more of it is a case of its own.
+func (s *store) everyField(r broker.Record) broker.Record {
+	r.ContentType, r.User, r.Exclude = "application/json", "jürgen", fmt.Sprintf("tab-ü-%d", r.Ref)
+	r.Headers = map[string]string{"traceparent": fmt.Sprintf("00-1-2-%d", r.Ref), "empty": "", "ü": "ö"}
+	return r
+}
+
 func testRoundTrip(t *T, s *store) {
-	simple, full := s.record("simple", "1"), s.retained("orders.ü.42", "\x00\xff\x80 payload")
-	full.ContentType, full.User, full.Exclude = "application/json", "jürgen", "tab-ü"
-	full.Headers = map[string]string{"traceparent": "00-1-2-03", "empty": "", "ü": "ö"}
-	simple.Exclude = "tab-1"
-	batch := []broker.Record{simple, full, s.record("large", strings.Repeat("x", 64<<10)), s.record("no.payload", "")}
+	full := s.everyField(s.retained("orders.ü.42", binary))
+	batch := []broker.Record{s.everyField(s.record("simple", "1")), full, s.record("large", strings.Repeat("x", 64<<10)), s.record("no.payload", "")}
 	want := committed(t, batch, s.append(t, batch...))
 	got, end := s.feed(t, broker.FollowFrom{})
 	same(t, "feed", want, got)
@@ -224,7 +231,9 @@ func testLoadThenFollow(t *T, s *store) {
 }
 
 func testRestart(t *T, s *store) {
-	batch := []broker.Record{s.retained("a", "1"), s.retained("cleared", "x"), s.record("b", "2"), s.retained("c", "3"), s.retained("cleared", "")}
+	batch := []broker.Record{
+		s.retained("a", "1"), s.retained("cleared", "x"), s.everyField(s.record("b", binary)), s.everyField(s.retained("c", binary)), s.retained("cleared", ""),
+	}
 	want := committed(t, batch, s.append(t, batch...))
 	_, before := s.feed(t, broker.FollowFrom{})
 	s.stop(t)

@@ -81,7 +81,7 @@ var storeBasics = []Case{
 	{
 		Name: "who follows and does not read holds up nobody", run: onStore(testStalledFollower),
 		Does: "opens a feed, does not read it, and appends 20 MB",
-		Says: "Calls come concurrently.", Where: pluginMD,
+		Says: manyCalls, Where: pluginMD,
 	},
 	{
 		Name: "a power that is not announced is not there", run: onStore(testUnannounced),

@@ -51,10 +51,7 @@ func testPowerCuts(t *T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &powered{killer: &killer{
-		store: &store{dir: dir, run: protocol.NewRunID()},
-		sent:  make(map[uint64]broker.Record), acked: make(map[uint64]uint64), terms: make(map[protocol.RunID]bool),
-	}}
+	p := &powered{killer: newKiller(&store{dir: dir, run: protocol.NewRunID()})}
 	if p.disk, err = newDisk(dir); err == nil {
 		p.cwd, err = os.Getwd()
 	}
@@ -243,10 +240,8 @@ func (p *powered) cutAt(t *T, m moment) {
 	if err != nil {
 		t.Fatalf("expected that it starts %s, got: %v", when, err)
 	}
-	left := &killer{
-		store: &store{StoreClient: in.store, process: in, dir: dir, run: p.run, ref: p.ref},
-		sent:  p.sent, acked: make(map[uint64]uint64), terms: make(map[protocol.RunID]bool),
-	}
+	left := newKiller(&store{StoreClient: in.store, process: in, dir: dir, run: p.run, ref: p.ref})
+	left.sent = p.sent
 	for i := range p.lives[:m.life+1] {
 		l := &p.lives[i]
 		for ref, at := range l.shown {
