@@ -37,7 +37,7 @@ const (
 // follow holds the stream open until ctx ends, and begins each time where the last one ended.
 func (r *revocations) follow(ctx context.Context, from Revoker) {
 	var cursor []byte
-	wait := revokeRetryLow
+	wait, powerless := revokeRetryLow, false
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := from.Revocations(ctx, cursor, func(batch []Revocation, at []byte) error {
@@ -53,13 +53,14 @@ func (r *revocations) follow(ctx context.Context, from Revoker) {
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, ErrNoPower): // until another plugin takes its place
-			wait = revokeRetryHigh
+			wait, powerless = revokeRetryHigh, true
 		case wasUp:
-			wait = revokeRetryLow
-			fallthrough
+			wait, powerless = revokeRetryLow, false
+			r.fails.Add(1)
+			r.b.opt.Logger.Info("the stream of revocations has ended and is opened again", "err", err, "wait", wait)
 		default:
-			if r.fails.Add(1); wasUp || wait == revokeRetryHigh {
-				r.b.opt.Logger.Warn("the stream of revocations has ended and is opened again", "err", err, "wait", wait)
+			if r.fails.Add(1); wait == revokeRetryHigh && !powerless {
+				r.b.opt.Logger.Warn("there is still no stream of revocations", "err", err, "wait", wait)
 			}
 		}
 		timer := time.NewTimer(wait)

@@ -30,9 +30,10 @@ type Plugin struct {
 	PID         int       `json:"pid,omitempty"`
 	Restarts    int       `json:"restarts"`
 	Reloads     int       `json:"reloads"`
-	Since       time.Time `json:"since"`             // of State
-	RetryAt     time.Time `json:"retry_at,omitzero"` // of the next start
-	LastError   string    `json:"last_error,omitempty"`
+	Since       time.Time `json:"since"`                  // of State
+	RetryAt     time.Time `json:"retry_at,omitzero"`      // of the next start
+	LastError   string    `json:"last_error,omitempty"`   // why it last ended or did not start; a successful reload forgets it
+	LastErrorAt time.Time `json:"last_error_at,omitzero"` // when that was
 	ReloadError string    `json:"reload_error,omitempty"` // why the last reload was not carried out
 	Trouble     string    `json:"trouble,omitempty"`      // why it is degraded
 	Detail      string    `json:"detail,omitempty"`       // its own word about its health

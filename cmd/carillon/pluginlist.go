@@ -63,7 +63,7 @@ func printPlugins(s streams, plugins []admin.Plugin) error {
 		if p.Breaker != "" {
 			p.State += ", breaker " + p.Breaker
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", kind, p.Name, p.Version, p.State,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", kind, p.Name, printable(versionOf(p)), p.State,
 			time.Since(p.Since).Round(time.Second), p.PID, megabytes(p.Memory), p.Restarts, oneLine(troublesOf(p)))
 	}
 	return w.Flush()
@@ -80,7 +80,7 @@ func megabytes(n int64) string {
 func troublesOf(p admin.Plugin) string {
 	var all []string
 	for _, t := range []struct{ what, text string }{
-		{"UNSUPERVISED, attached to ", p.Attach}, {"", p.Trouble}, {"not reloaded: ", p.ReloadError}, {"", p.LastError},
+		{"UNSUPERVISED, attached to ", p.Attach}, {"", p.Trouble}, {"not reloaded: ", p.ReloadError}, {past(p), p.LastError},
 	} {
 		if t.text != "" {
 			all = append(all, t.what+t.text)
@@ -91,16 +91,32 @@ func troublesOf(p admin.Plugin) string {
 			all = append([]string{"hangs; on_failure: " + p.OnFailure}, all...)
 		}
 		if g.Recalled > 0 {
-			all = append(all, fmt.Sprintf("%d logins by its last known good answers", g.Recalled))
+			all = append(all, fmt.Sprintf("%d logins by its last known good answers so far", g.Recalled))
 		}
 		if g.Undecided > 0 {
-			all = append(all, fmt.Sprintf("%d without a decision", g.Undecided))
+			all = append(all, fmt.Sprintf("%d logins and questions had no decision so far", g.Undecided))
 		}
 	}
 	if c := p.Compared; c != nil {
 		all = append(all, fmt.Sprintf("%d answers compared, %d differ", c.Answers, c.Differences))
 	}
 	return strings.Join(all, "; ")
+}
+
+// past stands before the last error of a plugin that is called again.
+func past(p admin.Plugin) string {
+	if !p.Up || p.LastErrorAt.IsZero() {
+		return ""
+	}
+	return time.Since(p.LastErrorAt).Round(time.Second).String() + " ago: "
+}
+
+// versionOf is the version of a plugin, behind its own name where that is not what it is called here.
+func versionOf(p admin.Plugin) string {
+	if p.Plugin == "" || p.Plugin == p.Name || p.Plugin+shadowSuffix == p.Name {
+		return p.Version
+	}
+	return p.Plugin + "/" + p.Version
 }
 
 // adviceFor is what will happen to a plugin that is not simply ready, and what its operator can do. docs/plugins/operating.md has more.

@@ -215,7 +215,7 @@ func (p *plugins) list() []admin.Plugin {
 		s := f.Status
 		shown := admin.Plugin{
 			Name: s.Name, Kind: s.Kind, Shadow: s.Shadow, Plugin: s.Plugin, Version: s.Version, State: s.State.String(), Up: s.State.Up(),
-			Attach: s.Attach, PID: s.PID, Restarts: s.Restarts, Reloads: s.Reloads, Since: s.Since, RetryAt: s.RetryAt, LastError: s.LastError,
+			Attach: s.Attach, PID: s.PID, Restarts: s.Restarts, Reloads: s.Reloads, Since: s.Since, RetryAt: s.RetryAt, LastError: s.LastError, LastErrorAt: s.LastErrorAt,
 			ReloadError: s.ReloadError, Trouble: s.Trouble, Detail: s.Detail,
 			Memory: f.Usage.Memory, CPUSeconds: f.Usage.CPU.Seconds(), Processes: f.Usage.Processes,
 		}

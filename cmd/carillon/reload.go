@@ -198,10 +198,10 @@ func (r *reloads) named(ctx context.Context, name string) error {
 	return r.take(context.WithoutCancel(ctx), s, next) // who asked may go away; the reload goes on
 }
 
-// sectionNamed is the section of a plugin by its kind or its present name.
+// sectionNamed is the section of a plugin by its kind, its present name, or the name that it gives itself.
 func (r *reloads) sectionNamed(name string) *section {
 	for _, p := range r.plugins.host.List() {
-		if p.Name == name {
+		if p.Name == name || p.Plugin == name && !p.Shadow {
 			name = p.Kind
 			if p.Shadow {
 				name += shadowSuffix

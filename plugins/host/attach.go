@@ -184,7 +184,7 @@ func (p *supervised) leftAttached(err error) (delay time.Duration) {
 	delay = min(attachEvery, p.host.opt.BackoffMax)
 	before := p.Status()
 	text := printable(err.Error(), maxText)
-	note := func(s *Status) { s.LastError, s.RetryAt = text, time.Now().Add(delay) }
+	note := func(s *Status) { s.LastError, s.LastErrorAt, s.RetryAt = text, time.Now(), time.Now().Add(delay) }
 	if before.State != Backoff {
 		p.enter(Backoff, err, note)
 	} else {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -92,7 +93,7 @@ func (p *process) Start(context.Context) error {
 	pipes.closeChildEnds()
 	if err != nil {
 		pipes.closeOurEnds()
-		return fmt.Errorf("%s %w: %w", p.image.name, errSpawn, err)
+		return fmt.Errorf("%s %w: %w", p.image.name, errSpawn, explainSpawn(err))
 	}
 	p.cmd, p.lifeline = cmd, pipes.lifeline
 	p.output.begin()
@@ -101,6 +102,20 @@ func (p *process) Start(context.Context) error {
 	p.pumps.Go(func() { copyLines(p.output, pipes.err) })
 	go p.reap(pipes) // wait waits for it
 	return nil
+}
+
+// explainSpawn says what the system's short words for a file that it does not execute mean most often.
+func explainSpawn(err error) error {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		err = failed.Err // its path may be that of a descriptor
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; may it be executed (chmod +x), and is its folder on a file system that allows that?", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; is it there, and so is the interpreter that a script's first line names, on the plugin's PATH?", err)
+	}
+	return err
 }
 
 // reap waits for the process, takes the rest of its group with it, reads what it printed last, and says how it ended.

@@ -123,6 +123,7 @@ func (p *supervised) reloaded(r *reload, err error) {
 	p.update(func(s *Status) {
 		s.ReloadError = text
 		if err == nil {
+			s.LastError, s.LastErrorAt = "", time.Time{}
 			s.Reloads++
 		}
 	})

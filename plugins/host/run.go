@@ -29,7 +29,11 @@ func (p *supervised) run(ctx context.Context) {
 			return
 		}
 		if !p.spec.attached() || asked != nil { // one that is attached to is away until it is found
-			p.enter(Starting, nil, func(s *Status) { s.Restarts++ })
+			p.enter(Starting, nil, func(s *Status) {
+				if asked == nil {
+					s.Restarts++
+				}
+			})
 		}
 	}
 }

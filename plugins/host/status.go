@@ -60,7 +60,8 @@ type Status struct {
 	PID          int       // 0: no process
 	Restarts     int       // starts after the first one, those in another's place not counted
 	Reloads      int       // times that another process has taken this one's place without an end of the service
-	LastError    string    // why it last ended or did not start; printable, at most 1 KiB
+	LastError    string    // why it last ended or did not start; printable, at most 1 KiB. A Reload that succeeds forgets it
+	LastErrorAt  time.Time // when that was; zero without a LastError
 	Trouble      string    // why it is Degraded; empty in every other state. Printable, at most 1 KiB
 	ReloadError  string    // why the last Reload was not carried out; empty when it was. Printable, at most 1 KiB
 	Detail       string    // what the plugin last said about its health; printable, at most 1 KiB

@@ -80,7 +80,7 @@ func (p *supervised) enter(to State, err error, more func(*Status)) {
 	p.update(func(s *Status) {
 		s.State, s.Since, s.RetryAt, s.Trouble = to, time.Now(), time.Time{}, ""
 		if err != nil {
-			s.LastError = printable(err.Error(), maxText)
+			s.LastError, s.LastErrorAt = printable(err.Error(), maxText), s.Since
 		}
 		if !to.Up() {
 			p.present = nil
@@ -152,7 +152,7 @@ func (p *supervised) ready() (*instance, error) {
 
 func (p *supervised) readyLocked() (*instance, error) {
 	if p.present == nil {
-		return nil, fmt.Errorf("plugin %s is %v: %w", p.status.Name, p.status.State, ErrUnavailable)
+		return nil, fmt.Errorf("plugin %s is in state %v: %w", p.status.Name, p.status.State, ErrUnavailable)
 	}
 	return p.present, nil
 }
@@ -179,7 +179,7 @@ func (p *supervised) waitReady(ctx context.Context) error {
 		case s.State.Up():
 			return nil
 		case s.State == Failed, s.State == Stopping, s.State == Stopped:
-			err = fmt.Errorf("plugin %s is %v", s.Name, s.State)
+			err = fmt.Errorf("plugin %s is in state %v", s.Name, s.State)
 		default:
 			select {
 			case <-changed:
