@@ -4,6 +4,7 @@ import { Emitter } from './emitter.js'
 import { CarillonError, closed, lost, needsToken } from './errors.js'
 import { type HistoryPage, Reading } from './history.js'
 import { pause, whenAborted } from './intime.js'
+import { remove } from './list.js'
 import type { Message } from './message.js'
 import { type Clock, type HistoryOptions, type Options, type PublishOptions, type RequestOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
 import { type Connected, type MessagePacket, shapes } from './packets.js'
@@ -331,11 +332,4 @@ export class ClientImpl implements Client {
     this.status = status
     queueMicrotask(() => void this._listeners._emit('status', status))
   }
-}
-
-/** remove takes an item out of a list and says whether it was there. */
-export function remove<T>(list: T[], item: T): boolean {
-  const i = list.indexOf(item)
-  if (i >= 0) list.splice(i, 1)
-  return i >= 0
 }

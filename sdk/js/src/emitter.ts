@@ -1,5 +1,5 @@
-import { remove } from './client.js'
 import { report } from './errors.js'
+import { remove } from './list.js'
 
 /** Emitter calls listeners, none of which can hurt another one. */
 export class Emitter<Events> {

@@ -1,6 +1,7 @@
 import { backoff } from './backoff.js'
-import { type ClientImpl, type Link, remove } from './client.js'
+import type { ClientImpl, Link } from './client.js'
 import { CarillonError } from './errors.js'
+import { remove } from './list.js'
 import { deliverable } from './message.js'
 import { Reading } from './history.js'
 import { type Connected, type Disconnect, encode, encodeSubscribes, type ErrorPacket, type GapPacket, type MessagePacket, type Packet, type Published, type Refreshed, Type } from './packets.js'
