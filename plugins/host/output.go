@@ -147,12 +147,15 @@ const (
 // exception is the line of an uncaught error in most languages: Python's and Node's "KindOfError: what happened", Ruby's ends with the kind.
 var exception = regexp.MustCompile(`^([\w.:]*(Error|Exception): .|.+ \([\w:]*(Error|Exception)\)$)`)
 
+// crash is the first line of what Go's runtime prints when it ends a process.
+var crash = regexp.MustCompile(`^(panic: |fatal error: |SIG[A-Z]+: )`)
+
 // weighLocked takes the line for the last words, if it says more than they do.
 func (o *output) weighLocked(level slog.Level, text string, fields []slog.Attr) {
 	isText := fields == nil
 	hold := 0
 	switch {
-	case strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: "):
+	case isText && crash.MatchString(text):
 		hold = heldPanic
 	case isText && exception.MatchString(text):
 		hold = heldError

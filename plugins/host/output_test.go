@@ -118,7 +118,8 @@ func TestTheLastWordsOfAPluginAreItsPanic(t *testing.T) {
 func TestTheLastWordsOfAPluginAreItsUncaughtError(t *testing.T) {
 	_, logger := newLog()
 	for want, printed := range map[string]string{
-		"no license": "starting\nno license\n\n\r\n",
+		"SIGABRT: abort": "SIGABRT: abort\nPC=0x48e2e1 m=0 sigcode=0\n\ngoroutine 0 gp=0x1 m=0 mp=0x1 [idle]:\nruntime.futex()\n\t/usr/local/go/src/runtime/sys_linux_amd64.s:557\n",
+		"no license":     "starting\nno license\n\n\r\n",
 		"ModuleNotFoundError: No module named 'grpcc'":                       "Traceback (most recent call last):\n  File \"x.py\", line 1, in <module>\n    import grpcc\nModuleNotFoundError: No module named 'grpcc'\n",
 		"Error: Cannot find module 'x'":                                      "node:internal/modules/cjs/loader:1080\n  throw err;\n\nError: Cannot find module 'x'\nRequire stack:\n    at Module._load\n  code: 'MODULE_NOT_FOUND',\n}\n\nNode.js v20.19.2\n",
 		"a.rb:1:in `require': cannot load such file -- nonsense (LoadError)": "a.rb:1:in `require': cannot load such file -- nonsense (LoadError)\n\tfrom a.rb:1:in `<main>'\n",
