@@ -113,10 +113,13 @@ func (p *supervised) nextReload() *reload {
 	return r
 }
 
-// reloaded notes how a reload went, and answers it.
+// reloaded notes how a reload went, and answers it. One that succeeds forgives what was. Called by run's goroutine.
 func (p *supervised) reloaded(r *reload, err error) {
 	text := ""
-	if err != nil {
+	if err == nil {
+		p.wait.reset()
+		p.crashes.reset()
+	} else {
 		text = printable(err.Error(), maxText)
 		p.host.opt.Logger.Error("plugin is not replaced", "plugin", p.name(), "err", text)
 	}

@@ -150,6 +150,32 @@ func TestAReloadThatDoesNotStartLeavesTheOldOneInForce(t *testing.T) {
 	}
 }
 
+func TestAReloadForgivesWhatWas(t *testing.T) {
+	t.Parallel()
+	o := patient()
+	o.BackoffMin, o.BackoffMax, o.HealthyAfter = 300*time.Millisecond, time.Hour, time.Hour
+	h := newHost(t, o)
+	spec := bundled("a", "auth")
+	a := startAuth(t, h, spec)
+	crash := func() Status {
+		pid := a.Status().PID
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		return until(t, h, "a", in(Backoff))
+	}
+	for range 2 {
+		pid := crash().PID
+		until(t, h, "a", restarted(pid))
+	}
+	if err := h.Reload(t.Context(), "a", spec); err != nil {
+		t.Fatal(err)
+	}
+	if s := crash(); s.RetryAt.Sub(s.Since) > o.BackoffMin+50*time.Millisecond {
+		t.Errorf("the next start is due after %v, wanted the shortest wait, %v", s.RetryAt.Sub(s.Since), o.BackoffMin)
+	}
+}
+
 func TestAReloadEndsWithItsHost(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, patient())
