@@ -75,6 +75,7 @@ type Options struct {
 
 // Play probes p and plays its cases one after another. The error is a *StartError when p does not start.
 func Play(ctx context.Context, p Plugin, o Options) (*About, []*Result, error) {
+	p.kind = o.Kind
 	about, err := Probe(ctx, p)
 	if err != nil {
 		return nil, nil, err
@@ -112,6 +113,7 @@ func playOne(ctx context.Context, p Plugin, about *About, c *Case) *Result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.within(caseTime))
 	defer cancel()
+	p.kind = about.Kind
 	t := &T{ctx: ctx, plugin: p, about: about}
 	done := make(chan struct{})
 	go func() {

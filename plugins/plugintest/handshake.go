@@ -37,10 +37,8 @@ type handshake struct {
 	certificate      *x509.Certificate
 }
 
-// shake reads the first line within d and holds it to the contract.
-func (in *process) shake(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// shake reads the first line and holds it to the contract.
+func (in *process) shake(ctx context.Context) error {
 	select {
 	case first := <-in.first:
 		if first.err != nil {
@@ -52,10 +50,8 @@ func (in *process) shake(ctx context.Context, d time.Duration) error {
 			return fmt.Errorf("the first line on standard output is %q: %w", cutTo(strings.TrimSpace(first.text), 150), err)
 		}
 		return nil
-	case <-timer.C:
-		return fmt.Errorf("expected the handshake on standard output, got nothing for %v", d)
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("%w: expected the handshake on standard output, got nothing", context.Cause(ctx))
 	}
 }
 

@@ -56,10 +56,15 @@ type Plugin struct {
 	// Attach is the address that a plugin under a debugger has printed. Cases that start or end processes are skipped, and deadlines are
 	// suspended: somebody may be looking at a line.
 	Attach string
+
+	kind string // what it is known to be; empty is not yet
 }
 
 // patience bounds a wait for which neither the contract nor the Plugin has a time.
 const patience = 30 * time.Second
+
+// startTime is what a broker gives to a start, from the process to the first good Health; empty is a kind that is not known yet.
+var startTime = map[string]time.Duration{KindAuth: 10 * time.Second, KindStore: time.Minute, "": time.Minute}
 
 // within is d, or for a plugin under a debugger as long as anybody looks.
 func (p *Plugin) within(d time.Duration) time.Duration {

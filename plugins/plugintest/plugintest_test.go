@@ -161,7 +161,7 @@ func seededFaults(t *testing.T) map[string][]string {
 
 func TestEverySeededFaultIsFound(t *testing.T) {
 	faults := seededFaults(t)
-	for of, want := range map[string]int{kit.KindStore: 22, kit.KindStore + " without power": 4, kit.KindAuth: 20, kit.KindAuth + " with powers": 24} {
+	for of, want := range map[string]int{kit.KindStore: 22, kit.KindStore + " without power": 4, kit.KindAuth: 22, kit.KindAuth + " with powers": 24} {
 		if len(faults[of]) != want {
 			t.Errorf("%d faults of kind %s, want %d", len(faults[of]), of, want)
 		}
@@ -221,7 +221,7 @@ func finds(t *testing.T, fault string, p plugintest.Plugin) {
 	findsBy(t, fault, foundBy()[fault], p)
 }
 
-// findsBy is finds by one case; "" is by any.
+// findsBy is finds by one case; "" is by any, and "start: " with words is by an error with these words before any case is played.
 func findsBy(t *testing.T, fault, id string, p plugintest.Plugin) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -246,6 +246,9 @@ func findsBy(t *testing.T, fault, id string, p plugintest.Plugin) {
 	_, results, err := plugintest.Play(ctx, p, o)
 	if failed, ok := errors.AsType[*plugintest.StartError](err); ok {
 		t.Logf("found: it does not even start: %v", failed)
+		if words, of := strings.CutPrefix(id, "start: "); of && !strings.Contains(failed.Error(), words) {
+			t.Errorf("expected the words %q, got: %v", words, failed)
+		}
 		return
 	}
 	if red == 0 {

@@ -1,6 +1,7 @@
 package plugintest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,11 +45,26 @@ func (e *StartError) Error() string {
 	for _, line := range e.Words {
 		fmt.Fprintf(&b, "\n  it printed: %s", line)
 	}
-	if hint := startHints[e.Step]; hint != "" {
+	if hint := e.hint(); hint != "" {
 		fmt.Fprintf(&b, "\n  %s", hint)
 	}
 	return b.String()
 }
+
+// hint is what to do.
+func (e *StartError) hint() string {
+	if late, is := errors.AsType[*lateError](e.Err); is {
+		return fmt.Sprintf("From the start of the process to the first good Health a broker waits no longer (%s.start_timeout): spec/plugin.md, Start.",
+			cmp.Or(late.kind, "auth.start_timeout, store")) + late.hint(e.Step)
+	}
+	if text := e.Err.Error(); e.Step == "describe" && strings.Contains(text, "authentication handshake failed") {
+		return certificateHint
+	}
+	return startHints[e.Step]
+}
+
+const certificateHint = "The plugin makes its own certificate at each start: self-signed, with DNS:localhost as subject alternative name (a common name " +
+	"alone is refused), the one that is the last field of the handshake: spec/plugin.md, Start."
 
 // Unwrap is the step's error.
 func (e *StartError) Unwrap() error { return e.Err }
@@ -56,7 +72,7 @@ func (e *StartError) Unwrap() error { return e.Err }
 var startHints = map[string]string{
 	"start": "Is that the file, may it be executed (chmod +x), and does the first line of a script name an interpreter that is on " +
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin?",
-	"handshake": "Listen first, then print 1|1|unix|ADDRESS|grpc|CERTIFICATE as the very first line of standard output: spec/plugin.md, Start.",
+	"handshake": "Listen first, then print 1|1|unix|ADDRESS|grpc|CERTIFICATE as the very first line of standard output, and flush it: spec/plugin.md, Start.",
 	"connect":   "What listens at the address of the handshake has to speak gRPC: spec/plugin.md, Start.",
 	"describe":  "Serve carillon.plugin.common.v1.PluginService: spec/plugin/common/v1/common.proto.",
 	"configure": "Give a configuration that is right with --config FILE or --config JSON; {dir} in it stands for a folder for the plugin's data.",
@@ -100,19 +116,71 @@ func start(ctx context.Context, p Plugin, l launch, about *About, dir string) (*
 	if err != nil {
 		return in, err
 	}
+	ctx, cancel := in.hurried(ctx)
+	defer cancel()
 	if err := in.describe(ctx, about); err != nil {
-		return in, in.failed("describe", err)
+		return in, in.late(ctx, "describe", err)
+	}
+	if in.plugin.kind == "" { // it has just said what it is, and by that what time it has
+		in.plugin.kind = about.Kind
+		ctx, cancel = in.hurried(ctx)
+		defer cancel()
+		if ctx.Err() != nil {
+			return in, in.late(ctx, "describe", fmt.Errorf("it has described itself after %.1f s", time.Since(in.began).Seconds()))
+		}
 	}
 	if err := in.configure(ctx, configIn(about.config, dir)); err != nil && (p.Attach == "" || status.Code(err) != codes.FailedPrecondition) {
-		if status.Code(err) != codes.InvalidArgument {
-			err = fmt.Errorf("%w: %w", errPassing, err)
-		}
-		return in, in.failed("configure", err)
+		return in, in.late(ctx, "configure", err)
 	}
 	if err := in.serving(ctx); err != nil {
-		return in, in.failed("health", err)
+		return in, in.late(ctx, "health", err)
 	}
 	return in, nil
+}
+
+// hurried ends with the time that a broker gives to a start, for which nobody under a debugger is hurried.
+func (in *process) hurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	if in.plugin.Attach != "" {
+		return context.WithCancel(ctx)
+	}
+	limit, known := startTime[in.plugin.kind]
+	if !known {
+		limit = startTime[""]
+	}
+	return context.WithDeadlineCause(ctx, in.began.Add(limit), &lateError{in.plugin.kind, limit})
+}
+
+// lateError is a start that has taken longer than a broker waits.
+type lateError struct {
+	kind  string
+	limit time.Duration
+}
+
+// Error has a broker's words.
+func (e *lateError) Error() string {
+	return fmt.Sprintf("not ready after %v", e.limit)
+}
+
+// hint is what to do about a late step.
+func (e *lateError) hint(step string) string {
+	if step != "handshake" {
+		return ""
+	}
+	return " " + startHints[step]
+}
+
+// late is what step has ended with, or that the time for the whole start is over.
+func (in *process) late(ctx context.Context, step string, err error) error {
+	if end, limited := ctx.Deadline(); limited && status.Code(err) == codes.DeadlineExceeded && time.Until(end) < time.Second {
+		<-ctx.Done() // a plugin knows the deadline too, and may be a moment ahead
+	}
+	switch late, is := errors.AsType[*lateError](context.Cause(ctx)); {
+	case is:
+		err = fmt.Errorf("%w: %w", late, err)
+	case step == "configure" && status.Code(err) != codes.InvalidArgument:
+		err = fmt.Errorf("%w: %w", errPassing, err)
+	}
+	return in.failed(step, err)
 }
 
 // open starts a process and connects to it.
@@ -128,7 +196,9 @@ func open(ctx context.Context, p Plugin, l launch) (*process, error) {
 	if err != nil {
 		return nil, &StartError{Step: "start", Err: err}
 	}
-	if err := in.shake(ctx, patience); err != nil {
+	hurried, cancel := in.hurried(ctx)
+	defer cancel()
+	if err := in.shake(hurried); err != nil {
 		return in, in.failed("handshake", err)
 	}
 	if err := in.connect(); err != nil {
@@ -159,7 +229,7 @@ func attach(p Plugin) (*process, error) {
 }
 
 func (in *process) describe(ctx context.Context, about *About) error {
-	ctx, cancel := context.WithTimeout(ctx, in.plugin.within(patience))
+	ctx, cancel := context.WithTimeout(ctx, in.plugin.within(time.Minute))
 	defer cancel()
 	d, err := in.common.Describe(ctx, &commonv1pb.DescribeRequest{})
 	if err != nil {
@@ -197,7 +267,7 @@ func configIn(config, dir string) []byte {
 }
 
 func (in *process) configure(ctx context.Context, config []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, in.plugin.within(2*patience))
+	ctx, cancel := context.WithTimeout(ctx, in.plugin.within(time.Minute))
 	defer cancel()
 	_, err := in.common.Configure(ctx, &commonv1pb.ConfigureRequest{Config: config})
 	return err

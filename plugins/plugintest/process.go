@@ -35,8 +35,9 @@ type launch struct {
 // anybody.
 type process struct {
 	plugin  Plugin
-	sockets string // the folder for its socket
-	tls     *keys  // nil: without
+	began   time.Time // the start
+	sockets string    // the folder for its socket
+	tls     *keys     // nil: without
 	cmd     *exec.Cmd
 	life    *os.File // the lifeline: the broker's end
 	first   chan line
@@ -91,6 +92,7 @@ func spawn(p Plugin, l launch) (*process, error) {
 	}
 	in.cmd.Stdin, in.cmd.Stdout, in.cmd.Stderr = pipes[0].r, pipes[1].w, pipes[2].w
 	in.life = pipes[0].w
+	in.began = time.Now()
 	err = in.cmd.Start()
 	for _, f := range []*os.File{pipes[0].r, pipes[1].w, pipes[2].w} {
 		f.Close()

@@ -69,6 +69,9 @@ func serveHandmade(kind, fault string) {
 }
 
 func (h *handmade) serve() error {
+	if h.fault == "slow-to-start" {
+		time.Sleep(12 * time.Second)
+	}
 	address := filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "s")
 	listener, err := net.Listen("unix", address)
 	if err != nil {
@@ -113,6 +116,9 @@ func (h *handmade) certificates() (options []grpc.ServerOption, certificate stri
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	if h.fault == "common-name-alone" {
+		template.DNSNames, template.Subject.CommonName = nil, "localhost"
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
