@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -56,8 +58,13 @@ func (c *pluginTestCmd) readLogins(p *plugintest.Plugin) error {
 		return err
 	}
 	var list []login
-	if err := json.Unmarshal(text, &list); err != nil {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&list); err != nil {
 		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is something behind the list")
 	}
 	for i, l := range list {
 		if l.Name == "" {

@@ -23,6 +23,11 @@ var authRevocations = []Case{
 		Says: "A plugin refuses in Authenticate what it has revoked, too",
 	},
 	{
+		Name: "who it says is revoked is not let in", Power: powerRevocations, run: onAuth(withLogins(testInForce)),
+		Does: "opens Revocations, looks for half a second at what is in force, and tries the logins",
+		Says: "A plugin refuses in Authenticate what it has revoked, too",
+	},
+	{
 		Name: "a revocation is remembered for as long as what it is about", Power: powerRevocations, run: onAuth(withRevoke(testUntil)),
 		Does: "revokes a login, and compares the revocation's times with those of its identity",
 		Says: "Until when the broker has to remember it, in Unix milliseconds: the expiry of the last token that it is about",
@@ -176,9 +181,37 @@ func (a *auth) refused(t *T, w *revocable, when string) {
 	}
 }
 
+// look is for how long a case looks at what comes by itself.
+const look = 500 * time.Millisecond
+
+// testInForce has nothing revoked: whatever the plugin says is in force must hold for who it lets in.
+func testInForce(t *T, a *auth) {
+	l := a.revocations(t, "a broker", nil)
+	if !l.first(t) {
+		return
+	}
+	t.wait(look)
+	for len(l.answers) > 0 { // there is one: next does not wait
+		l.next(t, look, "what is in force")
+	}
+	for i := range a.logins {
+		login := &a.logins[i]
+		id, err := a.asked(t, login)
+		if err != nil {
+			continue // another case says whether that is right
+		}
+		for _, r := range l.told {
+			w := revocable{*login, id}
+			if w.is(r) && r.Until.After(time.Now()) && (r.IssuedBefore.IsZero() || id.Issued.Before(r.IssuedBefore)) {
+				t.Errorf("%s: it has told that this is revoked until %s, and lets in the user %q", login.Name, r.Until.UTC().Format(time.RFC3339), id.User)
+				break
+			}
+		}
+	}
+}
+
 // testRevocations holds the call open, as a broker does, and asks as one that comes back.
 func testRevocations(t *T, a *auth) {
-	const look = 500 * time.Millisecond
 	for what, cursor := range map[string][]byte{"without a cursor": nil, "with a strange cursor": []byte("of another plugin")} {
 		l := a.revocations(t, what, cursor)
 		if !l.first(t) {

@@ -123,10 +123,11 @@ func playOne(ctx context.Context, p Plugin, about *About, c *Case) *Result {
 	}()
 	<-done
 	r.Took = time.Since(began)
-	r.Notes, r.Words = t.notes, t.words
+	r.Notes, r.Warnings, r.Words = t.notes, t.warnings, t.words
 	switch {
 	case len(t.failures) > 0:
-		r.Outcome, r.Failures = Failed, t.failures
+		r.Outcome = Failed
+		r.Failures, r.Reads = told(c, t.failures)
 	case t.skipped != "":
 		r.Outcome, r.Reason = Skipped, t.skipped
 	}

@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -123,7 +124,7 @@ func Run[T running[T]](t T, p Plugin) {
 			case Skipped:
 				t.Skip(r.Reason)
 			case Passed:
-				for _, note := range r.Notes {
+				for _, note := range slices.Concat(r.Warnings, r.Notes) {
 					t.Logf("%s", note)
 				}
 			}

@@ -161,7 +161,7 @@ func seededFaults(t *testing.T) map[string][]string {
 
 func TestEverySeededFaultIsFound(t *testing.T) {
 	faults := seededFaults(t)
-	for of, want := range map[string]int{kit.KindStore: 22, kit.KindStore + " without power": 4, kit.KindAuth: 22, kit.KindAuth + " with powers": 24} {
+	for of, want := range map[string]int{kit.KindStore: 22, kit.KindStore + " without power": 4, kit.KindAuth: 22, kit.KindAuth + " with powers": 26} {
 		if len(faults[of]) != want {
 			t.Errorf("%d faults of kind %s, want %d", len(faults[of]), of, want)
 		}

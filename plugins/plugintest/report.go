@@ -14,10 +14,12 @@ import (
 type Result struct {
 	Case     *Case
 	Outcome  Outcome
-	Reason   string   // of a skip
-	Failures []string // what was expected and what came
-	Notes    []string // of a case that passed: what was done, in figures
-	Words    []string // what the plugin printed last
+	Reason   string     // of a skip
+	Failures []string   // what was expected and what came
+	Reads    []Sentence // what the failures break, each once: of the case, or of the finding itself where that differs
+	Warnings []string   // of a case that passed: what its reader should know all the same
+	Notes    []string   // of a case that passed: what was done, in figures
+	Words    []string   // what the plugin printed last
 	Took     time.Duration
 }
 
@@ -42,8 +44,13 @@ func (r *Result) Text(w io.Writer, verbose bool) {
 	case Failed:
 		fmt.Fprintf(w, "FAIL  %s (%.1f s)\n", r.Case.ID(), r.Took.Seconds())
 	}
-	if r.Outcome != Failed && !verbose {
-		return
+	if r.Outcome != Failed {
+		for _, warning := range r.Warnings {
+			fmt.Fprintf(w, "      note: %s\n", warning)
+		}
+		if !verbose {
+			return
+		}
 	}
 	fmt.Fprintf(w, "      done: %s\n", r.Case.Does)
 	for _, f := range r.Failures {
@@ -52,7 +59,13 @@ func (r *Result) Text(w io.Writer, verbose bool) {
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "      note: %s\n", n)
 	}
-	fmt.Fprintf(w, "      read: %s: %q\n", r.Case.Where, r.Case.Says)
+	reads := r.Reads
+	if len(reads) == 0 {
+		reads = []Sentence{{r.Case.Where, r.Case.Says}}
+	}
+	for _, s := range reads {
+		fmt.Fprintf(w, "      read: %s: %q\n", s.Where, s.Says)
+	}
 	if r.Outcome == Failed {
 		for _, line := range r.Words {
 			fmt.Fprintf(w, "      it printed: %s\n", line)
@@ -73,21 +86,27 @@ func Count(results []*Result, o Outcome) int {
 
 // Summary is the line that ends a report.
 func Summary(results []*Result) string {
-	return fmt.Sprintf("%d passed, %d failed, %d skipped", Count(results, Passed), Count(results, Failed), Count(results, Skipped))
+	text := fmt.Sprintf("%d passed, %d failed, %d skipped", Count(results, Passed), Count(results, Failed), Count(results, Skipped))
+	if Count(results, Skipped) == len(results) {
+		text += ": nothing was tested"
+	}
+	return text
 }
 
 // jsonResult is a result in JSON. Names are a promise to scripts.
 type jsonResult struct {
-	Case     string   `json:"case"`
-	Outcome  Outcome  `json:"outcome"`
-	Seconds  float64  `json:"seconds"`
-	Does     string   `json:"does"`
-	Says     string   `json:"says"`
-	Where    string   `json:"where"`
-	Reason   string   `json:"reason,omitempty"`
-	Failures []string `json:"failures,omitempty"`
-	Notes    []string `json:"notes,omitempty"`
-	Words    []string `json:"printed,omitempty"`
+	Case     string     `json:"case"`
+	Outcome  Outcome    `json:"outcome"`
+	Seconds  float64    `json:"seconds"`
+	Does     string     `json:"does"`
+	Says     string     `json:"says"`
+	Where    string     `json:"where"`
+	Reason   string     `json:"reason,omitempty"`
+	Failures []string   `json:"failures,omitempty"`
+	Reads    []Sentence `json:"reads,omitempty"`
+	Warnings []string   `json:"warnings,omitempty"`
+	Notes    []string   `json:"notes,omitempty"`
+	Words    []string   `json:"printed,omitempty"`
 }
 
 // JSON writes what the plugin is and all results as one JSON object.
@@ -109,7 +128,7 @@ func JSON(w io.Writer, about *About, results []*Result) error {
 	for _, r := range results {
 		all.Cases = append(all.Cases, jsonResult{
 			Case: r.Case.ID(), Outcome: r.Outcome, Seconds: r.Took.Seconds(), Does: r.Case.Does, Says: r.Case.Says, Where: r.Case.Where,
-			Reason: r.Reason, Failures: r.Failures, Notes: r.Notes, Words: r.Words,
+			Reason: r.Reason, Failures: r.Failures, Reads: r.Reads, Warnings: r.Warnings, Notes: r.Notes, Words: r.Words,
 		})
 	}
 	e := json.NewEncoder(w)

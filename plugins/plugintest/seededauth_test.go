@@ -90,7 +90,7 @@ func (k *tokens) decide(token string) (*broker.Identity, error) {
 	case token == tokenOfJohn, token == tokenOfJane:
 		id.User, _, _ = strings.Cut(token, "-")
 		id.Issued, id.Ask = time.Now().Add(-time.Minute), broker.ActionPublish|broker.ActionSubscribe
-		if slices.Contains(k.revoked(), id.User) && k.fault != "told-and-let-in" {
+		if slices.Contains(k.revoked(), id.User) && k.fault != "told-and-let-in" && (k.fault != "told-of-who-is-not" || id.User != "john") {
 			return nil, protocol.Errorf(protocol.CodeRevoked, "all that %s was given has been taken back", id.User)
 		}
 	case k.fault == "allow-on-error" && token != "":

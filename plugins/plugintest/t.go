@@ -24,7 +24,8 @@ type T struct {
 	about  *About
 
 	mu       sync.Mutex
-	failures []string
+	failures []finding
+	warnings []string
 	notes    []string
 	skipped  string
 	cleanups []func()
@@ -50,8 +51,14 @@ func (t *T) Errorf(format string, args ...any) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for i := range t.failures {
+		if mistake(t.failures[i].text) == mistake(text) {
+			t.failures[i].times++
+			return
+		}
+	}
 	if len(t.failures) < maxFailures {
-		t.failures = append(t.failures, text)
+		t.failures = append(t.failures, finding{text, 1})
 	}
 }
 
@@ -80,6 +87,13 @@ func (t *T) Logf(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.notes = append(t.notes, fmt.Sprintf(format, args...))
+}
+
+// Warnf notes of a case that passes what its reader should know without asking for it.
+func (t *T) Warnf(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.warnings = append(t.warnings, fmt.Sprintf(format, args...))
 }
 
 // Failed reports whether anything was found.

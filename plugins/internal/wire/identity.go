@@ -152,6 +152,9 @@ func expiryFromWire(p *authv1pb.Identity, now time.Time, id *broker.Identity) er
 		}
 		return nil
 	}
+	if p.GetExpiresAtMs() == 0 {
+		return malformed("neither expires_at_ms nor never_expires is set")
+	}
 	id.Expires = time.UnixMilli(p.GetExpiresAtMs())
 	if id.Expires.Before(now.Add(-maxExpired)) || id.Expires.After(now.Add(maxLife)) {
 		return malformed("the expiry %d (Unix ms) is more than %v ago, or more than 10 years away", p.GetExpiresAtMs(), maxExpired)

@@ -3,11 +3,13 @@ package wire
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/plugins/internal/wire/authv1pb"
 	"github.com/carillon-mq/carillon/plugins/internal/wire/commonv1pb"
 	"github.com/carillon-mq/carillon/plugins/internal/wire/storev1pb"
 )
@@ -148,5 +150,20 @@ func TestAnswersToAppendThatBreakTheContractAreUnknownOutcomes(t *testing.T) {
 				t.Errorf("got %+v, wanted ErrMalformed", a)
 			}
 		})
+	}
+}
+
+// An answer that breaks the contract says so once, however deep in it the mistake is, and says what is missing.
+func TestWhatIsMalformedIsSaidOnce(t *testing.T) {
+	for want, id := range map[string]*authv1pb.Identity{
+		"the plugin's answer breaks the contract: grant 0: no action":                                  {User: "u", Grants: []*authv1pb.Grant{{Filter: "a"}}},
+		"the plugin's answer breaks the contract: ask: unknown action 9":                               {User: "u", Ask: []authv1pb.Grant_Action{9}},
+		"the plugin's answer breaks the contract: neither expires_at_ms nor never_expires is set":      {User: "u"},
+		"the plugin's answer breaks the contract: an identity needs a user, or to be marked anonymous": {NeverExpires: true},
+	} {
+		_, err := identityFromWire(id, time.Now())
+		if err == nil || err.Error() != want || !errors.Is(err, ErrMalformed) {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }

@@ -8,6 +8,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -55,7 +56,13 @@ const (
 	textBytes   = 1024                     // a refusal's detail and hint
 )
 
+// malformed is ErrMalformed with what is wrong. What is wrong with a part says so itself, and is not to say it twice.
 func malformed(format string, a ...any) error {
+	for i, arg := range a {
+		if err, ok := arg.(error); ok && errors.Is(err, ErrMalformed) {
+			a[i] = strings.TrimPrefix(err.Error(), ErrMalformed.Error()+": ")
+		}
+	}
 	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, a...))
 }
 
