@@ -97,7 +97,7 @@ func TestTheSuitesPassWithGoodPlugins(t *testing.T) {
 func handmadePlugin(kind, fault string) plugintest.Plugin {
 	p := plugintest.Plugin{
 		Path: os.Args[0], Args: []string{serveByHand + kind, fault}, Kills: 3, Config: `{"dir": "{dir}"}`,
-		BadConfigs: map[string]string{"color": `{"color": "red"}`}, Patience: 6 * time.Second,
+		BadConfigs: map[string]string{"color": `{"color": "red"}`},
 	}
 	for token, user := range map[string]string{tokenOfJohn: "john", tokenOfJane: "jane"} {
 		p.Logins = append(p.Logins, plugintest.Login{
