@@ -83,6 +83,18 @@ func (b *Broker) asking(id *Identity) *Identity {
 	return &own
 }
 
+// askMargin is how long an answer has to hold still to be used by a request that looks at it a moment later.
+const askMargin = MinDecision / 5
+
+// lapsed reports whether id had r, or had it not, by an answer that is no more.
+func (id *Identity) lapsed(r right) bool {
+	if !id.depends(r) {
+		return false
+	}
+	_, known := id.Decisions.Get(r.key(), time.Now())
+	return !known
+}
+
 // ask has decided what is still open of what id wants, for the session of that id or for none. An error says that no decision could be
 // had. It waits for the Authorizer, at most for Limits.AuthTimeout: no lock may be held.
 func (b *Broker) ask(id *Identity, session string, wanted ...right) *protocol.Error {
@@ -95,7 +107,7 @@ func (b *Broker) ask(id *Identity, session string, wanted ...right) *protocol.Er
 		if !id.depends(r) || slices.Contains(open, r.Question) {
 			continue
 		}
-		if _, known := id.Decisions.Get(r.key(), now); !known {
+		if _, known := id.Decisions.Get(r.key(), now.Add(askMargin)); !known {
 			open = append(open, r.Question)
 		}
 	}

@@ -78,7 +78,8 @@ func (sh *shard) refreshed(s *Session, id *Identity) {
 		return
 	}
 	for _, sub := range slices.Backward(s.subs) { // what is taken out lies behind
-		if !s.mayHave(id, sub.filter) || sub.member && !id.CanKnowPresence(sub.filter) {
+		// what was decided and ran out meanwhile is no denial: checkRights says so ([RGT-3])
+		if slices.ContainsFunc(s.rightsOf(id, sub), func(r right) bool { return !id.has(r) && !id.lapsed(r) }) {
 			sh.end(s, sub)
 			err := protocol.Errorf(protocol.CodeForbidden, "no grant of the fresh token of %s covers %q any more: the subscription has ended", id.name(), sub.filter)
 			sh.b.stats.reject(err.Code)

@@ -62,6 +62,7 @@ func (r *revocations) follow(ctx context.Context, from Revoker) {
 			if r.fails.Add(1); wait == revokeRetryHigh && !powerless {
 				r.b.opt.Logger.Warn("there is still no stream of revocations", "err", err, "wait", wait)
 			}
+			powerless = false // another plugin may have taken the place of one without the power
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -133,7 +133,7 @@ func adviceFor(p admin.Plugin, now time.Time) string {
 	case "starting":
 		return "it is being started, asked what it is and configured, and is not called before that is done; start_timeout is the longest it may take"
 	case "degraded":
-		return "it is called all the same; what it depends on is slow or away. The third bad health check in a row ends it, and it is started again"
+		return "it is called all the same; what it depends on is slow or away. The third bad health check in a row ends it, and a second of standing still, if a signal stopped it; then it is started again"
 	case "backoff":
 		return "it is not called, and is started again " + due + "; the last error has its last words, the broker's log has more (plugin=" + p.Name + ")"
 	case "failed":

@@ -200,12 +200,15 @@ func (r *reloads) named(ctx context.Context, name string) error {
 
 // sectionNamed is the section of a plugin by its kind, its present name, or the name that it gives itself.
 func (r *reloads) sectionNamed(name string) *section {
-	for _, p := range r.plugins.host.List() {
-		if p.Name == name || p.Plugin == name && !p.Shadow {
-			name = p.Kind
-			if p.Shadow {
-				name += shadowSuffix
-			}
+	plugins := r.plugins.host.List()
+	at := slices.IndexFunc(plugins, func(p host.Status) bool { return p.Name == name })
+	if at < 0 && !slices.ContainsFunc(settingsOfPlugins, func(s section) bool { return s.name == name }) {
+		at = slices.IndexFunc(plugins, func(p host.Status) bool { return p.Plugin == name && !p.Shadow })
+	}
+	if at >= 0 {
+		name = plugins[at].Kind
+		if plugins[at].Shadow {
+			name += shadowSuffix
 		}
 	}
 	for i := range settingsOfPlugins {

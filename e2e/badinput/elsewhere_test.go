@@ -29,13 +29,13 @@ func TestBadInputThatNeedsABrokerOfItsOwn(t *testing.T) {
 
 // publishWithoutStore publishes what has to be stored while the store stands still.
 func publishWithoutStore(t *testing.T) {
-	s := openStand(t, strings.Replace(config, "limits: {", "limits: {store_timeout: 500ms, ", 1))
+	s := openStand(t, strings.Replace(config, "limits: {", "limits: {store_timeout: 200ms, ", 1)) // the host ends who stands still for 1 s
+	before := s.figures(t)                                                                        // which ask the store, too
 	plugin := built.PluginPID(t, s.admin, "store-bolt")
 	if err := syscall.Kill(plugin, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	defer syscall.Kill(plugin, syscall.SIGCONT)
-	before := s.figures(t)
 	w := dial(t, s.listen)
 	a := w.exchange(post("kept.a", marker, bearer(token(t, "42", everything))))
 	w.nc.Close()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/carillon-mq/carillon/plugins/internal/wire"
@@ -53,7 +54,7 @@ func (in *instance) attach(ctx context.Context) error {
 		}
 	}
 	conn, err := grpc.NewClient("passthrough:///attached", append(wire.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(dial), grpc.WithIdleTimeout(0), grpc.WithChainUnaryInterceptor(in.p.calls.intercept))...)
+		grpc.WithContextDialer(dial), grpc.WithIdleTimeout(0), grpc.WithConnectParams(unhurriedConnect), grpc.WithChainUnaryInterceptor(in.p.calls.intercept))...)
 	if err != nil {
 		return fmt.Errorf("attach: %w", err)
 	}
@@ -61,6 +62,9 @@ func (in *instance) attach(ctx context.Context) error {
 	in.tell(func(s *Status) { s.PID = pid })
 	return nil
 }
+
+// unhurriedConnect leaves the first bytes of gRPC as long as a debugger may hold the process that is to answer them.
+var unhurriedConnect = grpc.ConnectParams{Backoff: grpcbackoff.DefaultConfig, MinConnectTimeout: 24 * time.Hour}
 
 // errDetached is a plugin that somebody else has started, and that the host is no longer connected to.
 var errDetached = errors.New("the connection to it has ended")

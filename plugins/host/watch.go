@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -33,7 +34,10 @@ func (in *instance) watch(ctx context.Context, interrupted <-chan struct{}) erro
 		stopped, changed := in.process.pace.now()
 		if !stopped.IsZero() {
 			in.weaken(errStopped)
-			tick, patience = nil, time.After(opt.HealthTimeout-time.Since(stopped))
+			patience = time.After(opt.HealthTimeout - time.Since(stopped))
+		}
+		if over == nil || !stopped.IsZero() {
+			tick = nil // who has ended or stands still does not answer
 		}
 		select {
 		case <-in.process.ended:
@@ -104,9 +108,14 @@ func (in *instance) weaken(why error) {
 	}
 }
 
-// degrade reports whether the plugin was Ready or Attached, which it is not anymore.
+// degrade reports whether the plugin was Ready or Attached, which it is not anymore. Of one that was Degraded before, why is the latest.
 func (in *instance) degrade(why error) bool {
-	if in.p.Status().State != in.up() {
+	switch in.p.Status().State {
+	case in.up():
+	case Degraded:
+		in.p.update(func(s *Status) { s.Trouble = printable(why.Error(), maxText) })
+		return false
+	default:
 		return false
 	}
 	in.p.enter(Degraded, nil, func(s *Status) { s.Trouble = printable(why.Error(), maxText) })
@@ -123,16 +132,18 @@ func (in *instance) improve() {
 
 // healthWithin returns before d has passed when the instance ends or changed is closed.
 func (in *instance) healthWithin(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
+	var group sync.WaitGroup
+	defer group.Wait()
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	defer context.AfterFunc(in.ctx, cancel)()
-	go func() {
+	group.Go(func() {
 		select {
 		case <-changed:
 			cancel()
 		case <-ctx.Done():
 		}
-	}()
+	})
 	return in.health(ctx)
 }
 

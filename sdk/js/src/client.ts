@@ -240,17 +240,22 @@ export class ClientImpl implements Client {
 
   /** _run makes connections until the client is closed or one is refused for good. */
   private async _run(): Promise<void> {
+    let shown = false // what there is once more, for want of a fresh token
     for (let attempt = 0; !this._ended; attempt++) {
       const why = await this._serve().catch((error: unknown) => error)
       if (this._ended) return
       this._weed()
-      if (this._clock._now() - (this._since ?? Infinity) >= stableAfter) attempt = 0
+      if (this._clock._now() - (this._since ?? Infinity) >= stableAfter) {
+        attempt = 0
+        shown = false
+      }
       let retryIn = backoff(attempt, this)
       const error = why instanceof CarillonError ? why : lost(`${why}`, why)
       if (error._number) {
         const fresh = needsToken(error._number)
-        // without a way to a fresh token, what there is may be good for another session: it is tried once in a row
-        if (fresh ? !this._tokens._renew(error.code) && (attempt || !this._since) : !error.retryable) return this._finish(error)
+        // without a way to a fresh token, what there is may be good for another session, if it was for this one: once in a row
+        if (fresh ? !this._tokens._renew(error.code) && (shown || !this._since) : !error.retryable) return this._finish(error)
+        shown = fresh
         retryIn = error.retryAfter || (fresh && !attempt ? 0 : retryIn)
       }
       this._since = undefined
@@ -286,10 +291,7 @@ export class ClientImpl implements Client {
     for (const p of this._requests.values()) this._abandon(p)
     this._link = undefined
     this.limits = {}
-    for (const s of this._subs) {
-      this._clock._clearTimeout(s._retry)
-      s._idle(this._pos)
-    }
+    for (const s of this._subs) s._idle(this._pos)
   }
 
   /** _join asks for a subscription that is new, or whose application has caught up. */

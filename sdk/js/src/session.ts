@@ -132,7 +132,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
   }
 
   const join = (s: Sub): void => {
-    if (s._phase !== Phase.Idle || s._in._parked) return
+    if (s._phase !== Phase.Idle || s._in._parked || s._retry) return
     s._phase = Phase.Asked
     asked.push(s)
     wake()
@@ -338,7 +338,10 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
       s._id = 0
       if (!error.retryable) return c._refuse(s, error)
       s._idle(c._pos)
-      s._retry = c._clock._setTimeout(() => c._join(s), (error.retryAfter ?? 0) + backoff(s._refusals++, c))
+      s._retry = c._clock._setTimeout(() => {
+        s._retry = 0
+        c._join(s)
+      }, (error.retryAfter ?? 0) + backoff(s._refusals++, c))
     }
   }
 

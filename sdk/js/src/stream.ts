@@ -38,7 +38,7 @@ export class Stream {
   /** The application has been told that it is live, since it was idle for good. */
   _told: boolean | undefined
   _refusals = 0
-  /** The timer after which it is asked for again. */
+  /** The timer after which it is asked for again, and not before, whatever the connection does meanwhile ([RGT-5]). */
   _retry: unknown
 
   readonly _wantsRetained: boolean

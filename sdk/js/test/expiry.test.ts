@@ -37,6 +37,18 @@ test('a fixed token that has expired ends the client: before it is connected, an
   }
 })
 
+test('a short session behind lost connections does not take the one time away that a token is shown once more', async () => {
+  const b = new FakeBroker()
+  const c = b.client({ token: 'x' })
+  await (await b.accept()).drop()
+  await b.clock.advance(250)
+  await (await b.accept(null)).drop()
+  await b.clock.advance(500)
+  await (await b.accept()).packets([24, 4100, 'token_expired', ''])
+  assert.equal(c.status.state, 'reconnecting')
+  await c.close()
+})
+
 test('a fixed token that has expired is shown once more, not again and again, by who only publishes', async () => {
   const b = new FakeHttp()
   const c = b.client('sse', { token: 'x' })

@@ -342,7 +342,7 @@ test('a subscription that is held back is told once that it has caught up, and r
   assert.deepEqual(seen, ['live', 8, 12, 'live'])
 })
 
-test('a subscription that is refused for now is asked for again at its time, and at once over another connection', async () => {
+test('a subscription that is refused for now is asked for again at its time, also over another connection', async () => {
   const b = new FakeBroker()
   const { c, socket } = await b.connected()
   const s = c.subscribe('a', { retained: false })
@@ -351,11 +351,15 @@ test('a subscription that is refused for now is asked for again at its time, and
   await b.clock.advance(1249)
   assert.deepEqual(socket.sent, [])
   await b.clock.advance(1)
-  await socket.packets([23, socket.take(3)[1], 4302, 'not_ready', '', { retry_after: 60_000 }])
+  await socket.packets([23, socket.take(3)[1], 4302, 'not_ready', '', { retry_after: 10_000 }])
   await socket.drop()
   await b.clock.advance(250)
   const again = await b.accept()
   again.take(1)
+  assert.deepEqual(again.sent, [])
+  await b.clock.advance(10_000 + 500 - 251)
+  assert.deepEqual(again.sent, [])
+  await b.clock.advance(1)
   await again.packets([4, again.take(3)[1], token(0)])
   await s.ready
   s.close()
