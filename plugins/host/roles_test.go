@@ -315,16 +315,20 @@ func newTestStore(raw json.RawMessage) (kit.Store, error) {
 	if config.Fail != "" {
 		return nil, errors.New(config.Fail)
 	}
+	s := &testStore{}
 	if config.Lock != "" {
-		if _, err := lockFile(config.Lock, os.O_CREATE); err != nil {
+		var err error
+		if s.lock, err = lockFile(config.Lock, os.O_CREATE); err != nil {
 			return nil, fmt.Errorf("%s is open elsewhere: %w", config.Lock, err)
 		}
 	}
-	return &testStore{}, nil
+	return s, nil
 }
 
 // testStore keeps records as long as its process lives. A record with the topic "never" is not answered.
 type testStore struct {
+	lock *os.File // held here, or the garbage collector would close it
+
 	mu      sync.Mutex
 	records []broker.Record
 	changed chan struct{}
