@@ -158,9 +158,9 @@ func adviceForAttached(p admin.Plugin) string {
 	case "starting":
 		return "it has not answered yet; does it stand at a breakpoint? Nobody hurries it"
 	case "degraded":
-		return "it has not answered yet, and nobody ends it; does it stand at a breakpoint? Calls to it end with their own deadlines"
+		return "it has not answered yet, or says that it is not well, and nobody ends it; does it stand at a breakpoint? Calls to it end with their own deadlines"
 	case "backoff":
-		return "nobody listens at " + p.Attach + "; it is connected to as soon as somebody does (start it with --debug=" + p.Attach + ")"
+		return "it is connected to as soon as it listens at " + p.Attach + " (start it with --debug=" + p.Attach + "); the last error says what was in the way"
 	case "failed":
 		return "mend what the last error names, start it again, then `carillon plugin reload " + p.Name + "`"
 	}

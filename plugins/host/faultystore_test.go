@@ -155,3 +155,23 @@ func TestASlowStoreIsKept(t *testing.T) {
 		t.Errorf("status %+v", now)
 	}
 }
+
+// slowStore does not come to its end by itself.
+type slowStore struct{}
+
+func (slowStore) LoadRetained(context.Context, func([]broker.Record) error) (uint64, error) {
+	return 0, errors.New("not here")
+}
+
+func (slowStore) Follow(context.Context, broker.FollowFrom, func(broker.Feed) error) error {
+	return errors.New("not here")
+}
+
+func (slowStore) Append(_ []broker.Record, done func([]broker.AppendResult, error)) {
+	done(nil, errors.New("not here"))
+}
+
+func (slowStore) Close() error {
+	forever()
+	return nil
+}

@@ -315,14 +315,14 @@ func newTestStore(raw json.RawMessage) (kit.Store, error) {
 	if config.Fail != "" {
 		return nil, errors.New(config.Fail)
 	}
-	s := &testStore{}
-	if config.Lock != "" {
-		var err error
-		if s.lock, err = lockFile(config.Lock, os.O_CREATE); err != nil {
-			return nil, fmt.Errorf("%s is open elsewhere: %w", config.Lock, err)
-		}
+	if config.Lock == "" {
+		return &testStore{}, nil
 	}
-	return s, nil
+	lock, err := lockFile(config.Lock, os.O_CREATE)
+	if err != nil {
+		return nil, fmt.Errorf("%s is open elsewhere: %w", config.Lock, err)
+	}
+	return &testStore{lock: lock}, nil
 }
 
 // testStore keeps records as long as its process lives. A record with the topic "never" is not answered.
@@ -382,23 +382,3 @@ func (s *testStore) Append(batch []broker.Record, done func([]broker.AppendResul
 }
 
 func (s *testStore) Close() error { return nil }
-
-// slowStore does not come to its end by itself.
-type slowStore struct{}
-
-func (slowStore) LoadRetained(context.Context, func([]broker.Record) error) (uint64, error) {
-	return 0, errors.New("not here")
-}
-
-func (slowStore) Follow(context.Context, broker.FollowFrom, func(broker.Feed) error) error {
-	return errors.New("not here")
-}
-
-func (slowStore) Append(_ []broker.Record, done func([]broker.AppendResult, error)) {
-	done(nil, errors.New("not here"))
-}
-
-func (slowStore) Close() error {
-	forever()
-	return nil
-}

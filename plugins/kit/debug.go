@@ -53,12 +53,7 @@ func listenDebug(address string) (listener net.Listener, path string, remove fun
 		remove = func() {} // the listener does
 		sweep(path)
 	}
-	if listener, err = net.Listen("unix", path); err == nil {
-		if err = os.Chmod(path, 0o600); err != nil {
-			listener.Close()
-		}
-	}
-	if err != nil {
+	if listener, err = listenPrivately(path); err != nil {
 		remove()
 		return nil, "", nil, fmt.Errorf("listen (a socket's path has 104 bytes at most): %w", err)
 	}

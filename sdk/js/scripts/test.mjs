@@ -36,7 +36,7 @@ try {
   const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout']
   if (env.CARILLON_JUNIT) reporters.push('--test-reporter=./scripts/junit.mjs', '--test-reporter-destination=stdout')
   const files = readdirSync('.test').filter((f) => f.endsWith('.mjs'))
-  const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', ...reporters, ...flags, ...files.map((f) => join('.test', basename(f)))], { stdio: 'inherit', env })
+  const run = spawnSync(process.execPath, ['--enable-source-maps', '--test', '--test-concurrency=4', ...reporters, ...flags, ...files.map((f) => join('.test', basename(f)))], { stdio: 'inherit', env })
   process.exitCode = run.status ?? 1
 } finally {
   rmSync(temp, { recursive: true })

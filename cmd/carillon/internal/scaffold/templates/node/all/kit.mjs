@@ -12,7 +12,7 @@
 // This file is the same in every plugin.
 
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto'
-import { chmodSync, lstatSync, mkdtempSync, rmSync } from 'node:fs'
+import { lstatSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -91,8 +91,9 @@ const listen = (server, socket, credentials) => new Promise((resolve, reject) =>
 async function wait(server, plugin, name, kind, at) {
   const socket = at === '' ? join(mkdtempSync(join(tmpdir(), 'carillon-debug-')), 'plugin') : at.replace(/^unix:/, '')
   await sweep(socket)
+  const mask = process.umask(0o177) // no other user can connect to it, from its first moment on
   await listen(server, socket, grpc.ServerCredentials.createInsecure())
-  chmodSync(socket, 0o600)
+  process.umask(mask)
   process.stderr.write(
     `${name} waits at unix:${socket}\ncarillon dev --${kind}-attach unix:${socket}\ncarillon plugin test --attach unix:${socket} --only CASE\n`,
   )

@@ -18,6 +18,7 @@ import pkgutil
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -115,8 +116,12 @@ def _end(server, plugin):
 def _wait(server, plugin, name, kind, at):
     """Waits for who attaches, at an address that only this user can connect to, until an interrupt. It does not return."""
     path = at.removeprefix("unix:") or os.path.join(tempfile.mkdtemp(prefix="carillon-debug-"), "plugin")
+    with socket.socket(socket.AF_UNIX) as somebody:
+        if somebody.connect_ex(path) == 0:
+            sys.exit(f"{path}: another process listens there; end it, or choose another path")
+    mask = os.umask(0o177)  # no other user can connect to it, from its first moment on
     server.add_insecure_port("unix:" + path)  # in the place of a socket that an earlier process has left
-    os.chmod(path, 0o600)
+    os.umask(mask)
     server.start()
     print(f"{name} waits at unix:{path}\ncarillon dev --{kind}-attach unix:{path}\ncarillon plugin test --attach unix:{path} --only CASE",
           file=sys.stderr, flush=True)
