@@ -94,16 +94,16 @@ func (in *process) checkAddress() error {
 	if runtime.GOOS == "windows" {
 		host, _, err := net.SplitHostPort(h.address)
 		if ip := net.ParseIP(host); err != nil || h.network != "tcp" || ip == nil || !ip.IsLoopback() {
-			return fmt.Errorf("expected a port of 127.0.0.1, got %s %s", h.network, h.address)
+			return fmt.Errorf("expected a port of 127.0.0.1, got %q %q", h.network, h.address)
 		}
 		return nil
 	}
 	if h.network != "unix" || filepath.Clean(h.address) != h.address || filepath.Dir(h.address) != in.sockets {
-		return fmt.Errorf("expected a socket directly in PLUGIN_UNIX_SOCKET_DIR (%s), got %s %s", in.sockets, h.network, h.address)
+		return fmt.Errorf("expected a socket directly in PLUGIN_UNIX_SOCKET_DIR (%s), got %q %q", in.sockets, h.network, h.address)
 	}
 	info, err := os.Lstat(h.address)
 	if err != nil || info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("expected that the plugin listens before it prints, found no socket at %s", h.address)
+		return fmt.Errorf("expected that the plugin listens before it prints, found no socket at %q", h.address)
 	}
 	return nil
 }

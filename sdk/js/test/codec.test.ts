@@ -8,19 +8,10 @@ import { CarillonError } from '../src/errors.js'
 import { encode } from '../src/packets.js'
 import { Reader } from '../src/reader.js'
 import { msgpack } from '../src/writer.js'
+import { numbers } from './numbers.js'
 
 const hex = (b: Uint8Array) => Buffer.from(b).toString('hex')
 const unhex = (s: string) => Uint8Array.from(Buffer.from(s, 'hex'))
-
-/** numbers is a generator of pseudo-random numbers in [0, 1), the same at every run. */
-function numbers(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 const edges = [0, 1, 31, 32, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, Number.MAX_SAFE_INTEGER]
 
