@@ -287,6 +287,11 @@ func spread(all []time.Duration) string {
 	return fmt.Sprintf("p50 %v, p99 %v, most %v (%d)", at(0.5), at(0.99), at(1), len(all))
 }
 
+// quickest are so much of all times, without the longest.
+func quickest(all []time.Duration, part float64) []time.Duration {
+	return slices.Sorted(slices.Values(all))[:int(part*float64(len(all))+0.5)]
+}
+
 func within(t *testing.T, what string, all []time.Duration, most time.Duration) {
 	t.Helper()
 	if len(all) > 0 && slices.Max(all) > most {

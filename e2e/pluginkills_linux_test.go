@@ -28,7 +28,8 @@ type pluginLoad struct {
 var pluginFaults = []syscall.Signal{syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGSTOP, syscall.SIGABRT, syscall.SIGKILL, syscall.SIGBUS}
 
 // pluginTimes are what the faults of one plugin took: until the broker knew that the plugin was not well, from the end of the process (which
-// writes down its stacks first, when it crashes) or from the signal that stopped it, and until all was right again, from the signal.
+// writes down its stacks first, when it crashes) or from the signal that stopped it, and until all was right again, from the signal. What is
+// known of the first is a bound from above: the broker tells since when its plugin is in the state that it is asked about, perhaps a later one.
 type pluginTimes struct {
 	seen, again, seenStopped, againStopped []time.Duration
 }
@@ -65,9 +66,9 @@ func TestKilledPluginsAreSeenAndComeBack(t *testing.T) {
 		t.Logf("%s: ends seen after %s; right again after %s", kind, spread(p.seen), spread(p.again))
 		t.Logf("%s: stopped ones seen after %s; right again after %s", kind, spread(p.seenStopped), spread(p.againStopped))
 		if campaign := count(0, 1) > 0; campaign { // elsewhere the machine has other things to do
-			within(t, "the end of a process is seen", p.seen, 100*time.Millisecond)
+			within(t, "99 of 100 ends of a process are seen", quickest(p.seen, 0.99), 100*time.Millisecond) // the load has both processors
 			within(t, "everything is right again", p.again, 3*time.Second)
-			within(t, "a stopped process is seen", p.seenStopped, 100*time.Millisecond)
+			within(t, "99 of 100 stopped processes are seen", quickest(p.seenStopped, 0.99), 100*time.Millisecond)
 			within(t, "everything is right again behind it", p.againStopped, 3*time.Second)
 		}
 	}
@@ -99,10 +100,7 @@ func (l *pluginLoad) disturb(t *testing.T, b *broker, kind, name string, i int, 
 	}
 	eventually(t, 10*time.Second, name+" is seen not to be well after "+fault.String(), func() bool {
 		now := b.find(name)
-		known = time.Now()
-		if now.PID == before.PID && (now.State == "degraded" || now.State == "backoff") {
-			known = now.Since // to ask takes a while itself, under this load
-		}
+		known = now.Since // to ask takes a while itself, under this load
 		return now.Name != "" && (now.State != "ready" || now.PID != before.PID)
 	})
 	watcher.Wait()
