@@ -95,11 +95,15 @@ func (in *instance) detach() {
 	}
 }
 
-// unhurried runs f, a part of a start, for as long as the connection lasts.
+// errSuperseded ends the wait for a plugin at a breakpoint: the one who waits wants another one.
+var errSuperseded = errors.New("it did not answer before another reload was asked for; does it stand at a breakpoint?")
+
+// unhurried runs f, a part of a start, for as long as the connection lasts and no reload waits behind it.
 func (in *instance) unhurried(ctx context.Context, f func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(in.ctx, func() { cancel(errDetached) })()
+	defer in.p.whenAsked(func() { cancel(errSuperseded) })()
 	err := f(ctx)
 	if err != nil && ctx.Err() != nil && !isPermanent(err) {
 		return context.Cause(ctx)

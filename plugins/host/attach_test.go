@@ -292,3 +292,39 @@ func TestWhatIsNoSocketOfThisUsersIsNotAttachedTo(t *testing.T) {
 		}
 	}
 }
+
+// Who has a broker ask a plugin that stands at a breakpoint can change their mind, while the old one answers and when there is none.
+func TestAReloadToAPluginAtABreakpointCanBeTakenBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(shortDir(t), "s")
+	debug(t, "auth", path).signal(t, syscall.SIGSTOP)
+	h := newHost(t, patient())
+	a := startAuth(t, h, config(bundled("a", "auth"), `{"user": "ann"}`))
+	first := make(chan error, 1)
+	go func() { first <- h.Reload(t.Context(), "a", attachTo(path)) }()
+	waits := func() bool {
+		p := h.find("a")
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.onAsk != nil
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !waits(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("the reload does not come to the plugin at the breakpoint")
+		}
+	}
+	if got := asked(t, a, "x"); got != "ann" {
+		t.Errorf("%q answered meanwhile", got)
+	}
+	if err := h.Reload(t.Context(), "a", config(bundled("a", "auth"), `{"user": "bob"}`)); err != nil {
+		t.Errorf("the reload behind it: %v", err)
+	}
+	if err := receive(t, first); !errors.Is(err, errSuperseded) {
+		t.Errorf("the one at the breakpoint: %v", err)
+	}
+	if got := asked(t, a, "x"); got != "bob" {
+		t.Errorf("%q answered behind both", got)
+	}
+}

@@ -88,8 +88,25 @@ func (p *supervised) ask(r *reload) bool {
 		return false
 	}
 	p.asked = append(p.asked, r)
+	if p.onAsk != nil {
+		p.onAsk()
+	}
 	p.ring()
 	return true
+}
+
+// whenAsked has f called as soon as a reload waits, until stop is called.
+func (p *supervised) whenAsked(f func()) (stop func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.onAsk = f; len(p.asked) > 0 {
+		f()
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.onAsk = nil
+	}
 }
 
 func (p *supervised) ring() {

@@ -38,7 +38,8 @@ type supervised struct {
 	shown   *instance // whose facts are in status
 	present *instance // nil unless the State is Up
 	asked   []*reload
-	over    bool // nothing is taken from asked anymore
+	onAsk   func() // called when something is added to asked, with mu held; may be nil
+	over    bool   // nothing is taken from asked anymore
 }
 
 func newSupervised(h *Host, s Spec) *supervised {
