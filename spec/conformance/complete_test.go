@@ -231,6 +231,8 @@ func TestScriptsThatAreWrongAreRefused(t *testing.T) {
 		{"two actions", "connect: {}", "connect: {}, drop: true", "2 actions"},
 		{"no action", "connect: {}", "by: b", "0 actions"},
 		{"a need that is not known", "about: b", "about: b, needs: [luck]", "luck"},
+		{"a fault of a packet that no server sends", "connect: {}", "faults: {Publish: lost}", "Publish is no packet of a server"},
+		{"a fault that is not known", "connect: {}", "faults: {Published: eaten}", "eaten"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := Parse("x", []byte(strings.Replace(sound, c.from, c.to, 1))); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"flag"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,6 +87,12 @@ func TestTheGoSDKConforms(t *testing.T) {
 
 func TestTheJavaScriptSDKConforms(t *testing.T) {
 	t.Parallel()
+	check(t, PlaySDK(t.Context(), jsDriver(t), all(t, Clients), nil), "upgrade_answers")
+}
+
+// jsDriver is the command that starts the driver of the JavaScript SDK.
+func jsDriver(t *testing.T) []string {
+	t.Helper()
 	node := require.Program(t, "node", "node")
 	sdk, err := filepath.Abs("../../sdk/js")
 	if err != nil {
@@ -93,5 +100,35 @@ func TestTheJavaScriptSDKConforms(t *testing.T) {
 	}
 	_, err = os.Stat(filepath.Join(sdk, "node_modules/ws"))
 	require.That(t, "node", err == nil, "sdk/js has no node_modules: npm ci")
-	check(t, PlaySDK(t.Context(), []string{node, filepath.Join(sdk, "test/conformance.mjs")}, all(t, Clients), nil), "upgrade_answers")
+	return []string{node, filepath.Join(sdk, "test/conformance.mjs")}
+}
+
+// Every script that says nothing of faults itself holds as well when each answer comes two times ([PUB-12]): the second one answers nothing.
+func TestAnswersThatComeTwiceChangeNothing(t *testing.T) {
+	t.Parallel()
+	again := Step{Faults: map[string]string{}}
+	for _, answer := range []string{"Subscribed", "Unsubscribed", "Published", "Presences", "Error"} {
+		again.Faults[answer] = faultTwice
+	}
+	answers := func(s Step) bool {
+		return slices.ContainsFunc(listed(s.Send), func(p any) bool {
+			m, _ := p.(map[string]any)
+			return slices.ContainsFunc(slices.Collect(maps.Keys(m)), func(name string) bool { return again.Faults[name] != "" })
+		})
+	}
+	for name, driver := range map[string]func(*testing.T) []string{
+		"Go":         func(t *testing.T) []string { t.Helper(); return []string{goDriver(t)} },
+		"JavaScript": jsDriver,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scripts := slices.DeleteFunc(all(t, Clients), func(s *Script) bool {
+				return s.Slow || s.File == "faults" || !slices.ContainsFunc(s.Steps, answers)
+			})
+			for _, s := range scripts {
+				s.Steps = append([]Step{again}, s.Steps...)
+			}
+			check(t, PlaySDK(t.Context(), driver(t), scripts, nil), "upgrade_answers")
+		})
+	}
 }

@@ -206,13 +206,24 @@ func (c *conn) tryWrite(ctx context.Context, kind websocket.MessageType, b []byt
 
 // deliver sends a binary message as the step says.
 func (c *conn) deliver(ctx context.Context, b []byte, s *Step) error {
-	if !s.Unfinished {
+	switch {
+	case s.Cut > 0:
+		err := c.begin(ctx, b[:min(s.Cut, len(b)-1)])
+		c.leave()
+		c.log.add(c.name, "cut", "within the message")
+		c.close()
+		return err
+	case !s.Unfinished:
 		c.write(ctx, websocket.MessageBinary, b, s.Pieces)
 		return nil
-	}
-	if c.pongs {
+	case c.pongs:
 		return errors.New("unfinished: Pong could not be sent any more; say pongs: false when it is opened")
 	}
+	return c.begin(ctx, b)
+}
+
+// begin sends the first fragment of a message, and has seen that it arrived.
+func (c *conn) begin(ctx context.Context, b []byte) error {
 	w, err := c.ws.Writer(ctx, websocket.MessageBinary)
 	if err == nil {
 		_, err = w.Write(b)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,8 @@ type play struct {
 	conns  map[string]*conn
 	log    *transcript
 	do     func(ctx context.Context, s *Step) error // the actions that a server's player and an SDK's do not share
+	// pass is what goes out now in place of a packet; nil: the packet.
+	pass func(c *conn, name string, packet []byte) []byte
 }
 
 // patience is how long an expected packet may take.
@@ -226,11 +229,14 @@ func (p *play) send(ctx context.Context, c *conn, s *Step) error {
 				c.leave()
 			}
 			p.log.add(c.name, "sent", show(hidden(filled)))
+			if p.pass != nil {
+				b = p.pass(c, slices.Collect(maps.Keys(one))[0], b)
+			}
 			message = append(message, b...)
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil || len(message) == 0 {
 		return err
 	}
 	return c.deliver(ctx, message, s)

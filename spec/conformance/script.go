@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -18,7 +19,7 @@ type Script struct {
 	Name  string   `yaml:"name"`
 	About string   `yaml:"about"` // what it shows, in a sentence
 	Rules []string `yaml:"rules"`
-	// Needs are what the server has to give beyond the rights of the usual token: see needs. Of an SDK: upgrade_answers, compress, presence.
+	// Needs are what the server has to give beyond the rights of the usual token: see needs. Of an SDK: upgrade_answers, compress, presence, subscribes, timeout.
 	Needs []string `yaml:"needs,omitempty"`
 	// Limits are those that the server has to tell in Connected, each with the most that the script copes with.
 	Limits map[string]int64        `yaml:"limits,omitempty"`
@@ -46,6 +47,7 @@ type Step struct {
 	Pieces  int            `yaml:"pieces,omitempty"`  // of send and raw: into so many fragments
 	// Unfinished is said of send and raw: the message is a first fragment alone, and the rest does not come.
 	Unfinished bool `yaml:"unfinished,omitempty"`
+	Cut        int  `yaml:"cut,omitempty"`    // of send and raw: so many bytes of the message come, and the connection is cut
 	Expect     any  `yaml:"expect,omitempty"` // a packet, or a list, and nothing between
 	// Together is said of a list that has to come in one WebSocket message.
 	Together   bool           `yaml:"together,omitempty"`
@@ -61,7 +63,7 @@ type Step struct {
 	Wait       string         `yaml:"wait,omitempty"` // a time, or a variable that is one
 	Repeat     []Step         `yaml:"repeat,omitempty"`
 	Let        map[string]any `yaml:"let,omitempty"`     // variables
-	Restart    string         `yaml:"restart,omitempty"` // crash: what the server has in memory is gone
+	Restart    string         `yaml:"restart,omitempty"` // crash: what the server has in memory is gone; an SDK finds another run of it
 	Revoke     string         `yaml:"revoke,omitempty"`  // what was granted by this token is taken back
 
 	// Of scripts for SDKs, whose driver does and tells things, and for which the script is the broker.
@@ -71,8 +73,10 @@ type Step struct {
 	Accept    map[string]any `yaml:"accept,omitempty"`  // the next attempt to connect is granted, its Connect is like this, and Connected is sent
 	Upgrade   *Open          `yaml:"upgrade,omitempty"` // the next attempt is granted without Connected, or refused
 	NoAttempt time.Duration  `yaml:"no_attempt,omitempty"`
-	After     time.Duration  `yaml:"after,omitempty"`  // of accept and upgrade: so long after the last loss at the earliest
-	Before    time.Duration  `yaml:"before,omitempty"` // and at the latest
+	// Faults are what becomes of packets that are sent from here on, by their names: lost, twice, swapped, or how much later they come.
+	Faults map[string]string `yaml:"faults,omitempty"`
+	After  time.Duration     `yaml:"after,omitempty"`  // of accept and upgrade: so long after the last loss at the earliest
+	Before time.Duration     `yaml:"before,omitempty"` // and at the latest
 }
 
 // Replayed is so many messages for one subscription, or one History, behind as many Replay packets as the server likes ([SUB-6]).
@@ -172,7 +176,7 @@ func Parse(file string, text []byte) ([]*Script, error) {
 func (s *Script) ID() string { return s.File + "/" + s.Name }
 
 var (
-	needs      = []string{"stored", "anonymous", "tokens", "restart", "cookie", "resume_window", "revoke", "compress", "upgrade_answers", "presence"}
+	needs      = []string{"stored", "anonymous", "tokens", "restart", "cookie", "resume_window", "revoke", "compress", "upgrade_answers", "presence", "subscribes", "timeout"}
 	scriptName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 )
 
@@ -205,7 +209,8 @@ func checkSteps(steps []Step) error {
 		if n := len(steps[i].actions()); n != 1 {
 			return fmt.Errorf("step %d has %d actions, wanted one", i+1, n)
 		}
-		if err := checkSteps(steps[i].Repeat); err != nil {
+		_, err := parseFaults(steps[i].Faults)
+		if err := cmp.Or(err, checkSteps(steps[i].Repeat)); err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
 	}
@@ -245,6 +250,7 @@ func (s *Step) actions() []string {
 		{"accept", s.Accept != nil},
 		{"upgrade", s.Upgrade != nil},
 		{"no_attempt", s.NoAttempt != 0},
+		{"faults", s.Faults != nil},
 	} {
 		if a.given {
 			all = append(all, a.name)

@@ -56,7 +56,11 @@ func playSDK(ctx context.Context, command []string, s *Script, log *transcript) 
 	now := time.Now().UnixMilli()
 	p.vars["soon"], p.vars["later"] = now+soon.Milliseconds(), now+time.Hour.Milliseconds()
 	run := &sdkPlay{play: p, broker: broker, driver: driver}
+	run.nextRun()
 	p.do = run.step
+	p.pass = func(c *conn, name string, packet []byte) []byte { return run.faults.pass(ctx, c, name, packet) }
+	defer run.faults.late.Wait()
+	defer cancel() // which ends what is late
 	return p.run(ctx, s.Steps, "")
 }
 
@@ -116,7 +120,26 @@ type sdkPlay struct {
 	*play
 	broker *fake
 	driver *driver
+	faults faults
+	runs   int       // of the broker
 	lost   time.Time // when the last connection ended, or the last attempt was refused
+}
+
+// nextRun is the next run of the broker: it has an epoch of its own, and opens the store anew. Its seqs are as those of any other.
+func (p *sdkPlay) nextRun() {
+	p.runs++
+	p.vars["epoch"], p.vars["term"] = fmt.Sprintf("%02x02030405060708", p.runs), fmt.Sprintf("%02x12131415161718", 0x10+p.runs)
+}
+
+// restart cuts every connection. Who connects again finds another run.
+func (p *sdkPlay) restart() error {
+	for _, c := range p.conns {
+		c.leave()
+		c.log.add(c.name, "cut", "by a restart")
+		c.close()
+	}
+	p.nextRun()
+	return nil
 }
 
 func (p *sdkPlay) step(ctx context.Context, s *Step) error {
@@ -133,6 +156,10 @@ func (p *sdkPlay) step(ctx context.Context, s *Step) error {
 		return p.upgrade(ctx, s)
 	case "no_attempt":
 		return p.noAttempt(ctx, s.NoAttempt)
+	case "faults":
+		return p.faults.change(s.Faults)
+	case "restart":
+		return p.restart()
 	default:
 		return fmt.Errorf("%s is nothing that is done to an SDK", action)
 	}
@@ -251,7 +278,7 @@ func (p *sdkPlay) grant(a *attempt, s *Step) error {
 }
 
 // usualConnected is what an SDK is told unless the script says otherwise.
-var usualConnected = map[string]any{"session": "s1", "position": "0102030405060708 5 1112131415161718 2", "ping": 25000}
+var usualConnected = map[string]any{"session": "s1", "position": "$epoch 5 $term 2", "ping": 25000}
 
 // accept takes an attempt, its Connect, and answers with Connected.
 func (p *sdkPlay) accept(ctx context.Context, s *Step) error {

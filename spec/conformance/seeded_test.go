@@ -153,6 +153,10 @@ var clientFaults = []struct{ name, rule, run string }{
 	{"compressed-anyway", "CON-12", "^compress/not-asked-for"},
 	{"insists", "RGT-5", "^rights/withdrawn"},
 	{"asks-once", "PRE-5", "^presence/followed"},
+	{"answers-in-order", "PUB-12", "^faults/published-the-other-way-round"},
+	{"hears-too-late", "PUB-12", "^faults/given-up"},
+	{"repeats-all", "REC-5", "^faults/cut-in-a-batch"},
+	{"forgets-unconfirmed", "REC-4", "^faults/restart"},
 }
 
 func TestFaultsOfAnSDKAreFound(t *testing.T) {

@@ -31,8 +31,8 @@ const commands = {
     void read(name, s)
   },
   unsubscribe: ({ name }) => subscriptions.get(name)?.close(),
-  publish({ name, topic, data, retain }) {
-    client.publish(topic, data, { retain }).then(
+  publish({ name, topic, data, retain, timeout }) {
+    client.publish(topic, data, { retain, timeout }).then(
       ({ durability, duplicate }) => tell({ event: 'published', name, durability, duplicate }),
       failed(name),
     )

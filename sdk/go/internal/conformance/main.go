@@ -41,6 +41,8 @@ type command struct {
 	Topic  string `json:"topic"`
 	Data   byte   `json:"data"` // an integer below 128
 	Retain bool   `json:"retain"`
+
+	Timeout int `json:"timeout"` // of publish: milliseconds that the application waits; 0: for ever
 }
 
 // event is a line of the output.
@@ -78,10 +80,13 @@ type driver struct {
 	mu   sync.Mutex
 	subs map[string]*carillon.Subscription
 	out  *json.Encoder
+
+	seed // what faults remember
 }
 
 func newDriver(out io.Writer, fault string) *driver {
 	d := &driver{out: json.NewEncoder(out), tokens: make(chan string, 1), subs: map[string]*carillon.Subscription{}, fault: fault}
+	d.confirmed = map[*carillon.Subscription]bool{}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	return d
 }
@@ -245,6 +250,7 @@ func (d *driver) subscribe(c *command) {
 	d.mu.Lock()
 	d.subs[c.Name] = s
 	d.mu.Unlock()
+	d.confirmFaultily(s)
 	d.read(c.Name, s)
 }
 
@@ -290,19 +296,29 @@ func (d *driver) publish(c *command) error {
 		d.tell(event{"event": "failed", "name": c.Name, "code": codeOf(err)})
 		return nil
 	}
-	name := c.Name
+	whose := d.sendFaultily(c.Name, p)
 	d.group.Go(func() {
-		ack, err := p.Wait(d.ctx)
+		ctx, cancel := d.ctx, context.CancelFunc(func() {})
+		if c.Timeout > 0 {
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(c.Timeout)*time.Millisecond)
+		}
+		defer cancel()
+		ack, err := p.Wait(ctx)
 		switch {
 		case d.ctx.Err() != nil:
 		case err != nil:
-			d.tell(event{"event": "failed", "name": name, "code": codeOf(err)})
-			d.failFaultily(c)
+			d.tell(event{"event": "failed", "name": whose(), "code": codeOf(err)})
+			d.failFaultily(c, p)
 		default:
-			d.tell(event{"event": "published", "name": name, "durability": strings.ToLower(ack.Durability.String()), "duplicate": ack.Duplicate})
+			d.tell(published(whose(), ack))
+			d.acknowledgeFaultily(c, p)
 		}
 	})
 	return nil
+}
+
+func published(name string, ack carillon.Ack) event {
+	return event{"event": "published", "name": name, "durability": strings.ToLower(ack.Durability.String()), "duplicate": ack.Duplicate}
 }
 
 // presence asks who is there.
