@@ -7,12 +7,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
 
 // skipped are folders without sources of ours.
 var skipped = []string{"node_modules", "testdata", "dist", "bin", "data"}
+
+// sources are the kinds of files that cite rules.
+var sources = []string{".go", ".ts", ".js", ".mjs", ".md", ".yaml", ".proto"}
+
+// citation is one rule id in brackets, or a list of them as scripts have it.
+var citation = regexp.MustCompile(`\[([A-Z]{3}-\d+(?:, [A-Z]{3}-\d+)*)\]`)
 
 // citations checks that every rule id in brackets that a source file cites is defined. Ids with a prefix that the text does not
 // use are something else.
@@ -40,7 +47,7 @@ func citations(root string) error {
 			}
 			return nil
 		}
-		if !slices.Contains([]string{".go", ".ts", ".md"}, filepath.Ext(path)) {
+		if !slices.Contains(sources, filepath.Ext(path)) {
 			return nil
 		}
 		source, err := os.ReadFile(path)
@@ -62,8 +69,8 @@ func citations(root string) error {
 
 func cited(line []byte) []string {
 	var ids []string
-	for _, m := range mention.FindAllSubmatch(line, -1) {
-		ids = append(ids, string(m[1]))
+	for _, m := range citation.FindAllSubmatch(line, -1) {
+		ids = append(ids, strings.Split(string(m[1]), ", ")...)
 	}
 	return ids
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -35,6 +37,34 @@ func TestFaultsInTheTextAreFound(t *testing.T) {
 			}
 			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("found %v, wanted %q", err, test.want)
+			}
+		})
+	}
+}
+
+// TestCitationsOfNoRuleAreFound cites a rule that there is not in each kind of file, as these files cite rules.
+func TestCitationsOfNoRuleAreFound(t *testing.T) {
+	for name, text := range map[string]string{
+		"a/a.go": "package a // [ABC-1], [ABC-2]\n", "a/a.ts": "// [ABC-2]\n", "a/a.js": "/* [ABC-2] */\n", "a/a.mjs": "f() // [ABC-2]\n",
+		"a/a.md": "- [ABC-2](b.md)\n", "a/a.yaml": "  rules: [ABC-1, ABC-2]\n", "a/b.yaml": "rules: [ABC-2]\n", "a/a.proto": "// [ABC-2]\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for file, text := range map[string]string{
+				specPath: "- **[ABC-1]** *(behaviour)* Something.\n", "a/sound" + filepath.Ext(name): "[ABC-1] [XYZ-9] [ABC-1, XYZ-9]\n", name: "\n" + text,
+				"node_modules/" + filepath.Base(name): text,
+			} {
+				path := filepath.Join(root, filepath.FromSlash(file))
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := citations(root)
+			if want := filepath.FromSlash(name) + ":2: cites ABC-2, which spec/protocol.md does not define"; err == nil || err.Error() != want {
+				t.Errorf("found %v, wanted %s", err, want)
 			}
 		})
 	}
