@@ -103,7 +103,7 @@ type Rlimit struct {
 
 // Shadow names a candidate for the auth plugin. Without Plugin and Path there is none.
 type Shadow struct {
-	Plugin string `key:"plugin" doc:"Name of a bundled plugin (auth-jwt), or none."`
+	Plugin string `key:"plugin" doc:"Name of a bundled plugin (auth-jwt or auth-http), or none."`
 	Path   string `key:"path" doc:"Executable of a plugin that is not bundled."`
 	SHA256 string `key:"sha256" doc:"Checksum of that executable, 64 hexadecimal digits."`
 	Config Opaque `key:"config" doc:"Handed to the candidate."`

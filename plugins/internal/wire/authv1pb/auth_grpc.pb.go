@@ -72,7 +72,7 @@ type AuthServiceClient interface {
 	// while one takes the other's place. A plugin answers with what is in force at once, also if that is nothing (an empty answer: the
 	// broker then knows that it misses none), and then with each revocation as it is made.
 	//
-	// No deadline. What arrives has effect at once: sessions are closed, what was remembered of the client is forgotten, and the broker
+	// Deadline: none; the stream stays open until either side ends it. What arrives has effect at once: sessions are closed, what was remembered of the client is forgotten, and the broker
 	// lets nobody in by a revoked token until the revocation is over (until_ms), even if the plugin should: it remembers up to 100,000
 	// revocations of users and tokens, and gives up those that end soonest when there are more. A plugin refuses in Authenticate what it
 	// has revoked, too: a broker that has just been started may be asked before it has been told.
@@ -179,7 +179,7 @@ type AuthServiceServer interface {
 	// while one takes the other's place. A plugin answers with what is in force at once, also if that is nothing (an empty answer: the
 	// broker then knows that it misses none), and then with each revocation as it is made.
 	//
-	// No deadline. What arrives has effect at once: sessions are closed, what was remembered of the client is forgotten, and the broker
+	// Deadline: none; the stream stays open until either side ends it. What arrives has effect at once: sessions are closed, what was remembered of the client is forgotten, and the broker
 	// lets nobody in by a revoked token until the revocation is over (until_ms), even if the plugin should: it remembers up to 100,000
 	// revocations of users and tokens, and gives up those that end soonest when there are more. A plugin refuses in Authenticate what it
 	// has revoked, too: a broker that has just been started may be asked before it has been told.
