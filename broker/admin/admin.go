@@ -70,6 +70,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.reload(w, r, name)
 		return
 	}
+	if name, ok := pluginPath(path); ok {
+		h.describe(w, r, name)
+		return
+	}
 	switch path {
 	case "/livez":
 		writeText(w, "alive\n")

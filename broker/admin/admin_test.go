@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/protocol"
@@ -98,7 +99,7 @@ func TestMetricsHaveThePromisedNames(t *testing.T) {
 		StoreCommitSeconds: broker.Histogram{Count: 1, Sum: 0.25, Buckets: map[float64]uint64{1: 1}},
 	}}
 	h := newHandler(t, b, Options{Version: "1.2.3", Plugins: func() []Plugin {
-		return []Plugin{{Name: "store-bolt", Kind: "store", State: "ready", Up: true, Restarts: 2}}
+		return []Plugin{{Name: "store-bolt", Kind: "store", State: "ready", Up: true, Restarts: 2, Version: "3", OnFailure: "wait(5s)"}}
 	}})
 	_, body := get(t, h, "GET", "/metrics")
 	for _, line := range []string{
@@ -108,7 +109,7 @@ func TestMetricsHaveThePromisedNames(t *testing.T) {
 		`carillon_gaps_total{reason="epoch"} 5`, `carillon_rejected_total{code="forbidden"} 6`,
 		`carillon_publish_seconds_bucket{le="0.1"} 1`, "carillon_publish_seconds_count 2", "carillon_store_commit_seconds_sum 0.25",
 		"carillon_ring_bytes 1024", "carillon_ring_seconds 90", "carillon_store_up 1", "carillon_store_breaker_open 1", "carillon_store_faults_total 5", "carillon_message_ids 12", "carillon_presence_members 13",
-		`carillon_plugin_up{kind="store"} 1`, `carillon_plugin_restarts_total{kind="store"} 2`, `carillon_build_info{version="1.2.3"} 1`,
+		`carillon_plugin_info{kind="store",name="store-bolt",on_failure="wait(5s)",version="3"} 1`, `carillon_plugin_up{kind="store"} 1`, `carillon_plugin_restarts_total{kind="store"} 2`, `carillon_build_info{version="1.2.3"} 1`,
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {
 			t.Errorf("missing %s", line)
@@ -129,5 +130,59 @@ func TestPluginsAreShown(t *testing.T) {
 	}
 	if d := cmp.Diff([]Plugin{want}, got.Plugins); d != "" {
 		t.Error(d)
+	}
+}
+
+// Collect brings nothing that Describe does not name, and nothing twice.
+func TestEveryMetricIsDescribed(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	full := &collector{b: &fake{stats: broker.Stats{
+		Published: map[broker.Class]uint64{broker.ClassLive: 1}, Gaps: map[protocol.GapReason]uint64{"epoch": 1}, Rejected: map[protocol.Code]uint64{protocol.CodeForbidden: 1},
+	}}, opt: Options{Plugins: func() []Plugin {
+		return []Plugin{
+			{Name: "auth", Kind: "auth", Processes: 1, Guard: &Guard{}, Calls: []PluginCall{{Call: "authenticate"}}},
+			{Name: "auth-shadow", Kind: "auth", Shadow: true, Compared: &Comparison{}},
+		}
+	}}, statistics: statistics{store: &store{figures: broker.StoreStatistics{CommitBuckets: []uint64{1}}}}}
+	if err := r.Register(full); err != nil {
+		t.Fatal(err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	described := make(chan *prometheus.Desc, 1000)
+	full.Describe(described)
+	if len(families) != len(described) {
+		t.Errorf("%d metrics are there, %d are described", len(families), len(described))
+	}
+}
+
+func TestOnePluginIsShownWithWhatItSays(t *testing.T) {
+	says := Description{ContractVersions: []uint32{1}, Capabilities: []string{"revocations"}, ConfigSchema: json.RawMessage(`{"type":"object"}`)}
+	h := newHandler(t, &fake{}, Options{Plugins: func() []Plugin {
+		return []Plugin{
+			{Name: "auth", Kind: "auth", Plugin: "auth-doors", PID: 1, Says: says},
+			{Name: "auth-shadow", Kind: "auth", Plugin: "auth-doors", PID: 2, Shadow: true},
+			{Name: "store-bolt", Kind: "store", Plugin: "store-bolt", PID: 3},
+		}
+	}})
+	for name, pid := range map[string]int{"auth": 1, "auth-doors": 1, "auth-shadow": 2, "store": 3, "store%2Dbolt": 3, "nobody": 0, "": 0, "auth/nothing": 0} {
+		status, body := get(t, h, "GET", "/v1/admin/plugins/"+name)
+		var got DescribedPlugin
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if found := status == 200; found != (pid > 0) || !found && (status != 404 || !strings.Contains(body, "not_found")) || found && got.PID != pid {
+			t.Errorf("%q: %d %s", name, status, body)
+		}
+		if pid == 1 {
+			if d := cmp.Diff(says, got.Description); d != "" {
+				t.Error(d)
+			}
+		}
+	}
+	if _, body := get(t, h, "GET", "/v1/admin/plugins"); strings.Contains(body, "config_schema") {
+		t.Errorf("the list has what one plugin is shown with: %s", body)
 	}
 }

@@ -76,7 +76,7 @@ type collector struct {
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		sessions, subscriptions, lagging, lagEntries, lagSeconds, draining, published, delivered, saved, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
-		ringEntries, ringSeconds, retainedTopics, retainedBytes, messageIDs, revocations, revocationsUp, revoked, revokedForgot, revokedClosed, storeUp, storeBreaker, storeFaults, storeWaiting, buildInfo,
+		ringEntries, ringSeconds, retainedTopics, retainedBytes, members, messageIDs, revocations, revocationsUp, revoked, revokedForgot, revokedClosed, storeUp, storeBreaker, storeFaults, storeWaiting, buildInfo,
 	} {
 		ch <- d
 	}

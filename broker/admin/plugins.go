@@ -1,9 +1,12 @@
 package admin
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,11 +46,25 @@ type Plugin struct {
 	CPUSeconds float64 `json:"cpu_seconds,omitempty"`
 	Processes  int     `json:"processes,omitempty"`
 
-	OnFailure string `json:"on_failure,omitempty"` // what stands in for its answers, in the words of the configuration
+	OnFailure string `json:"on_failure,omitempty"` // what happens while it gives no answers, in the words of the configuration; a candidate has none
 	Guard     *Guard `json:"guard,omitempty"`      // of an auth plugin
 
 	Compared *Comparison  `json:"compared,omitempty"` // of a candidate
 	Calls    []PluginCall `json:"-"`
+	Says     Description  `json:"-"`
+}
+
+// Description is the rest of what a plugin says of itself. It is shown of one plugin at a time.
+type Description struct {
+	ContractVersions []uint32        `json:"contract_versions,omitempty"`
+	Capabilities     []string        `json:"capabilities,omitempty"`
+	ConfigSchema     json.RawMessage `json:"config_schema,omitempty"` // of its configuration; absent: it takes any object
+}
+
+// DescribedPlugin is a plugin with what it says of itself.
+type DescribedPlugin struct {
+	Plugin
+	Description
 }
 
 // Guard is how an auth plugin answers, and what stood in for that. The counters only grow.
@@ -86,6 +103,45 @@ func reloadPath(escaped string) (name string, ok bool) {
 	return name, err == nil
 }
 
+// pluginPath is the name in /v1/admin/plugins/{name}.
+func pluginPath(escaped string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(escaped, "/v1/admin/plugins/")
+	if !ok || name == "" || strings.Contains(name, "/") {
+		return "", false
+	}
+	name, err := url.PathUnescape(name)
+	return name, err == nil
+}
+
+// describe answers with one plugin, by the name that it has here, by its kind, or by the name that it gives itself.
+func (h *Handler) describe(w http.ResponseWriter, r *http.Request, name string) {
+	list := h.plugins()
+	for _, is := range []func(p Plugin) bool{
+		func(p Plugin) bool { return p.Name == name },
+		func(p Plugin) bool { return p.kind() == name },
+		func(p Plugin) bool { return p.Plugin == name && !p.Shadow },
+	} {
+		if i := slices.IndexFunc(list, is); i >= 0 {
+			writeJSON(w, DescribedPlugin{list[i], list[i].Says})
+			return
+		}
+	}
+	webrules.WriteProblem(w, r, noPlugin(name))
+}
+
+func noPlugin(name string) *protocol.Error {
+	return protocol.Errorf(protocol.CodeNotFound, "%v: %.80q", ErrNoPlugin, name).
+		WithHint("carillon plugin list shows the names; a kind, such as auth, is one too")
+}
+
+// kind is the plugin's among all: a candidate's is its own.
+func (p *Plugin) kind() string {
+	if p.Shadow {
+		return p.Kind + "-shadow"
+	}
+	return p.Kind
+}
+
 // plugins are the plugins as the host sees them, with what the broker has found of the store.
 func (h *Handler) plugins() []Plugin {
 	list := append([]Plugin{}, h.opt.Plugins()...)
@@ -106,8 +162,7 @@ func (h *Handler) reload(w http.ResponseWriter, r *http.Request, name string) {
 	err := h.opt.Reload(r.Context(), name)
 	switch {
 	case errors.Is(err, ErrNoPlugin):
-		webrules.WriteProblem(w, r, protocol.Errorf(protocol.CodeNotFound, "%v: %.80q", ErrNoPlugin, name).
-			WithHint("carillon plugin list shows the names; a kind, such as auth, is one too"))
+		webrules.WriteProblem(w, r, noPlugin(name))
 	case err != nil:
 		webrules.WriteProblem(w, r, protocol.Errorf(protocol.CodeUnavailable, "the plugin was not replaced: %v", err).
 			WithHint("the settings before stay in force; mend what is wrong and reload again"))
@@ -117,6 +172,7 @@ func (h *Handler) reload(w http.ResponseWriter, r *http.Request, name string) {
 }
 
 var (
+	pluginInfo      = desc("plugin_info", "1, with what the plugin calls itself, and what happens while it gives no answers.", "kind", "name", "version", "on_failure")
 	pluginUp        = desc("plugin_up", "1 while the plugin is called.", "kind")
 	pluginAttached  = desc("plugin_attached", "1 while it is one that somebody else has started and nobody watches over.", "kind")
 	pluginDegraded  = desc("plugin_degraded", "1 while it is called and is not well.", "kind")
@@ -142,23 +198,21 @@ var (
 )
 
 var pluginDescs = []*prometheus.Desc{
-	pluginUp, pluginAttached, pluginDegraded, pluginRestarts, pluginReloads, pluginMemory, pluginCPU, pluginProcesses, pluginCall, pluginErrors,
+	pluginInfo, pluginUp, pluginAttached, pluginDegraded, pluginRestarts, pluginReloads, pluginMemory, pluginCPU, pluginProcesses, pluginCall, pluginErrors,
 	pluginHangs, pluginRemembered, pluginRecalled, pluginUndecided, shadowAnswers, shadowDifferences, shadowFailed, shadowDropped,
 }
 
 // collectPlugins adds the figures of the plugins. There is at most one of a kind; a candidate's kind is its own.
 func (c *collector) collectPlugins(ch chan<- prometheus.Metric) {
 	for _, p := range c.opt.Plugins() {
-		kind := p.Kind
-		if p.Shadow {
-			kind += "-shadow"
-		}
+		kind := p.kind()
 		gauge := func(d *prometheus.Desc, v float64) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, kind)
 		}
 		counter := func(d *prometheus.Desc, v float64) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, kind)
 		}
+		ch <- prometheus.MustNewConstMetric(pluginInfo, prometheus.GaugeValue, 1, kind, cmp.Or(p.Plugin, p.Name), p.Version, p.OnFailure)
 		gauge(pluginUp, oneIf(p.Up))
 		gauge(pluginAttached, oneIf(p.Attach != ""))
 		gauge(pluginDegraded, oneIf(p.State == "degraded"))

@@ -16,8 +16,8 @@ type adminFlags struct {
 	trustFlags
 }
 
-// adminAnswerBytes bounds what is read of an answer.
-const adminAnswerBytes = 4 << 20
+// adminAnswerBytes bounds what is read of an answer. A plugin's description has 4 MiB at most.
+const adminAnswerBytes = 8 << 20
 
 // get asks for path. An answer of any status is an answer; no answer is exitUnreachable.
 func (f *adminFlags) get(ctx context.Context, path string) (status int, body []byte, err error) {

@@ -15,6 +15,7 @@ import (
 // pluginCmd is `carillon plugin`.
 type pluginCmd struct {
 	List   pluginListCmd   `cmd:"" help:"List the plugins of a running broker."`
+	Info   pluginInfoCmd   `cmd:"" help:"Show what a plugin says of itself: name, version, capabilities, and the schema of its configuration."`
 	Reload pluginReloadCmd `cmd:"" help:"Start a plugin of a running broker anew, as its configuration is now, without dropping a connection."`
 	New    pluginNewCmd    `cmd:"" help:"Write the first files of a plugin of your own."`
 	Test   pluginTestCmd   `cmd:"" help:"Show that a plugin keeps the contract, whoever wrote it and in whatever language."`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,7 +55,7 @@ func (c *pluginListCmd) Run(ctx context.Context, s streams) error {
 
 func printPlugins(s streams, plugins []admin.Plugin) error {
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tSINCE\tPID\tMEMORY\tRESTARTS\tLAST ERROR")
+	fmt.Fprintln(w, "KIND\tNAME\tVERSION\tSTATE\tSINCE\tPID\tMEMORY\tRESTARTS\tON FAILURE\tLAST ERROR")
 	for _, p := range plugins {
 		kind := p.Kind
 		if p.Shadow {
@@ -63,8 +64,9 @@ func printPlugins(s streams, plugins []admin.Plugin) error {
 		if p.Breaker != "" {
 			p.State += ", breaker " + p.Breaker
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", kind, p.Name, printable(versionOf(p)), p.State,
-			time.Since(p.Since).Round(time.Second), p.PID, megabytes(p.Memory), p.Restarts, oneLine(troublesOf(p)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\t%s\n", kind, p.Name, printable(versionOf(p)), p.State,
+			time.Since(p.Since).Round(time.Second), p.PID, megabytes(p.Memory), p.Restarts,
+			cmp.Or(printable(p.OnFailure), "-"), oneLine(troublesOf(p)))
 	}
 	return w.Flush()
 }
@@ -88,7 +90,7 @@ func troublesOf(p admin.Plugin) string {
 	}
 	if g := p.Guard; g != nil {
 		if g.Hangs {
-			all = append([]string{"hangs; on_failure: " + p.OnFailure}, all...)
+			all = append([]string{"hangs"}, all...)
 		}
 		if g.Recalled > 0 {
 			all = append(all, fmt.Sprintf("%d logins by its last known good answers so far", g.Recalled))

@@ -19,10 +19,11 @@ import (
 
 // plugins are the processes beside the broker. auth and store are nil when there are none.
 type plugins struct {
-	host  *host.Host
-	auth  *host.Auth
-	guard *authguard.Guard // what the core asks in auth's place
-	store *host.Store
+	host      *host.Host
+	auth      *host.Auth
+	guard     *authguard.Guard // what the core asks in auth's place
+	store     *host.Store
+	storeAway string // what a publish that needs the store gets while that gives no answers
 }
 
 // maxSocketDir is the longest folder the host takes for its sockets.
@@ -44,7 +45,7 @@ func startPlugins(c *config.Config, log *slog.Logger) (*plugins, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data_dir %s: %w", c.DataDir, err)
 	}
-	p := &plugins{host: h}
+	p := &plugins{host: h, storeAway: fmt.Sprintf("%s(%v)", c.Store.OnFailure, c.Limits.StoreTimeout)}
 	if c.HasAuth() {
 		if p.auth, err = h.Auth(authSpec(c)); err == nil {
 			p.guard = guard(c, p.auth, log)
@@ -218,6 +219,7 @@ func (p *plugins) list() []admin.Plugin {
 			Attach: s.Attach, PID: s.PID, Restarts: s.Restarts, Reloads: s.Reloads, Since: s.Since, RetryAt: s.RetryAt, LastError: s.LastError, LastErrorAt: s.LastErrorAt,
 			ReloadError: s.ReloadError, Trouble: s.Trouble, Detail: s.Detail,
 			Memory: f.Usage.Memory, CPUSeconds: f.Usage.CPU.Seconds(), Processes: f.Usage.Processes,
+			Says: descriptionOf(s.ContractVersions, s.Capabilities, s.ConfigSchema),
 		}
 		for _, c := range f.Calls {
 			shown.Calls = append(shown.Calls, admin.PluginCall{Call: c.Call, Seconds: c.Seconds, Errors: c.Errors})
@@ -227,7 +229,10 @@ func (p *plugins) list() []admin.Plugin {
 				Answers: f.Shadow.Compared, Differences: f.Shadow.Differences, Failed: f.Shadow.Failed, Dropped: f.Shadow.Dropped,
 			}
 		}
-		if s.Kind == host.KindAuth && !s.Shadow {
+		switch {
+		case s.Kind == host.KindStore:
+			shown.OnFailure = p.storeAway
+		case !s.Shadow:
 			describeGuard(&shown, p.guard.Status())
 		}
 		out = append(out, shown)

@@ -125,7 +125,7 @@ func (a answer) wants(t *testing.T, what string, status int, code string) {
 func guarded(t *testing.T, doc *apidoc.Document) {
 	s := open(t, doc)
 	all := samples()
-	if n := len(doc.Operations()) - 5; n != len(all) {
+	if n := len(doc.Operations()) - 6; n != len(all) {
 		t.Errorf("found %d operations on the public listener, and samples of %d", n, len(all))
 	}
 	for _, m := range all {
@@ -200,11 +200,15 @@ func operators(t *testing.T, doc *apidoc.Document) {
 			ask("POST", reload).wants(t, "a configuration that cannot be read", 503, "unavailable")
 			continue
 		}
-		ask("GET", o.Path).wants(t, o.Path, 200, "")
-		ask("HEAD", o.Path).wants(t, o.Path, 200, "")
-		ask("GET", o.Path, "Host: rebound.example").wants(t, o.Path, 421, "bad_host")
-		ask("GET", o.Path, "Origin: https://app.example").wants(t, o.Path, 403, "bad_origin")
-		ask("POST", o.Path).wants(t, o.Path, 405, "method_not_allowed")
+		path := strings.ReplaceAll(o.Path, "{name}", "auth")
+		ask("GET", path).wants(t, path, 200, "")
+		ask("HEAD", path).wants(t, path, 200, "")
+		ask("GET", path, "Host: rebound.example").wants(t, path, 421, "bad_host")
+		ask("GET", path, "Origin: https://app.example").wants(t, path, 403, "bad_origin")
+		ask("POST", path).wants(t, path, 405, "method_not_allowed")
+		if path != o.Path {
+			ask("GET", strings.ReplaceAll(o.Path, "{name}", "nobody")).wants(t, "no such plugin", 404, "not_found")
+		}
 	}
 	ask("GET", "/metrics", "Accept: application/openmetrics-text;version=1.0.0").wants(t, "OpenMetrics", 200, "")
 	ask("GET", "/v1/admin/nothing").wants(t, "nothing", 404, "not_found")

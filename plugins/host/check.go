@@ -18,3 +18,31 @@ func (h *Host) Check(ctx context.Context, spec Spec) error {
 	p.stop(ctx, in, err == nil, errClosed)
 	return err
 }
+
+// Description is what a plugin says of itself. Its texts are printable, but for the schema.
+type Description struct {
+	Name, Version, Kind string
+	ContractVersions    []uint32
+	Capabilities        []string
+	ConfigSchema        string // as it came: JSON, if it keeps the contract; empty is any object
+}
+
+// Describe starts the plugin of spec as far as it says what it is, whatever that is, and ends it. It looks neither at spec's Kind nor at
+// its Config. Otherwise it is Check.
+func (h *Host) Describe(ctx context.Context, spec Spec) (Description, error) {
+	if err := spec.check(); err != nil {
+		return Description{}, err
+	}
+	p := newSupervised(h, spec)
+	in := p.newInstance(spec, p.output)
+	var said Description
+	err := in.within(ctx, func(ctx context.Context) error {
+		err := in.launch(ctx)
+		if err == nil {
+			said, err = in.says(ctx)
+		}
+		return err
+	})
+	p.stop(ctx, in, err == nil, errClosed)
+	return said, err
+}

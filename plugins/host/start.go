@@ -42,7 +42,7 @@ type instance struct {
 	replace context.CancelCauseFunc
 	inside  sync.WaitGroup // calls that have borrowed it; supervised.mu is held to add to it
 
-	facts   Status // PID, Plugin, Version, Capabilities and Detail; guarded by supervised.mu
+	facts   Status // PID, Detail, and what it says of itself; guarded by supervised.mu
 	misses  int    // health checks missed in a row; the run's alone
 	stopped bool   // the run's alone
 }
@@ -197,31 +197,44 @@ const (
 
 // describe asks the plugin what it is, and refuses one that cannot be what the Spec wants.
 func (in *instance) describe(ctx context.Context) error {
-	d, err := in.common.Describe(ctx, &commonv1pb.DescribeRequest{})
+	d, err := in.says(ctx)
 	if err != nil {
-		return &callError{"describe", err}
+		return err
 	}
-	if !validName(d.GetName()) || len(d.GetVersion()) > maxVersion || len(d.GetCapabilities()) > maxCapabilities {
-		return fmt.Errorf("%w: its description has no name, or a version or capabilities beyond all bounds", wire.ErrMalformed)
+	if want := in.spec.Kind; d.Kind != want {
+		return permanent(fmt.Errorf("%s is a plugin of kind %q, wanted %q", d.Name, d.Kind, want))
 	}
-	if want := in.spec.Kind; d.GetKind() != want {
-		return permanent(fmt.Errorf("%s is a plugin of kind %q, wanted %q", d.GetName(), d.GetKind(), want))
-	}
-	if !slices.Contains(d.GetContractVersions(), wire.ContractVersion) {
+	if !slices.Contains(d.ContractVersions, wire.ContractVersion) {
 		return permanent(fmt.Errorf("%s %s serves versions %v of the contract %q, this broker needs %d: install a matching version of the plugin",
-			d.GetName(), d.GetVersion(), d.GetContractVersions(), d.GetKind(), wire.ContractVersion))
+			d.Name, d.Version, d.ContractVersions, d.Kind, wire.ContractVersion))
 	}
-	if err := checkConfig(d.GetConfigSchema(), in.spec.config()); err != nil {
+	if err := checkConfig(d.ConfigSchema, in.spec.config()); err != nil {
 		return permanent(err)
 	}
 	in.tell(func(s *Status) {
-		s.Plugin, s.Version = d.GetName(), printable(d.GetVersion(), maxVersion)
-		s.Capabilities = nil
-		for _, c := range d.GetCapabilities() {
-			s.Capabilities = append(s.Capabilities, printable(c, maxVersion))
-		}
+		s.Plugin, s.Version, s.Capabilities = d.Name, d.Version, d.Capabilities
+		s.ContractVersions, s.ConfigSchema = d.ContractVersions, d.ConfigSchema
 	})
 	return nil
+}
+
+// says is what the plugin says of itself, whatever the Spec wants.
+func (in *instance) says(ctx context.Context) (Description, error) {
+	d, err := in.common.Describe(ctx, &commonv1pb.DescribeRequest{})
+	if err != nil {
+		return Description{}, &callError{"describe", err}
+	}
+	if !validName(d.GetName()) || len(d.GetVersion()) > maxVersion || len(d.GetCapabilities()) > maxCapabilities {
+		return Description{}, fmt.Errorf("%w: its description has no name, or a version or capabilities beyond all bounds", wire.ErrMalformed)
+	}
+	of := Description{
+		Name: d.GetName(), Version: printable(d.GetVersion(), maxVersion), Kind: printable(d.GetKind(), maxVersion),
+		ContractVersions: d.GetContractVersions(), ConfigSchema: d.GetConfigSchema(),
+	}
+	for _, c := range d.GetCapabilities() {
+		of.Capabilities = append(of.Capabilities, printable(c, maxVersion))
+	}
+	return of, nil
 }
 
 // configure hands the configuration over. INVALID_ARGUMENT is the plugin's word that it is wrong.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/carillon-mq/carillon/broker"
 )
 
@@ -177,5 +179,32 @@ func TestSpecsAreChecked(t *testing.T) {
 	startAuth(t, h, bundled("a", "auth"))
 	if _, err := h.Store(bundled("a", "store")); err == nil {
 		t.Error("the same name twice: accepted")
+	}
+}
+
+// Describe has a plugin say what it is, whatever kind it is and however its configuration has to be, and leaves nothing of it behind.
+func TestDescribeTellsWhatAPluginIs(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, patient())
+	for role, want := range map[string]Description{
+		"auth":  {Name: "test-auth", Version: "1.2.3", Kind: KindAuth, ContractVersions: []uint32{1}, Capabilities: []string{"test"}, ConfigSchema: authSchema},
+		"store": {Name: "test-store", Kind: KindStore, ContractVersions: []uint32{1}},
+	} {
+		said, err := h.Describe(t.Context(), config(bundled("plugin", role), `{"wach": "x"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, said); d != "" {
+			t.Errorf("%s: %s", role, d)
+		}
+	}
+	if _, err := h.Describe(t.Context(), Spec{Name: "plugin", Path: "/bin/sh", Args: []string{"-c", "echo no license >&2; exit 1"}}); err == nil || !strings.Contains(err.Error(), "no license") {
+		t.Errorf("a plugin that ends: %v", err)
+	}
+	if _, err := h.Describe(t.Context(), Spec{Name: "plugin"}); err == nil {
+		t.Error("a plugin without a path was described")
+	}
+	if list := h.List(); len(list) != 0 {
+		t.Errorf("it is among the plugins: %+v", list)
 	}
 }

@@ -53,17 +53,21 @@ type Status struct {
 	Plugin       string // name that the plugin gives itself; known after its first Describe
 	Version      string
 	Capabilities []string
-	Bundled      bool
-	Attach       string // where it listens, if somebody else has started it; of the Spec
-	State        State
-	Since        time.Time // when the State began
-	PID          int       // 0: no process
-	Restarts     int       // starts after the first one, those in another's place not counted
-	Reloads      int       // times that another process has taken this one's place without an end of the service
-	LastError    string    // why it last ended or did not start; printable, at most 1 KiB. A Reload that succeeds forgets it
-	LastErrorAt  time.Time // when that was; zero without a LastError
-	Trouble      string    // why it is Degraded; empty in every other state. Printable, at most 1 KiB
-	ReloadError  string    // why the last Reload was not carried out; empty when it was. Printable, at most 1 KiB
-	Detail       string    // what the plugin last said about its health; printable, at most 1 KiB
-	RetryAt      time.Time // when the next start is due; zero unless the State is Backoff or Failed
+
+	ContractVersions []uint32 // known with Plugin, as is ConfigSchema
+	ConfigSchema     string   // JSON Schema of its configuration; empty: it takes any object
+
+	Bundled     bool
+	Attach      string // where it listens, if somebody else has started it; of the Spec
+	State       State
+	Since       time.Time // when the State began
+	PID         int       // 0: no process
+	Restarts    int       // starts after the first one, those in another's place not counted
+	Reloads     int       // times that another process has taken this one's place without an end of the service
+	LastError   string    // why it last ended or did not start; printable, at most 1 KiB. A Reload that succeeds forgets it
+	LastErrorAt time.Time // when that was; zero without a LastError
+	Trouble     string    // why it is Degraded; empty in every other state. Printable, at most 1 KiB
+	ReloadError string    // why the last Reload was not carried out; empty when it was. Printable, at most 1 KiB
+	Detail      string    // what the plugin last said about its health; printable, at most 1 KiB
+	RetryAt     time.Time // when the next start is due; zero unless the State is Backoff or Failed
 }

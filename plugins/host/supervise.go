@@ -64,7 +64,7 @@ func (p *supervised) Status() Status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.status
-	s.Capabilities = slices.Clone(s.Capabilities)
+	s.Capabilities, s.ContractVersions = slices.Clone(s.Capabilities), slices.Clone(s.ContractVersions)
 	return s
 }
 
@@ -106,6 +106,7 @@ func (in *instance) shownLocked(s *Status) {
 	s.Attach = in.spec.Attach
 	if f.Plugin != "" {
 		s.Plugin, s.Version, s.Capabilities = f.Plugin, f.Version, f.Capabilities
+		s.ContractVersions, s.ConfigSchema = f.ContractVersions, f.ConfigSchema
 	}
 }
 
