@@ -225,7 +225,7 @@ func upgrade() []string {
 	return lines[2:] // behind the request line and Host
 }
 
-// stops has a plugin stand still until the test ends.
+// stops has a plugin stand still until the test ends. On a machine with much to do it goes on for a while after the signal.
 func (s *stand) stops(t *testing.T, plugin string) {
 	t.Helper()
 	pid := built.PluginPID(t, s.admin, plugin)
@@ -233,6 +233,12 @@ func (s *stand) stops(t *testing.T, plugin string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	path := "/v1/admin/plugins/" + plugin
+	s.until(t, plugin+" stands still", func() bool {
+		w := s.dial(t, s.admin)
+		defer w.nc.Close()
+		return w.ask(t, "GET", path, request("GET", path, "")).decoded(t)["state"] != "ready"
+	})
 }
 
 // until waits until what is so.
