@@ -30,8 +30,10 @@ type Options struct {
 	// Reload puts another process in the place of the plugin of that name, with its settings as they are in the configuration now.
 	// ErrNoPlugin is for a name that none has. nil: no plugin is ever reloaded.
 	Reload  func(ctx context.Context, name string) error
-	Version string                  // of the broker
-	Store   broker.StatisticsReader // whose figures are among the metrics; nil: none
+	Version string // of the broker
+	// AcceptsDelayed counts the connections to the public listener that were accepted later. nil: none ever is.
+	AcceptsDelayed func() uint64
+	Store          broker.StatisticsReader // whose figures are among the metrics; nil: none
 }
 
 // Handler serves the admin listener. It is safe for concurrent use.

@@ -98,7 +98,8 @@ func TestMetricsHaveThePromisedNames(t *testing.T) {
 		PublishSeconds:     broker.Histogram{Count: 2, Sum: 0.5, Buckets: map[float64]uint64{0.1: 1, 1: 2}},
 		StoreCommitSeconds: broker.Histogram{Count: 1, Sum: 0.25, Buckets: map[float64]uint64{1: 1}},
 	}}
-	h := newHandler(t, b, Options{Version: "1.2.3", Plugins: func() []Plugin {
+	delayed := func() uint64 { return 14 }
+	h := newHandler(t, b, Options{Version: "1.2.3", AcceptsDelayed: delayed, Plugins: func() []Plugin {
 		return []Plugin{{Name: "store-bolt", Kind: "store", State: "ready", Up: true, Restarts: 2, Version: "3", OnFailure: "wait(5s)"}}
 	}})
 	_, body := get(t, h, "GET", "/metrics")
@@ -108,7 +109,7 @@ func TestMetricsHaveThePromisedNames(t *testing.T) {
 		`carillon_messages_published_total{class="stored"} 3`, "carillon_messages_delivered_total 9", "carillon_compression_saved_bytes_total 8",
 		`carillon_gaps_total{reason="epoch"} 5`, `carillon_rejected_total{code="forbidden"} 6`,
 		`carillon_publish_seconds_bucket{le="0.1"} 1`, "carillon_publish_seconds_count 2", "carillon_store_commit_seconds_sum 0.25",
-		"carillon_ring_bytes 1024", "carillon_ring_seconds 90", "carillon_store_up 1", "carillon_store_breaker_open 1", "carillon_store_faults_total 5", "carillon_message_ids 12", "carillon_presence_members 13",
+		"carillon_ring_bytes 1024", "carillon_ring_seconds 90", "carillon_store_up 1", "carillon_store_breaker_open 1", "carillon_store_faults_total 5", "carillon_message_ids 12", "carillon_presence_members 13", "carillon_accepts_delayed_total 14",
 		`carillon_plugin_info{kind="store",name="store-bolt",on_failure="wait(5s)",version="3"} 1`, `carillon_plugin_up{kind="store"} 1`, `carillon_plugin_restarts_total{kind="store"} 2`, `carillon_build_info{version="1.2.3"} 1`,
 	} {
 		if !strings.Contains(body, "\n"+line+"\n") {

@@ -23,6 +23,8 @@ var (
 	gaps          = desc("gaps_total", "Gaps that subscribers were told of, by reason.", "reason")
 	rejected      = desc("rejected_total", "Requests and sessions refused, by code.", "code")
 
+	acceptsDelayed = desc("accepts_delayed_total", "Connections that were accepted later, because too many came in a short time.")
+
 	publishSeconds = desc("publish_seconds", "From accepting a publish to its acknowledgement.")
 	commitSeconds  = desc("store_commit_seconds", "From accepting a publish that the store commits to its acknowledgement.")
 
@@ -75,7 +77,7 @@ type collector struct {
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		sessions, subscriptions, lagging, lagEntries, lagSeconds, draining, published, delivered, saved, gaps, rejected, publishSeconds, commitSeconds, ringBytes,
+		sessions, subscriptions, lagging, lagEntries, lagSeconds, draining, published, delivered, saved, gaps, rejected, acceptsDelayed, publishSeconds, commitSeconds, ringBytes,
 		ringEntries, ringSeconds, retainedTopics, retainedBytes, members, messageIDs, revocations, revocationsUp, revoked, revokedForgot, revokedClosed, storeUp, storeBreaker, storeFaults, storeWaiting, buildInfo,
 	} {
 		ch <- d
@@ -115,6 +117,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for code, n := range s.Rejected {
 		counter(rejected, n, code.String())
 	}
+	counter(acceptsDelayed, c.opt.delayed())
 	histogram(publishSeconds, s.PublishSeconds)
 	histogram(commitSeconds, s.StoreCommitSeconds)
 	gauge(ringBytes, float64(s.RingBytes))
@@ -136,6 +139,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectPlugins(ch)
 	gauge(buildInfo, 1, c.opt.Version)
 	c.collectStore(ch)
+}
+
+func (o *Options) delayed() uint64 {
+	if o.AcceptsDelayed == nil {
+		return 0
+	}
+	return o.AcceptsDelayed()
 }
 
 func oneIf(b bool) float64 {

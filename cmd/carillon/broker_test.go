@@ -2,6 +2,8 @@ package main
 
 import (
 	"log/slog"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,5 +45,32 @@ func TestTopicRulesReachTheCoreWhole(t *testing.T) {
 	}
 	if d := cmp.Diff(want, brokerOptions(c, slog.Default(), slog.LevelInfo).Topics); d != "" {
 		t.Error(d)
+	}
+}
+
+// Every limit of the configuration is handed to what keeps it: each has a value of its own here, and is found again.
+func TestEveryLimitReachesTheCore(t *testing.T) {
+	c := config.Default()
+	limits := reflect.ValueOf(&c.Limits).Elem()
+	for i := range limits.NumField() {
+		limits.Field(i).SetInt(int64(1_000_003 + i))
+	}
+	found := map[int64]bool{int64(c.Limits.Payload) + packetRoom: true}
+	collect := func(v reflect.Value) {
+		for _, f := range v.Fields() {
+			if f.CanInt() {
+				found[f.Int()] = true
+			}
+		}
+	}
+	options := brokerOptions(c, slog.Default(), slog.LevelInfo)
+	collect(reflect.ValueOf(options))
+	collect(reflect.ValueOf(options.Limits))
+	elsewhere := []string{"Drain", "AcceptRate", "AcceptBurst"} // of this command itself: server.drain, server.pace
+	for i := range limits.NumField() {
+		name := limits.Type().Field(i).Name
+		if want := !slices.Contains(elsewhere, name); found[limits.Field(i).Int()] != want {
+			t.Errorf("limits.%s: found it in the core's options: %t", name, !want)
+		}
 	}
 }

@@ -30,7 +30,8 @@ type server struct {
 	ws      *ws.Handler
 	api     *httpapi.Handler
 	public  door
-	admin   door // its listener is nil when there is none
+	paced   *front.Paced // of the public door; nil: connections are accepted as fast as they come
+	admin   door         // its listener is nil when there is none
 
 	certificates []*front.Certificate // of the doors that speak TLS
 
@@ -98,6 +99,7 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 			return fmt.Errorf("admin.tls: %w", err)
 		}
 	}
+	s.pace()
 	if err = s.secure(&s.public, s.cfg.TLS); err != nil {
 		return fmt.Errorf("tls: %w", err)
 	}
@@ -110,6 +112,7 @@ func (s *server) start(ctx context.Context, m mode) (err error) {
 		defer s.logFile.release()
 	}
 	options := brokerOptions(s.cfg, s.log, m.refusals())
+	options.Limits.Sessions = boundSessions(s.cfg.Limits.Sessions, openFiles(), s.log)
 	s.plugins.into(&options)
 	s.logFile.into(&options)
 	if s.broker, err = broker.New(options); err != nil {
@@ -171,6 +174,9 @@ func (s *server) openAdmin() error {
 		return nil
 	}
 	options := admin.Options{Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Admin.Listen}, Plugins: s.plugins.list, Reload: s.reloads.named, Version: version}
+	if s.paced != nil {
+		options.AcceptsDelayed = s.paced.Delayed
+	}
 	if s.plugins.store != nil {
 		options.Store = s.plugins.store
 	}

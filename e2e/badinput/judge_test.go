@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/carillon-mq/carillon/internal/built"
 )
@@ -38,11 +37,10 @@ topics:
 
 // The postconditions. What is of U2 is judged for all cases together, by canary.judge.
 const (
-	settleTime = 10 * time.Second
-	growth     = 4<<20 + 2*(72<<10) // of the memory in use
-	resting    = 16                 // idle goroutines of connections: as many as had something to read at once
-	spare      = 4                  // goroutines and descriptors that come and go of themselves
-	logLines   = 2
+	growth   = 4<<20 + 2*(72<<10) // of the memory in use
+	resting  = 16                 // idle goroutines of connections: as many as had something to read at once
+	spare    = 4                  // goroutines and descriptors that come and go of themselves
+	logLines = 2
 )
 
 var panics = regexp.MustCompile(`panic|goroutine |runtime error`)
@@ -51,6 +49,7 @@ var panics = regexp.MustCompile(`panic|goroutine |runtime error`)
 type judge struct {
 	s     *stand
 	first figures
+	kept  digest         // what is kept, as it was found last
 	sum   map[string]int // refusals that were wanted
 	off   int            // cases behind which something was not as before
 }
@@ -62,8 +61,19 @@ func newJudge(t *testing.T, s *stand) *judge {
 		w.asks()
 		w.nc.Close()
 	}
+	s.seed(t)
+	kept := s.digest(t)
 	s.canary.pass(t, 20)
-	return &judge{s: s, first: s.figures(t), sum: map[string]int{}}
+	j := &judge{s: s, kept: kept, sum: map[string]int{}}
+	if wrong := eventually(t, patience, func() string {
+		if j.first = s.figures(t); j.first[sessions] != 1 {
+			return "there are others than the canary"
+		}
+		return ""
+	}); wrong != "" {
+		t.Fatal(wrong)
+	}
+	return j
 }
 
 func (j *judge) all(t *testing.T, inputs []input) {
@@ -90,6 +100,8 @@ func (j *judge) one(t *testing.T, in *input) {
 	}); wrong != "" {
 		j.off++
 		t.Error(wrong)
+	} else {
+		j.compare(t, in)
 	}
 	for code, n := range after.refusals(before) {
 		j.sum[code] += n
@@ -98,6 +110,24 @@ func (j *judge) one(t *testing.T, in *input) {
 		t.Error("U1: the broker is gone")
 	}
 	checkLog(t, s.said(logged), max(in.lines, logLines))
+}
+
+// compare is U3: what is kept has changed with a message that was accepted, and else not.
+func (j *judge) compare(t *testing.T, in *input) {
+	t.Helper()
+	kept := j.s.digest(t)
+	if in.accepted == 0 && kept != j.kept {
+		t.Errorf("U3: found %+v kept, wanted %+v as before", kept, j.kept)
+	}
+	j.kept = kept
+	if wrong := eventually(t, patience, func() string { // who has looked does not count as one of the next case's
+		if n := j.s.figures(t)[sessions]; n != j.first[sessions] {
+			return fmt.Sprintf("there are %v sessions", n)
+		}
+		return ""
+	}); wrong != "" {
+		t.Error(wrong)
+	}
 }
 
 // wrong is what of U3 to U6 does not hold.
@@ -119,8 +149,8 @@ func (j *judge) wrong(in *input, before, after figures) string {
 		return fmt.Sprintf("U6: found refusals counted %v, wanted %v", grown, in.counts)
 	case in.accepted != anyNumber && after.accepted()-before.accepted() != in.accepted:
 		return fmt.Sprintf("U3: found %d messages accepted, wanted %d", after.accepted()-before.accepted(), in.accepted)
-	case after["carillon_subscriptions"] != j.first["carillon_subscriptions"] || after["carillon_sessions"] != j.first["carillon_sessions"]:
-		return fmt.Sprintf("U3: found %v subscriptions of %v sessions, wanted those of the canary", after["carillon_subscriptions"], after["carillon_sessions"])
+	case after["carillon_subscriptions"] != j.first["carillon_subscriptions"] || after[sessions] != j.first[sessions]:
+		return fmt.Sprintf("U3: found %v subscriptions of %v sessions, wanted those of the canary", after["carillon_subscriptions"], after[sessions])
 	case in.accepted == 0 && after[retained] != before[retained]:
 		return fmt.Sprintf("U3: found %v retained topics, wanted %v", after[retained], before[retained])
 	case after[goroutines] > j.first[goroutines]+resting+spare || after[descriptors] > j.first[descriptors]+spare:

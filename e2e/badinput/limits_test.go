@@ -5,7 +5,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/carillon-mq/carillon/internal/built"
 	"github.com/carillon-mq/carillon/internal/rawws"
@@ -30,17 +32,33 @@ limits:
   sessions_per_user: 3
   sessions_per_address: 2
   subscriptions_total: 6
-  retained: 3
+  retained: 4
+  retained_bytes: 2500B
+  message_ids: 3
+  accept_rate: 20
+  accept_burst: 10
 `
 
-// otherLimits are proven where there is more to them than a refusal.
-var otherLimits = map[string]string{
-	"ring": "e2e: the broker's memory under everything at once", "resume_window": "broker: tests of resuming", "pending": "broker: tests of lagging sessions",
-	"inflight": "P35, and broker: tests of unanswered publishes", "retained_bytes": "broker: retained messages are bounded by their bytes",
-	"store_pending": "broker: tests of the store", "message_ids": "broker: tests of message ids", "auth_timeout": "plugins/host: tests of calls",
-	"store_timeout": "A22", "connect_timeout": "P3", "ping_every": "broker: tests of the heartbeat", "pong_wait": "broker: tests of the heartbeat",
-	"stalled": "e2e: clients that are silent", "drain": "e2e: tests of draining", "drain_spread": "e2e: tests of draining",
+// otherLimits are proven where there is more to them than a refusal: FOLDER.TEST, which sets the limit and goes beyond it. That the key reaches
+// what the test is of is proven for all of them (limitsReach).
+var otherLimits = map[string][]string{
+	"ring":            {"e2e.TestASilentlyCutConnectionResumes", "e2e.TestMemoryStaysWithinItsBound"},
+	"resume_window":   {"broker.TestAResumeWithoutHistoryReachesBackTheResumeWindow", "broker.TestAResumeFromTheStoreWithoutHistoryReachesBackTheResumeWindow"},
+	"pending":         {"broker.TestASessionLagsBeyondWhatMayWaitForIt"},
+	"inflight":        {"broker.TestASessionWithItsLimitOfUnansweredPublishesWaits"},
+	"store_pending":   {"broker.TestPublishesThatWaitForTheStoreAreBoundedInAll"},
+	"auth_timeout":    {"broker.TestALoginThatIsNotDecidedInTimeIsUnavailable", "broker.TestASubscriptionEndsWhenNoDecisionCanBeHadInTime"},
+	"store_timeout":   {"broker.TestWhatWaitsTooLongForTheStoreIsWithdrawn", "e2e/badinput.TestBadInputThatNeedsABrokerOfItsOwn"}, // A22
+	"connect_timeout": {"broker.TestASessionThatDoesNotConnectEnds", "e2e/badinput.TestBadInputThatTakesItsTime"},                 // P3
+	"ping_every":      {"broker.TestAClientThatAnswersPingsStays", "broker.TestAnotherPingDoesNotPutOffTheEnd"},
+	"pong_wait":       {"broker.TestASessionThatDoesNotAnswerAPingEnds", "broker.TestAnotherPingDoesNotPutOffTheEnd"},
+	"stalled":         {"broker.TestASessionThatTakesNothingEndsAsStalled"},
+	"drain":           {"e2e/badinput.TestADrainEndsInItsTime"},
+	"drain_spread":    {"broker.TestDrainSpreadsWhoComesBack", "e2e/badinput.TestADrainEndsInItsTime"},
 }
+
+// limitsReach is the test of the way from the configuration to the core.
+const limitsReach = "cmd/carillon.TestEveryLimitReachesTheCore"
 
 // limitInputs go beyond a limit each, and are told so by its code.
 func limitInputs(t testing.TB) map[string]input {
@@ -65,16 +83,33 @@ func limitInputs(t testing.TB) map[string]input {
 	}
 	limited := map[string]int{"rate_limited": 1}
 	headers := bytesOf(&protocol.Publish{ID: 1, Topic: "a", Headers: map[string]string{"k": strings.Repeat("v", 64)}})
-	retainedToo := func(t *testing.T, s *stand) {
-		w := connected(t, s, token(t, "keeper", free))
-		for i := range 4 {
-			w.packets(&protocol.Publish{ID: uint64(i + 1), Topic: fmt.Sprint("kept.", i), Payload: []byte("1"), Retain: true})
-			if h := w.until(protocol.TypePublished + protocol.Type(min(i/3, 1))*(protocol.TypeError-protocol.TypePublished)); (i == 3) != (strings.Join(h.errors, " ") == "quota") {
-				t.Errorf("topic %d: found errors %q", i, h.errors)
+	// each but the last of these publishes is taken
+	allButTheLast := func(n int, p func(i int) *protocol.Publish) func(t *testing.T, s *stand) {
+		return func(t *testing.T, s *stand) {
+			t.Helper()
+			w := connected(t, s, token(t, "keeper", free))
+			for i := range n {
+				w.packets(p(i))
+				stop := protocol.TypePublished
+				if i == n-1 {
+					stop = protocol.TypeError
+				}
+				if h := w.until(stop); h.ended || (i == n-1) != (strings.Join(h.errors, " ") == "quota") {
+					t.Errorf("publish %d: found errors %q and Disconnect %q", i, h.errors, h.code)
+				}
 			}
+			w.nc.Close()
 		}
-		w.nc.Close()
 	}
+	retainedToo := allButTheLast(4, func(i int) *protocol.Publish {
+		return &protocol.Publish{ID: uint64(i + 1), Topic: fmt.Sprint("kept.", i), Payload: []byte("1"), Retain: true}
+	})
+	retainedBytesToo := allButTheLast(2, func(i int) *protocol.Publish { // of 2 KiB, with what a value costs beside its payload
+		return &protocol.Publish{ID: uint64(i + 1), Topic: fmt.Sprint("kept.", i), Payload: make([]byte, 1000), Retain: true}
+	})
+	moreIDs := allButTheLast(4, func(i int) *protocol.Publish {
+		return &protocol.Publish{ID: uint64(i + 1), Topic: "a", MessageID: fmt.Sprint("m", i)}
+	})
 	return map[string]input{
 		"payload":             {counts: once("too_large"), send: failsAs(free, "too_large", publish(1, 1025))},
 		"headers":             {counts: once("too_large"), send: failsAs(free, "too_large", headers)},
@@ -91,7 +126,11 @@ func limitInputs(t testing.TB) map[string]input {
 		"sessions_per_address": {
 			counts: once("session_limit"), send: tooManySessions(2, func(i int) string { return fmt.Sprint("user", i) }, "X-Forwarded-For: 10.1.2.3"),
 		},
-		"retained": {counts: once("quota"), accepted: 3, send: retainedToo},
+		"retained":       {counts: once("quota"), accepted: 3, send: retainedToo},
+		"retained_bytes": {counts: once("quota"), accepted: 1, send: retainedBytesToo},
+		"message_ids":    {counts: once("quota"), accepted: 3, send: moreIDs},
+		"accept_rate":    {send: crowd(30)},
+		"accept_burst":   {send: crowd(15)},
 	}
 }
 
@@ -128,6 +167,63 @@ func tooManySessions(n int, user func(i int) string, header string) func(*testin
 	}
 }
 
+// crowd has more clients come at once than are accepted, limits.accept_burst at once and then limits.accept_rate a second. All are served, later.
+func crowd(n int) func(*testing.T, *stand) {
+	const burst, perSecond = 10, 20
+	return func(t *testing.T, s *stand) {
+		t.Helper()
+		before, began := s.figures(t), time.Now()
+		all := make([]*wire, n)
+		for i := range all {
+			all[i] = dial(t, s.listen) // by the kernel, which does not ask the broker
+			defer all[i].nc.Close()
+			all[i].text("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		}
+		for i, w := range all {
+			if a := w.exchange(""); a == nil || a.StatusCode != 200 {
+				t.Errorf("client %d: found %+v, wanted it served", i, a)
+			}
+		}
+		took, delayed := time.Since(began), s.figures(t)[acceptsDelayed]-before[acceptsDelayed]
+		if least := time.Duration(n-burst) * time.Second / perSecond; took < least*9/10 || delayed < 1 || int(delayed) > n {
+			t.Errorf("%d clients were served in %s, %.0f of them late; wanted it to take %s", n, took, delayed, least)
+		}
+	}
+}
+
+const acceptsDelayed = "carillon_accepts_delayed_total"
+
+// TestADrainEndsInItsTime goes beyond limits.drain with a request that does not end, and has its clients told to come back within limits.drain_spread.
+func TestADrainEndsInItsTime(t *testing.T) {
+	t.Parallel()
+	s := openStand(t, strings.Replace(config, "limits: {", "limits: {drain: 1s, drain_spread: 5ms, ", 1))
+	slow := dial(t, s.listen)
+	slow.text("POST /v1/topics/a HTTP/1.1\r\nHost: localhost\r\n" + bearer(token(t, "42", everything)) + "\r\nContent-Length: 1000\r\n\r\nx")
+	var clients []*wire
+	for range 5 {
+		clients = append(clients, connected(t, s, token(t, "42", everything)))
+	}
+	began := time.Now()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range clients {
+		h := w.end()
+		last, ok := h.packets[len(h.packets)-1].(*protocol.Disconnect)
+		if !ok || h.code != "going_away" || !last.Reconnect || last.After > 5*time.Millisecond {
+			t.Errorf("found %q and the last packet %+v, wanted to come back within 5 ms", h.code, last)
+		}
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		t.Fatal("the broker runs on")
+	}
+	if took := time.Since(began); took > 7*time.Second || s.cmd.ProcessState.ExitCode() == 0 || !strings.Contains(s.said(0), "carillon: drain: HTTP requests") {
+		t.Errorf("it ended with %d after %s and said %q, wanted an error within 1 s; the body would have had 8", s.cmd.ProcessState.ExitCode(), took, s.said(0))
+	}
+}
+
 // TestEveryLimitIsInForce goes beyond each limit of the configuration, with the postconditions of all bad input.
 func TestEveryLimitIsInForce(t *testing.T) {
 	t.Parallel()
@@ -160,6 +256,16 @@ func TestEveryLimitIsInForce(t *testing.T) {
 	}
 	if n != len(inputs) {
 		t.Errorf("found %d limits of %d: %s", n, len(inputs), section)
+	}
+	for name, tests := range otherLimits {
+		for _, test := range tests {
+			if !isTest(t, test) {
+				t.Errorf("limits.%s: there is no %s", name, test)
+			}
+		}
+	}
+	if !isTest(t, limitsReach) {
+		t.Errorf("there is no %s", limitsReach)
 	}
 	j.end(t)
 	s.canary.judge(t, control.canary)

@@ -3,6 +3,7 @@ package badinput
 import (
 	"bufio"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"github.com/carillon-mq/carillon/internal/built"
 	"github.com/carillon-mq/carillon/internal/require"
 	"github.com/carillon-mq/carillon/internal/testcert"
+	"github.com/carillon-mq/carillon/protocol"
 )
 
 // plainly returns what runs a command without the powers of root, if the test has them.
@@ -67,7 +69,7 @@ func refusedFor(t *testing.T, with []string, data string, args []string, want st
 	command := append(append(with, carillonBinary, "serve", "--admin-listen", "none", "--data-dir", data), args...)
 	cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
 	cmd.Env, cmd.Dir = built.Environ(), t.TempDir()
-	overdue := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	overdue := time.AfterFunc(startMost, func() { _ = cmd.Process.Kill() })
 	out, err := cmd.CombinedOutput()
 	if !overdue.Stop() {
 		t.Fatalf("it runs: %s", out)
@@ -225,4 +227,35 @@ func TestHangupsDuringTheStart(t *testing.T) {
 	if err := cmd.Wait(); !ready || err != nil || panics.Match(append([]byte(said.String()), rest...)) {
 		t.Errorf("ready: %t, %v, and it said %s%s", ready, err, said.String(), rest)
 	}
+}
+
+// TestSessionsLeaveDescriptorsFree starts a broker that may have few files open: sessions take 80 % of them, and with the rest all else goes on.
+func TestSessionsLeaveDescriptorsFree(t *testing.T) {
+	t.Parallel()
+	const files, most = 250, 200
+	s := openStandIn(t, config, "", "/bin/sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, files), "sh")
+	if want := fmt.Sprintf("may have %d files open", files); !strings.Contains(s.said(0), want) {
+		t.Errorf("it said %q at the start, wanted %q", s.said(0), want)
+	}
+	tok := token(t, "42", rights{"subscribe": filters{">"}, "limits": map[string]any{"sessions": "unlimited"}})
+	before := s.figures(t)
+	for range most - 1 { // and the canary
+		connected(t, s, tok)
+	}
+	for range 20 { // more than there are descriptors left for, were they kept
+		w := upgraded(t, s)
+		w.packets(&protocol.Connect{Version: protocol.Version, Token: tok})
+		if h := w.end(); h.code != "session_limit" {
+			t.Errorf("found %q for session %d, wanted session_limit", h.code, most+1)
+		}
+	}
+	w := dial(t, s.listen)
+	if a := w.exchange(post("kept.a", "x", bearer(token(t, "43", everything)))); a == nil || a.StatusCode != 200 {
+		t.Errorf("found %+v for a publish, wanted it to be stored", a)
+	}
+	after := s.figures(t)
+	if n := after.refusals(before); n["session_limit"] != 20 || len(n) != 1 || after[sessions] != most || after[descriptors] > files {
+		t.Errorf("found refusals counted %v, %v sessions and %v descriptors", n, after[sessions], after[descriptors])
+	}
+	s.canary.pass(t, 5)
 }

@@ -27,7 +27,7 @@ var carillonBinary string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "16"); err != nil { // these tests wait more than they work
+	if err := flag.Set("test.parallel", atATime()); err != nil {
 		panic(err)
 	}
 	os.Exit(built.Run(m, &carillonBinary))
@@ -53,8 +53,8 @@ func openStand(t *testing.T, config string) *stand {
 	return openStandIn(t, config, "")
 }
 
-// openStandIn is openStand with a folder for the data, in place of a new one.
-func openStandIn(t *testing.T, config, data string) *stand {
+// openStandIn is openStand with a folder for the data, in place of a new one, and started by a command, if there is one.
+func openStandIn(t *testing.T, config, data string, by ...string) *stand {
 	t.Helper()
 	s := &stand{dir: t.TempDir(), exited: make(chan struct{})}
 	data = cmp.Or(data, filepath.Join(s.dir, "data"))
@@ -66,7 +66,8 @@ func openStandIn(t *testing.T, config, data string) *stand {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = exec.Command(carillonBinary, "serve", "-c", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data)
+	command := append(by, carillonBinary, "serve", "-c", file, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data)
+	s.cmd = exec.Command(command[0], command[1:]...)
 	s.cmd.Env = built.Environ()
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -142,6 +143,7 @@ const (
 	descriptors = "process_open_fds"
 	resident    = "process_resident_memory_bytes"
 	retained    = "carillon_retained_topics"
+	sessions    = "carillon_sessions"
 	rejected    = `carillon_rejected_total{code="`
 )
 

@@ -123,7 +123,9 @@ type Limits struct {
 	PublishBurst       Count    `key:"publish_burst" min:"1" doc:"Of those, at once."`
 	PublishBytes       Size     `key:"publish_bytes" min:"1KiB" unlimited:"true" doc:"Payload bytes of one session per second."`
 	PingRate           Count    `key:"ping_rate" min:"1" unlimited:"true" doc:"Pings from one client per second."`
-	Sessions           Count    `key:"sessions" min:"1" unlimited:"true" doc:"Sessions in all."`
+	AcceptRate         Count    `key:"accept_rate" min:"1" unlimited:"true" doc:"Connections to the public listener that are accepted per second; more of them wait."`
+	AcceptBurst        Count    `key:"accept_burst" min:"1" doc:"Of those, at once."`
+	Sessions           Count    `key:"sessions" min:"1" unlimited:"true" doc:"Sessions in all; never more than 80 % of the files that the process may have open."`
 	SessionsPerUser    Count    `key:"sessions_per_user" min:"1" unlimited:"true" doc:"Sessions of one user; anonymous clients are not counted."`
 	SessionsPerAddress Count    `key:"sessions_per_address" min:"1" unlimited:"true" doc:"Sessions from one address; loopback is not counted."`
 	SubscriptionsTotal Count    `key:"subscriptions_total" min:"1" unlimited:"true" doc:"Subscriptions in all."`
@@ -166,7 +168,7 @@ func defaultLimits() Limits {
 		Payload: 64 * KiB, Headers: 4 * KiB, Ring: 64 * MiB, Pending: 64 * KiB, Inflight: 64,
 		Subscriptions: 128, SubscribeRate: 20, SubscribeBurst: 128,
 		PublishRate: 50, PublishBurst: 100, PublishBytes: 256 * KiB, PingRate: 10,
-		Sessions: 100_000, SessionsPerUser: 100, SessionsPerAddress: 200, SubscriptionsTotal: 2_000_000,
+		AcceptRate: 2000, AcceptBurst: 2000, Sessions: 100_000, SessionsPerUser: 100, SessionsPerAddress: 200, SubscriptionsTotal: 2_000_000,
 		Retained: 1_000_000, RetainedBytes: 512 * MiB, StorePending: 32 * MiB, MessageIDs: 4_000_000,
 		AuthTimeout: Duration(2 * time.Second), StoreTimeout: Duration(5 * time.Second), ConnectTimeout: Duration(10 * time.Second),
 		PingEvery: Duration(25 * time.Second), PongWait: Duration(10 * time.Second), Stalled: Duration(90 * time.Second),
