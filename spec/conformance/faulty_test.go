@@ -30,6 +30,9 @@ type serverFault struct {
 	closes  websocket.StatusCode // instead of the broker's code
 	blind   bool                 // the broker does not see the query of the URL
 	sweeps  bool                 // nor cookies
+	// rewrite is what becomes of a WebSocket message, instead of all that; nothing: it does not come.
+	rewrite func(message []byte, fromServer bool) []byte
+	opened  func(cut func()) // is told of every connection, and how to cut it
 }
 
 // faulty is a proxy with a fault in front of the server at address.
@@ -85,6 +88,12 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		server.CloseNow()
 		return
 	}
+	if f.opened != nil {
+		f.opened(func() {
+			client.CloseNow()
+			server.CloseNow()
+		})
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	var both sync.WaitGroup
 	both.Go(func() { f.pump(ctx, server, client, f.server, true) })
@@ -113,7 +122,11 @@ func (f *faulty) pump(ctx context.Context, from, to *websocket.Conn, change func
 			return
 		}
 		var messages [][]byte
-		if fromServer && (f.late || f.apart) || change != nil {
+		if f.rewrite != nil {
+			if b = f.rewrite(b, fromServer); len(b) > 0 {
+				messages = [][]byte{b}
+			}
+		} else if fromServer && (f.late || f.apart) || change != nil {
 			messages, held = f.change(b, held, change, fromServer)
 		} else {
 			messages = [][]byte{b}
