@@ -112,7 +112,7 @@ type Shadow struct {
 // Limits bound what clients can make the broker hold or do.
 type Limits struct {
 	Payload            Size     `key:"payload" min:"1B" max:"16MiB" doc:"Payload of one message, through every door."`
-	Headers            Size     `key:"headers" min:"1B" max:"64KiB" doc:"Headers of one message."`
+	Headers            Size     `key:"headers" min:"1B" max:"4KiB" doc:"Headers of one message and its content type."`
 	Ring               Size     `key:"ring" min:"1MiB" max:"1TiB" doc:"Memory for recent messages, from which clients resume."`
 	Pending            Size     `key:"pending" min:"1KiB" max:"64MiB" doc:"Bytes that wait for one session's socket before it lags."`
 	Inflight           Count    `key:"inflight" min:"1" max:"65536" doc:"Publishes of one session that wait for their acknowledgement."`
