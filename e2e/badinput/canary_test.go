@@ -159,7 +159,13 @@ func (c *canary) since(from int) []time.Duration {
 // same machine at the same time.
 func (c *canary) judge(t *testing.T, control *canary) {
 	t.Helper()
-	mine, other := c.since(0), control.since(0)
+	c.judgeSince(t, 0, control, 0)
+}
+
+// judgeSince is judge of the rounds from a number on, of each.
+func (c *canary) judgeSince(t *testing.T, from int, control *canary, first int) {
+	t.Helper()
+	mine, other := c.since(from), control.since(first)
 	p99, quiet := percentile(mine, 0.99), percentile(other, 0.99)
 	t.Logf("canary: %d rounds, p50 %s, p99 %s; beside a broker that is left alone p99 %s", len(mine), percentile(mine, 0.5), p99, quiet)
 	if most := canaryMost + quietTimes()*quiet; p99 > most {

@@ -31,7 +31,7 @@ var inPackages = map[string][]string{
 	"G-4":  {"plugins/host.TestEveryBrokenStartEndsInTimeWithItsReason", "plugins/host.TestHandshakes"},
 	"G-5":  {"plugins/host.TestNoAnswerThatIsNotOneLetsAnybodyIn", "plugins/host.TestMalformedAnswersAreDeniedAndLogged"},
 	"G-6":  {"plugins/host.TestNoAnswerThatIsNotOneLetsAnybodyIn", "plugins/internal/wire.TestAnAnswerBeyondTheMessageLimitIsNoDecision"},
-	"G-7":  {"plugins/host.TestAPluginThatTakesMoreThanItsLimitsIsEnded", "plugins/host.TestWhatAPluginForkedGoesWithIt"},
+	"G-7":  {"plugins/host.TestAPluginThatTakesMoreThanItsLimitsIsEnded", "plugins/host.TestWhatAPluginForkedGoesWithIt", "e2e/badinput.TestAHungryPluginTakesNothingFromTheCanary"},
 	"G-8":  {"plugins/host.TestAFloodOfOutputIsBoundedAndDisturbsNoCall", "plugins/host.TestALineWithoutEndCostsNoMemory", "plugins/host.TestLinesOfAPluginKeepTheirLevelAndFieldsAndAreEscaped"},
 	"G-9":  {"plugins/host.TestAFileSwappedAfterItsCheckDoesNotRun", "plugins/host.TestAFileWithAnotherSumNeverRuns"},
 	"G-10": {"plugins/host.TestAPluginSeesOfTheEnvironmentOnlyWhatIsOnTheList"},

@@ -17,7 +17,7 @@ import (
 
 // elsewhere are the cases that need a broker of their own, or two.
 var elsewhere = map[string]func(*testing.T){
-	"A22": publishWithoutStore, "C11": sameFolder, "C17": samePort, "C9": secretsShown, "C3": reloadOfNothing,
+	"A22": publishWithoutStore, "C11": sameFolder, "C17": samePort, "C9": secretsShown, "C3": reloadOfNothing, "P5": impatient,
 }
 
 func TestBadInputThatNeedsABrokerOfItsOwn(t *testing.T) {

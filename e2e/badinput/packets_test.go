@@ -1,6 +1,7 @@
 package badinput
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -60,7 +61,7 @@ func packetInputs(t testing.TB) []input {
 	for name, version := range map[string]int{"0": 0, "255": 255, "2^31": 1 << 31} {
 		add("P4", "version "+name, once("bad_version"), first("bad_version", bytesOf(&protocol.Connect{Version: version, Token: hello.Token})))
 	}
-	all = append(all, input{id: "P5", name: "100 publishes right behind Connect", accepted: 100, send: pipelined})
+	all = append(all, input{id: "P5", name: "500 publishes right behind Connect", accepted: 500, send: pipelined})
 	for name, row := range map[string]string{"0": "92 00 01", "-1": "92 ff 01", `"1"`: "92 a131 01", "128": "92 cc80 01"} {
 		add("P6", "type "+name, once("bad_packet"), closes("bad_packet", rawws.Frame(rawws.Binary, unhex(row))))
 	}
@@ -105,7 +106,7 @@ func serverPackets() []protocol.Packet {
 func pipelined(t *testing.T, s *stand) {
 	w := upgraded(t, s)
 	packets := []protocol.Packet{&protocol.Connect{Version: protocol.Version, Token: token(t, "tester", everything)}}
-	for range 100 {
+	for range 500 {
 		packets = append(packets, &protocol.Publish{Topic: "a"})
 	}
 	w.packets(append(packets, &protocol.Ping{})...)
@@ -143,10 +144,27 @@ func rateInputs() []input {
 			}
 			return &protocol.Publish{ID: uint64(n + 1), Topic: "public.a", Retain: false, Payload: []byte(marker)}
 		}, 10_000), accepted: anyNumber},
+		{id: "T26", name: "100,000 topics of a client without a rate", accepted: 100_000, send: manyTopics},
 		{id: "T26", name: "20,000 topics of one client", counts: map[string]int{"rate_limited": 1, "flooding": 1}, many: true, lines: 80, send: floods(func(n int) protocol.Packet {
-			return &protocol.Publish{Topic: "public." + strings.Repeat("x", 1+n%200) + string(rune('a'+n%26)), Payload: []byte{1}}
+			return &protocol.Publish{Topic: fmt.Sprintf("public.%s%d", strings.Repeat("x", n%200), n), Payload: []byte{1}}
 		}, 20_000), accepted: anyNumber},
 	}
+}
+
+// manyTopics publishes once to each of 100,000 topics. Of a topic that nobody reads nothing is left but what the ring has.
+func manyTopics(t *testing.T, s *stand) {
+	w := connected(t, s, token(t, "tester", everything))
+	for i := range 1000 {
+		var b []byte
+		for k := range 100 {
+			b = (&protocol.Publish{Topic: fmt.Sprintf("many.%d.%d", i, k), Payload: []byte{1}}).Append(b)
+		}
+		w.raw(rawws.Frame(rawws.Binary, b))
+	}
+	if h := w.asks(); h.ended || len(h.errors) > 0 {
+		t.Errorf("found %q and errors %q", h.code, h.errors)
+	}
+	w.nc.Close()
 }
 
 // floods sends so many packets, of a session with the default limits, and reads on: it is refused, and sent away in the end.
