@@ -77,17 +77,23 @@ func all(t *testing.T, of func(string) ([]*Script, error)) []*Script {
 
 func TestTheBrokerConforms(t *testing.T) {
 	t.Parallel()
-	check(t, Play(t.Context(), &newOwn(t).Server, all(t, Sessions), nil))
+	own := newOwn(t)
+	check(t, Play(t.Context(), &own.Server, all(t, Sessions), nil))
+	t.Run("with grease", func(t *testing.T) { conformsWithGrease(t, own) })
 }
 
 func TestTheGoSDKConforms(t *testing.T) {
 	t.Parallel()
-	check(t, PlaySDK(t.Context(), []string{goDriver(t)}, all(t, Clients), nil))
+	driver := []string{goDriver(t)}
+	check(t, PlaySDK(t.Context(), driver, all(t, Clients), nil))
+	t.Run("answers come twice", func(t *testing.T) { conformsWithAnswersTwice(t, driver) })
 }
 
 func TestTheJavaScriptSDKConforms(t *testing.T) {
 	t.Parallel()
-	check(t, PlaySDK(t.Context(), jsDriver(t), all(t, Clients), nil), "upgrade_answers")
+	driver := jsDriver(t)
+	check(t, PlaySDK(t.Context(), driver, all(t, Clients), nil), "upgrade_answers")
+	t.Run("answers come twice", func(t *testing.T) { conformsWithAnswersTwice(t, driver) })
 }
 
 // jsDriver is the command that starts the driver of the JavaScript SDK.
@@ -103,9 +109,10 @@ func jsDriver(t *testing.T) []string {
 	return []string{node, filepath.Join(sdk, "test/conformance.mjs")}
 }
 
-// Every script that says nothing of faults itself holds as well when each answer comes two times ([PUB-12]): the second one answers nothing.
-func TestAnswersThatComeTwiceChangeNothing(t *testing.T) {
-	t.Parallel()
+// conformsWithAnswersTwice plays the scripts that say nothing of faults and have answers, each of which comes two times ([PUB-12]): the second one
+// answers nothing.
+func conformsWithAnswersTwice(t *testing.T, driver []string) {
+	t.Helper()
 	again := Step{Faults: map[string]string{}}
 	for _, answer := range []string{"Subscribed", "Unsubscribed", "Published", "Presences", "Error"} {
 		again.Faults[answer] = faultTwice
@@ -116,19 +123,11 @@ func TestAnswersThatComeTwiceChangeNothing(t *testing.T) {
 			return slices.ContainsFunc(slices.Collect(maps.Keys(m)), func(name string) bool { return again.Faults[name] != "" })
 		})
 	}
-	for name, driver := range map[string]func(*testing.T) []string{
-		"Go":         func(t *testing.T) []string { t.Helper(); return []string{goDriver(t)} },
-		"JavaScript": jsDriver,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			scripts := slices.DeleteFunc(all(t, Clients), func(s *Script) bool {
-				return s.Slow || s.File == "faults" || !slices.ContainsFunc(s.Steps, answers)
-			})
-			for _, s := range scripts {
-				s.Steps = append([]Step{again}, s.Steps...)
-			}
-			check(t, PlaySDK(t.Context(), driver(t), scripts, nil), "upgrade_answers")
-		})
+	scripts := slices.DeleteFunc(all(t, Clients), func(s *Script) bool {
+		return s.Slow || s.File == "faults" || !slices.ContainsFunc(s.Steps, answers)
+	})
+	for _, s := range scripts {
+		s.Steps = append([]Step{again}, s.Steps...)
 	}
+	check(t, PlaySDK(t.Context(), driver, scripts, nil), "upgrade_answers")
 }
