@@ -57,6 +57,8 @@ type Options struct {
 	AuthCache      time.Duration // how long an answer of the authenticator holds for the very same credentials: 5 s
 	AuthCacheSize  int           // answers: 10,000
 
+	PublishBurst int // publishes at once of a user whose token states a rate: 100
+
 	StreamPing  time.Duration // how often a stream of events is told its position: 15 s, or what the broker pings in if that is less
 	SendBuffer  int           // SO_SNDBUF of a stream, bytes: 128 KiB
 	PeerTimeout time.Duration // a stream's client that acknowledges nothing for so long is gone (Linux): 2 min
@@ -69,6 +71,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Payload, 64<<10)
 	setDefault(&o.BodyTimeout, 8*time.Second)
 	setDefault(&o.PublishTimeout, 15*time.Second)
+	setDefault(&o.PublishBurst, 100)
 	setDefault(&o.AuthCache, 5*time.Second)
 	setDefault(&o.AuthCacheSize, 10_000)
 	setDefault(&o.StreamPing, 15*time.Second)
@@ -78,6 +81,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.CloseTime, 2*time.Second)
 	return o
 }
+
+// ratedUsers bounds how many users' rates are remembered, about 300 bytes each.
+const ratedUsers = 100_000
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T
@@ -92,6 +98,7 @@ type Handler struct {
 	opt   Options
 	rules *webrules.Rules
 	auth  *authCache
+	rates *rates
 	ws    http.Handler            // nil: none
 	pages map[string]http.Handler // by path
 
@@ -113,7 +120,7 @@ func New(b Broker, o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{b: b, opt: o, rules: rules, auth: newAuthCache(b, o.AuthCache, o.AuthCacheSize)}, nil
+	return &Handler{b: b, opt: o, rules: rules, auth: newAuthCache(b, o.AuthCache, o.AuthCacheSize), rates: newRates(o.PublishBurst, o.Payload, ratedUsers)}, nil
 }
 
 // Rules are the door's rules for hosts, origins, cookies and proxies, for the other doors on the port.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"time"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/broker/internal/webrules"
@@ -44,6 +45,10 @@ func (h *Handler) result(topic string, ack protocol.Published) result {
 
 // publishOne publishes p for id and answers.
 func (h *Handler) publishOne(r *request, id *broker.Identity, p broker.PublishRequest) {
+	if refusal := h.rates.allow(id, time.Now(), 1, len(p.Payload)); refusal != nil {
+		h.refuse(r, refusal)
+		return
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.opt.PublishTimeout)
 	defer cancel()
 	ack, err := h.b.Publish(ctx, id, p)
@@ -122,6 +127,10 @@ func (h *Handler) publishAll(r *request, id *broker.Identity, e *envelope) {
 		refusal := *told(err)
 		refusal.Detail += "; nothing was published"
 		h.refuse(r, &refusal)
+		return
+	}
+	if refusal := h.rates.allow(id, time.Now(), len(e.topics), len(e.request(e.topics[0]).Payload)); refusal != nil {
+		h.refuse(r, refusal)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.opt.PublishTimeout)

@@ -150,6 +150,7 @@ func (s *server) openPublic(m mode) error {
 		Origins: s.cfg.Origins, Hosts: s.cfg.Hosts, Listen: []string{s.cfg.Listen}, AnyLoopbackOrigin: m.dev,
 		Cookie: s.cfg.Auth.Cookie, AuthHeaders: s.cfg.Auth.Headers, TrustedProxies: s.cfg.TrustedProxies, TrustedHeader: s.cfg.TrustedHeader, Logger: s.log,
 		Payload:        int(s.cfg.Limits.Payload),
+		PublishBurst:   int(s.cfg.Limits.PublishBurst),
 		PublishTimeout: time.Duration(s.cfg.Limits.StoreTimeout) + 5*time.Second,
 	})
 	if err != nil {

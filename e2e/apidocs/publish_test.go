@@ -131,12 +131,21 @@ func bodies(t *testing.T, doc *apidoc.Document) {
 
 // limits are soon reached on this broker.
 func limits(t *testing.T, doc *apidoc.Document) {
-	s := open(t, doc, "CARILLON_LIMITS_RETAINED=1", "CARILLON_LIMITS_MESSAGE_IDS=1", "CARILLON_LIMITS_SUBSCRIPTIONS=2", "CARILLON_LIMITS_SESSIONS_PER_USER=1")
+	s := open(t, doc, "CARILLON_LIMITS_RETAINED=1", "CARILLON_LIMITS_MESSAGE_IDS=1", "CARILLON_LIMITS_SUBSCRIPTIONS=2", "CARILLON_LIMITS_SESSIONS_PER_USER=1", "CARILLON_LIMITS_PUBLISH_BURST=1")
 	s.ask(t, "POST", "/v1/topics/a?retain=true", "1", s.auth).wants(t, "the first retained message", 200, "")
 	s.ask(t, "POST", "/v1/topics/b?retain=true", "1", s.auth).wants(t, "the second", 507, "quota")
 	s.ask(t, "POST", "/v1/topics/b?id=1", "1", s.auth).wants(t, "the first id", 200, "")
 	s.ask(t, "POST", "/v1/publish", `{"topics":["a","b"],"data":1,"retain":true}`, s.auth, asJSON).wants(t, "several", 507, "quota")
 	s.ask(t, "GET", "/v1/subscribe?filter=a&filter=b&filter=c", "", s.auth).wants(t, "three filters", 429, "subscription_limit")
+	all := []string{">"}
+	slow := "Authorization: Bearer " + token(t, map[string]any{"sub": "43", "carillon": map[string]any{"publish": all, "limits": map[string]any{"publish_rate": 1}}})
+	for _, r := range [][3]string{{"POST", "/v1/topics/a", "1"}, {"DELETE", "/v1/topics/a", ""}, {"POST", "/v1/publish", `{"topics":["a","b"],"data":1}`}} {
+		a := s.ask(t, r[0], r[1], r[2], slow, asJSON)
+		for n := 0; a.status == 200 && n < 100; n++ { // a slow machine does no more than the token states
+			a = s.ask(t, r[0], r[1], r[2], slow, asJSON)
+		}
+		a.wants(t, r[0]+" "+r[1]+" beyond the rate of the token", 429, "rate_limited")
+	}
 	first := s.stream(t, "/v1/subscribe?filter=a", s.auth)
 	defer first.nc.Close()
 	first.until(t, "event: live")
