@@ -54,7 +54,7 @@ func (s *stand) digest(t *testing.T) digest {
 
 	h := dial(t, s.listen)
 	defer h.nc.Close()
-	a := h.exchange(request("GET", "/v1/topics/%3E/history?last=1024", "", bearer(tok), "Connection: close"))
+	a := h.exchange(request("GET", "/v1/topics/%3E/history?last=100", "", bearer(tok), "Connection: close"))
 	var page struct{ Messages json.RawMessage }
 	if a == nil || a.StatusCode != 200 || json.Unmarshal([]byte(a.body), &page) != nil {
 		t.Fatalf("the history: %+v", a)
