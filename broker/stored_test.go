@@ -79,9 +79,16 @@ func TestAStoredPublishIsShownToNobodyBeforeItsCommit(t *testing.T) {
 	})
 }
 
-// A4: a refusal ends the wait of what stands behind it, in any place of the line.
+// A4: a refusal ends the wait of what stands behind it, in any place of the line, and the line keeps its order.
 func TestARefusedPublishLetsTheLinePass(t *testing.T) {
+	for name, between := range map[string]func(){"the answers come first": nil, "the feed comes first": func() { time.Sleep(time.Millisecond) }} {
+		t.Run(name, func(t *testing.T) { testRefusedInLine(t, between) })
+	}
+}
+
+func testRefusedInLine(t *testing.T, between func()) {
 	withStore(t, broker.Options{}, func(t *testing.T, x *stored) {
+		x.store.Between(between)
 		x.store.Reject(func(r *broker.Record) *protocol.Error {
 			if string(r.Payload) == "3" || string(r.Payload) == "1" {
 				return protocol.Errorf(protocol.CodeQuota, "full")
@@ -97,6 +104,7 @@ func TestARefusedPublishLetsTheLinePass(t *testing.T) {
 		x.plain(6, "a")
 		synctest.Wait()
 		x.store.Release()
+		time.Sleep(time.Second) // of the bubble: every answer is there
 		wantArrived(t, x.sub, `message 1 a "2"`, `message 2 a "4"`, `message 3/1 a "5"`, `message 4 a "6"`)
 		lines := strings.Join(arrived(x.pub), "\n")
 		for _, want := range []string{"error 1 quota", "error 3 quota", "published 2 @1", "published 5 @3 committed 1", "published 6 @4"} {

@@ -124,7 +124,8 @@ func (b *broker) post(path string) string {
 func TestAStormOfHangupsEndsWithTheLastConfiguration(t *testing.T) {
 	d := openDoors(t)
 	keys := []string{mistakesSecret, "fedcba9876543210fedcba9876543210"}
-	write := func(text string) {
+	pid := d.b.pid()
+	hangUp := func(text string) {
 		t.Helper()
 		if err := os.WriteFile(d.config+".new", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -132,23 +133,21 @@ func TestAStormOfHangupsEndsWithTheLastConfiguration(t *testing.T) {
 		if err := os.Rename(d.config+".new", d.config); err != nil {
 			t.Fatal(err)
 		}
+		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
 	}
-	pid := d.b.pid()
 	for i := range 101 {
 		text := strings.ReplaceAll(mistakesConfig, keys[0], keys[i/2%2])
 		if i%4 == 3 {
 			text += "nonsense: 1\n"
 		}
-		write(text)
-		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
+		hangUp(text)
 		wait(t, 10*time.Millisecond)
 	}
-	write(strings.ReplaceAll(mistakesConfig, keys[0], keys[1]))
-	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	hangUp(mistakesConfig + "nonsense: 1\n") // a busy machine may have passed over each that was wrong
+	eventually(t, 30*time.Second, "somebody is told of a mistake", func() bool { return strings.Contains(d.b.said(), "the one in force stays") })
+	hangUp(strings.ReplaceAll(mistakesConfig, keys[0], keys[1]))
 	let := func(key string) bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -161,9 +160,6 @@ func TestAStormOfHangupsEndsWithTheLastConfiguration(t *testing.T) {
 	eventually(t, 30*time.Second, "the last configuration is in force", func() bool { return let(keys[1]) && !let(keys[0]) })
 	if d.b.pid() != pid || !alive(pid) {
 		t.Error("the broker is gone")
-	}
-	if said := d.b.said(); !strings.Contains(said, "the one in force stays") {
-		t.Error("nobody was told of the mistakes: the run is invalid")
 	}
 	for _, p := range d.b.plugins() {
 		if p.State != "ready" || p.Restarts != 0 || p.Name == "store-bolt" && p.Reloads != 0 {

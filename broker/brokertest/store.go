@@ -28,6 +28,7 @@ type Store struct {
 	cuts    int // feeds that began before the last cut end
 	held    bool
 	queue   []request
+	between func()
 	lose    int // answers
 	fail    int // batches
 	hide    int // batches
@@ -85,9 +86,20 @@ func (s *Store) Step() bool {
 	r := s.queue[0]
 	s.queue = s.queue[1:]
 	results, err := s.commitLocked(r.batch)
+	between := s.between
 	s.mu.Unlock()
+	if between != nil {
+		between()
+	}
 	r.done(results, err)
 	return true
+}
+
+// Between has f called behind each commit, before the answer to it.
+func (s *Store) Between(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.between = f
 }
 
 // Waiting is how many batches wait for Release.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -29,6 +30,12 @@ func TestAHungryPluginTakesNothingFromTheCanary(t *testing.T) {
 	sum := sha256.Sum256([]byte(text))
 	named := "  path: " + program + "\n  sha256: " + hex.EncodeToString(sum[:]) + "\n"
 	s, control := openStand(t, strings.Replace(config, "  plugin: auth-jwt\n", named, 1)), openStand(t, config)
+	t.Cleanup(func() { // a broker that is told to end takes along what its plugins have started; one that is killed cannot
+		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		<-s.exited
+	})
 	before := s.figures(t)
 	from, other := len(s.canary.since(0)), len(control.canary.since(0))
 	s.canary.pass(t, count(200, 3000))

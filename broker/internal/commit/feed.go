@@ -178,6 +178,7 @@ func (c *Committer) committed(r *store.Record) error {
 		return nil
 	}
 	p.Offset, c.progress = r.Offset, time.Now()
+	passed := c.passLocked(p)
 	c.log.Append(&p.Message)
 	landed := c.round.committed(r.Ref, len(c.queue)) && len(c.queue) > 0
 	released := c.settleLocked(p)
@@ -185,6 +186,7 @@ func (c *Committer) committed(r *store.Record) error {
 	if landed {
 		c.wakeSender()
 	}
+	answerAll(passed)
 	p.Publisher.Acknowledge()
 	answerAll(released)
 	return nil

@@ -97,14 +97,9 @@ func (c *Committer) releaseLocked(p *Publication) (appended []*Publication) {
 	for len(line) > 0 && line[0].Record == nil {
 		q := line[0]
 		line = line[1:]
-		c.bytes -= q.cost()
-		if q.answered.Load() { // its deadline has passed, and it was told so
-			q.Publisher.Withdrawn()
-			continue
+		if c.placeLocked(q) {
+			appended = append(appended, q)
 		}
-		c.log.Append(&q.Message)
-		q.Publisher.Placed()
-		appended = append(appended, q)
 	}
 	if len(line) > 0 {
 		c.waiting[p.Topic] = line
@@ -112,6 +107,39 @@ func (c *Committer) releaseLocked(p *Publication) (appended []*Publication) {
 	}
 	delete(c.waiting, p.Topic)
 	c.held.Add(-1)
+	return appended
+}
+
+// placeLocked appends a plain publish whose wait is over, unless its deadline has passed and it was told so. It reports whether it did.
+func (c *Committer) placeLocked(q *Publication) bool {
+	c.bytes -= q.cost()
+	if q.answered.Load() {
+		q.Publisher.Withdrawn()
+		return false
+	}
+	c.log.Append(&q.Message)
+	q.Publisher.Placed()
+	return true
+}
+
+// passLocked appends the plain publishes that stand before p in its topic's line, now that the store has committed p: it commits in the order in
+// which it was sent, so what they waited behind is refused, or a repetition, and the answer that says so is still on its way (A4). It returns
+// them, to be answered without the lock.
+func (c *Committer) passLocked(p *Publication) (appended []*Publication) {
+	line := c.waiting[p.Topic]
+	at := slices.Index(line, p)
+	if at <= 0 { // the usual
+		return nil
+	}
+	kept := make([]*Publication, 0, len(line))
+	for _, q := range line[:at] {
+		if q.Record != nil {
+			kept = append(kept, q)
+		} else if c.placeLocked(q) {
+			appended = append(appended, q)
+		}
+	}
+	c.waiting[p.Topic] = append(kept, line[at:]...)
 	return appended
 }
 
