@@ -38,7 +38,7 @@ func TestAHungryPluginTakesNothingFromTheCanary(t *testing.T) {
 	})
 	before := s.figures(t)
 	from, other := len(s.canary.since(0)), len(control.canary.since(0))
-	s.canary.pass(t, count(200, 3000))
+	s.canary.pass(t, count(200, 1000))
 	for range 3 { // who comes meanwhile is let in
 		w := connected(t, s, token(t, "42", everything))
 		w.asks()
