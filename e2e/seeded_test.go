@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -233,6 +234,10 @@ func faultyLoad(t *testing.T, fault string, acks int) workload.Report {
 	if fault == "epoch" || fault == "early" { // who comes back finds more in the log than there was when it left
 		p.Refuse()
 		p.Reset()
+		if fault == "early" { // what is acknowledged while the store cannot commit is lost for certain
+			syscall.Kill(b.store().PID, syscall.SIGSTOP)
+			await(ctx, t, l, 50)
+		}
 		kill(t, b, "broker")
 		await(ctx, t, l, 2*acks)
 		p.Restore()

@@ -52,7 +52,7 @@ func TestParsers(t *testing.T) {
 func second[T any](_ T, err error) error     { return err }
 func third[T any](_ T, _ T, err error) error { return err }
 
-// The figures of this machine come, retained, under its escaped name, and go on coming.
+// All figures of this machine come, retained, under its escaped name, and go on coming.
 func TestWatchPublishesRealFigures(t *testing.T) {
 	b, err := broker.New(broker.Options{})
 	if err != nil {
@@ -72,7 +72,7 @@ func TestWatchPublishesRealFigures(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		done <- watch(ctx, options{server: url, name: "my.host", every: 10 * time.Millisecond}, slog.New(slog.DiscardHandler))
+		done <- watch(ctx, options{server: url, name: "my.host", every: 50 * time.Millisecond}, slog.New(slog.DiscardHandler))
 	}()
 	c, err := carillon.Dial(ctx, url)
 	if err != nil {
@@ -88,12 +88,9 @@ func TestWatchPublishesRealFigures(t *testing.T) {
 		if err := m.Decode(&figure); err != nil || !json.Valid(m.Payload) || !m.Retain {
 			t.Fatalf("%s: %s, %v", m.Topic, m.Payload, err)
 		}
-		if seen[m.Topic]++; seen["host.my%2Ehost.cpu"] == 3 {
+		if seen[m.Topic]++; seen["host.my%2Ehost.cpu"] >= 3 && len(seen) >= len(sources) { // on a slow machine the last ones of a round are dropped
 			break
 		}
-	}
-	if len(sources) > 1 && len(seen) != len(sources) {
-		t.Errorf("figures of %d kinds, want %d: %v", len(seen), len(sources), seen)
 	}
 	cancel()
 	if err := <-done; err != nil {

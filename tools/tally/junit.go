@@ -1,20 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // testcase is one test of a report in JUnit's form, as the test runners of JavaScript write it.
 type testcase struct {
-	Name    string    `xml:"name,attr"`
-	Class   string    `xml:"classname,attr"`
-	Seconds string    `xml:"time,attr"`
-	Failure *struct{} `xml:"failure"`
-	Error   *struct{} `xml:"error"`
+	Name    string `xml:"name,attr"`
+	Class   string `xml:"classname,attr"`
+	Seconds string `xml:"time,attr"`
+	Failure *fault `xml:"failure"`
+	Error   *fault `xml:"error"`
 	Skipped *struct {
 		Message string `xml:"message,attr"`
 	} `xml:"skipped"`
@@ -22,6 +24,10 @@ type testcase struct {
 		Name  string `xml:"name,attr"`
 		Value string `xml:"value,attr"`
 	} `xml:"properties>property"`
+}
+
+type fault struct {
+	Message string `xml:"message,attr"`
 }
 
 // readJUnit counts the tests of a report. A report without any is an error: something did not run.
@@ -56,6 +62,8 @@ func (t *tally) takeCase(c testcase, w io.Writer) {
 	switch {
 	case c.Failure != nil || c.Error != nil:
 		t.failed++
+		said, _, _ := strings.Cut(cmp.Or(c.Failure, c.Error).Message, "\n")
+		t.failures = append(t.failures, failure{name{c.Class, c.Name}, []string{said}})
 		fmt.Fprintf(w, "--- FAIL %s\n", c.Name)
 	case c.Skipped != nil:
 		t.skipped++

@@ -26,7 +26,7 @@ func TestJUnit(t *testing.T) {
 	got.report(&out, 5)
 	for _, want := range []string{
 		"--- FAIL fails\n", "--- FAIL broken\n", "--- SKIP skipped for a reason: SKIP php: php is not installed\n", "--- SKIP skipped: later\n",
-		"slow:    2.5 s  a.spec.js passes\n", "2 passed, 2 failed, 2 skipped\n",
+		"slow:    2.5 s  a.spec.js passes\n", "failed: a.spec.js fails\n        no\n", "2 passed, 2 failed, 2 skipped\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q:\n%s", want, out.String())

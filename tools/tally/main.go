@@ -6,9 +6,10 @@
 //
 // With -junit it counts a report in JUnit's form instead, which test runners of other languages write.
 //
-// It ends with the N slowest tests and a line `N passed, N failed, N skipped`; tests and subtests are counted alike, and a
-// package that fails outside of any test (build error, TestMain, panic, timeout) is one failure. -counts adds the three
-// numbers, separated by blanks, as a line to FILE. The exit code is 1 if anything failed or the stream was cut.
+// It ends with the N slowest tests, what failed with the last lines that each wrote itself, and a line
+// `N passed, N failed, N skipped`; tests and subtests are counted alike, and a package that fails outside of any test (build
+// error, TestMain, panic, timeout) is one failure. -counts adds the three numbers, separated by blanks, as a line to FILE.
+// The exit code is 1 if anything failed or the stream was cut.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 )
 
 func main() {
@@ -64,6 +66,12 @@ func (t *tally) save(file string) error {
 func (t *tally) report(w io.Writer, slow int) {
 	for _, s := range t.slowest(slow) {
 		fmt.Fprintf(w, "slow: %6.1f s  %s %s\n", s.seconds, s.pkg, s.test)
+	}
+	for _, f := range t.failures {
+		fmt.Fprintf(w, "failed: %s\n", strings.TrimSpace(f.pkg+" "+f.test))
+		for _, line := range f.lines {
+			fmt.Fprintf(w, "        %s\n", line)
+		}
 	}
 	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -28,6 +29,12 @@ type timing struct {
 	seconds float64
 }
 
+// failure is a test that failed, with the last lines that it wrote itself.
+type failure struct {
+	name
+	lines []string
+}
+
 type tally struct {
 	passed, failed, skipped int
 
@@ -35,6 +42,7 @@ type tally struct {
 	failedInside map[string]bool           // packages with a failed test
 	builds       map[string]string         // output of failed builds, by import path
 	timings      []timing
+	failures     []failure
 	open         map[string]bool // packages that have not ended
 }
 
@@ -91,6 +99,7 @@ func (t *tally) endTest(e event, w io.Writer) {
 	case "fail":
 		t.failed++
 		t.failedInside[e.Package] = true
+		t.failures = append(t.failures, failure{n, said(t.buffer(n).String())})
 		fmt.Fprint(w, t.buffer(n))
 	case "skip":
 		t.skipped++
@@ -110,6 +119,7 @@ func (t *tally) endPackage(e event, w io.Writer) {
 	}
 	if !t.failedInside[e.Package] {
 		t.failed++
+		t.failures = append(t.failures, failure{n, nil})
 	}
 	for other, b := range t.output { // tests that a panic or a timeout left without an end
 		if other.pkg == e.Package {
@@ -145,6 +155,21 @@ func (t *tally) slowest(n int) []timing {
 		out = append(out, x)
 	}
 	return out
+}
+
+// written matches the first line of what a test writes with Log, Error, Fatal or Skip.
+var written = regexp.MustCompile(`^\s+[\w-]+\.go:\d+: `)
+
+// said are the last lines that a test wrote with its own place in front.
+func said(out string) []string {
+	const most = 4
+	var lines []string
+	for line := range strings.Lines(out) {
+		if written.MatchString(line) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines[max(0, len(lines)-most):]
 }
 
 // lastLine is the go command's summary of a package: "ok  pkg  0.1s" or "?  pkg  [no test files]".

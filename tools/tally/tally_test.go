@@ -56,7 +56,7 @@ func TestTwo(t *testing.T) { t.Skip("SKIP root: not running as root") }`},
 			files: map[string]string{"a/a_test.go": head + `
 func TestBad(t *testing.T) { t.Error("broken here") }
 func TestGood(t *testing.T) { t.Log("chatter") }`},
-			want: []string{"a_test.go:6: broken here", "--- FAIL: TestBad", "FAIL\texample.com/m/a", "1 passed, 1 failed, 0 skipped\n", "!chatter"},
+			want: []string{"a_test.go:6: broken here", "--- FAIL: TestBad", "FAIL\texample.com/m/a", "failed: example.com/m/a TestBad\n        a_test.go:6: broken here\n1 passed, 1 failed, 0 skipped\n", "!chatter"},
 		},
 		{
 			name: "a package that does not build is one failure",
