@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/internal/built"
+	"github.com/carillon-mq/carillon/internal/freeport"
 	"github.com/carillon-mq/carillon/internal/require"
 	carillon "github.com/carillon-mq/carillon/sdk/go"
 )
@@ -58,12 +58,11 @@ func newBroker(t *testing.T, args ...string) *broker {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // start runs the broker and waits until it says that it is ready.

@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
 
 	"github.com/carillon-mq/carillon/cmd/carillon/internal/bench"
+	"github.com/carillon-mq/carillon/internal/freeport"
 )
 
 // ownBrokerWait is how long a broker started for a bench may take to be ready.
@@ -27,11 +27,11 @@ func startOwnBroker(ctx context.Context, s streams, settings ...string) (server 
 	if err != nil {
 		return server, nil, err
 	}
-	listen, err := freePort()
+	listen, err := freeport.Address()
 	if err != nil {
 		return server, nil, err
 	}
-	admin, err := freePort()
+	admin, err := freeport.Address()
 	if err != nil {
 		return server, nil, err
 	}
@@ -84,13 +84,4 @@ func awaitReady(lines *bufio.Scanner, s streams) error {
 	case <-time.After(ownBrokerWait):
 		return fmt.Errorf("the broker of the bench was not ready in %s", ownBrokerWait)
 	}
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

@@ -3,12 +3,13 @@ package plugins
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/carillon-mq/carillon/internal/freeport"
 )
 
 // patience bounds the wait for a broker that starts.
@@ -21,7 +22,7 @@ func TestTheTutorialsAreTrue(t *testing.T) {
 		t.Run(lang, func(t *testing.T) {
 			t.Parallel()
 			needs(t, lang)
-			listen, admin := freeAddress(t), freeAddress(t)
+			listen, admin := freeAddr(t), freeAddr(t)
 			r := &reader{page: filepath.Join(root(t), "docs", "plugins", lang+".md"), shell: newShell(t,
 				"CARILLON_LISTEN="+listen, "CARILLON_SERVER=ws://"+listen, "CARILLON_ADMIN_LISTEN="+admin, "CARILLON_ADMIN=http://"+admin)}
 			for _, b := range readPage(t, r.page) {
@@ -113,13 +114,11 @@ func (r *reader) serve(t *testing.T, at, commands string) {
 	}
 }
 
-// freeAddress is an address of this machine at which nobody listens.
-func freeAddress(t *testing.T) string {
+func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/carillon-mq/carillon/internal/built"
+	"github.com/carillon-mq/carillon/internal/freeport"
 	"github.com/carillon-mq/carillon/internal/require"
 )
 
@@ -86,12 +86,11 @@ func (s *transcript) String() string {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 const key = "0123456789abcdef0123456789abcdef\n"

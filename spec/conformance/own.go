@@ -12,13 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/carillon-mq/carillon/internal/freeport"
 )
 
 // Own is a carillon that was started to be tested, with tokens, stored topics and everything else that scripts need.
@@ -82,7 +83,7 @@ func startOwn(ctx context.Context, executable string, log io.Writer, pings time.
 		return nil, err
 	}
 	o := &Own{executable: executable, dir: dir, log: log, secret: []byte(rand.Text() + rand.Text()), pings: pings}
-	address, err := freePort()
+	address, err := freeport.Address()
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -234,13 +235,4 @@ func nonNil(list []string) []string {
 		return []string{}
 	}
 	return list
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

@@ -6,13 +6,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { here, root } from './paths.js'
 
-/** freePort is a port of this machine that nobody listens at. */
+/**
+ * freePort is a port of this machine that nobody listens at, below those that systems give to connections that go out: such a one could
+ * take it while its broker is away.
+ */
 export async function freePort() {
-  const server = createServer()
-  await new Promise((resolve, reject) => server.listen(0, '127.0.0.1', resolve).once('error', reject))
-  const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return port
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_768)
+    const server = createServer()
+    const free = await new Promise((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!free) continue
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
 }
 
 /** Process is a program that has said that it is ready. */

@@ -16,12 +16,18 @@ export function within<T>(what: string, p: Promise<T>, seconds = 30): Promise<T>
   return Promise.race([p, late]).finally(() => clearTimeout(timer))
 }
 
+/** freePort is a free port below those that systems give to connections that go out: such a one could take it while its broker is away. */
 async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_768)
+    const server = createServer()
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true))
+    })
+    if (!free) continue
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
 }
 
 /** Broker is a real one: the executable CARILLON_BIN in a process of its own. */
