@@ -1,6 +1,10 @@
 package protocol
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/carillon-mq/carillon/internal/require"
+)
 
 var (
 	benchMessage = Message{Seq: 1 << 33, Offset: 1 << 20, Topic: "orders.eu.42", Payload: make([]byte, 200), Time: 1767225600000}
@@ -52,7 +56,7 @@ func hot() []struct {
 }
 
 func TestHotPathsDoNotAllocate(t *testing.T) {
-	if raceEnabled {
+	if require.RaceDetector {
 		t.Skip("pools forget at random under the race detector")
 	}
 	for _, h := range hot() {

@@ -15,6 +15,7 @@ import (
 	"github.com/carillon-mq/carillon/broker/brokertest"
 	"github.com/carillon-mq/carillon/broker/internal/msgjson"
 	"github.com/carillon-mq/carillon/broker/internal/outlet"
+	"github.com/carillon-mq/carillon/internal/require"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -99,7 +100,7 @@ func TestADeliveryOfAnEventAllocatesNothing(t *testing.T) {
 			}
 		}
 	})
-	if allocations >= 0.5 && !raceEnabled { // with the race detector a pool drops what it is given now and then
+	if allocations >= 0.5 && !require.RaceDetector { // with the race detector a pool drops what it is given now and then
 		t.Errorf("found %.1f allocations a delivery", allocations)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/carillon-mq/carillon/spec"
 )
@@ -22,11 +23,11 @@ var (
 )
 
 // Rules returns every rule of spec/protocol.md in its order.
-func Rules() []Rule { return slices.Clone(rules) }
+func Rules() []Rule { return slices.Clone(rules()) }
 
 // RuleText returns the text of the rule of that id, and whether there is one.
 func RuleText(id string) (string, bool) {
-	for _, r := range rules {
+	for _, r := range rules() {
 		if r.ID == id {
 			return r.Text, true
 		}
@@ -34,7 +35,7 @@ func RuleText(id string) (string, bool) {
 	return "", false
 }
 
-var rules = parseRules(spec.Protocol)
+var rules = sync.OnceValue(func() []Rule { return parseRules(spec.Protocol) })
 
 // parseRules reads the rules of the text; a line that is indented goes on with the rule above it.
 func parseRules(text string) []Rule {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/carillon-mq/carillon/internal/require"
 	"github.com/carillon-mq/carillon/protocol"
 )
 
@@ -375,7 +376,7 @@ func TestReadingAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if allocations >= 0.5 && !raceEnabled { // with the race detector a pool drops what it is given now and then
+	if allocations >= 0.5 && !require.RaceDetector { // with the race detector a pool drops what it is given now and then
 		t.Errorf("found %.1f allocations", allocations)
 	}
 }

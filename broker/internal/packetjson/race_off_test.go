@@ -1,5 +1,0 @@
-//go:build !race
-
-package packetjson
-
-const raceEnabled = false
