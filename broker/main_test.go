@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	for name, value := range map[string]string{"rapid.checks": "300", "rapid.steps": "60"} { // unless the command line has others
+	for name, value := range map[string]string{"rapid.checks": "120", "rapid.steps": "60"} { // unless the command line has others
 		if f := flag.Lookup(name); f.Value.String() == f.DefValue {
 			if err := f.Value.Set(value); err != nil {
 				panic(err)

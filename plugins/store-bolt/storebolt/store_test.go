@@ -3,6 +3,7 @@ package storebolt
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,12 @@ func TestMain(m *testing.M) {
 	if os.Getenv(crashDir) != "" {
 		crashWriter(os.Getenv(crashDir))
 		return
+	}
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue { // each check waits for the disk: the command line may have more
+		if err := f.Value.Set("40"); err != nil {
+			panic(err)
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
