@@ -147,7 +147,7 @@ func TestAClientOfAStoreThatWasPutBackIsToldSo(t *testing.T) {
 	stopBoth := func() {
 		store := b.store().PID
 		b.kill()
-		eventually(t, 5*time.Second, "the plugin has ended with the broker", func() bool { return !alive(store) })
+		eventually(t, 20*time.Second, "the plugin has ended with the broker", func() bool { return !alive(store) })
 	}
 	stopBoth()
 	file, older := filepath.Join(b.dir, "store", "store.db"), filepath.Join(t.TempDir(), "older.db")

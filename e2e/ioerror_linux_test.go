@@ -70,7 +70,7 @@ func failCall(t *testing.T, strace string, b *broker, l *workload.Load, call, er
 	select {
 	case at := <-out.at:
 		fault(l, call+" "+errno)
-		eventually(t, 5*time.Second, "the store has ended after "+call+" failed with "+errno, func() bool { return !alive(pid) })
+		eventually(t, 20*time.Second, "the store has ended after "+call+" failed with "+errno, func() bool { return !alive(pid) })
 		return time.Since(at), true
 	case <-time.After(1500 * time.Millisecond): // the call was not made so often
 		return 0, false

@@ -66,7 +66,7 @@ func cutUnderLoad(ctx context.Context, t *testing.T, b *broker, d *disk, l *work
 	wait(t, 10*time.Millisecond)
 	store := b.storePID()
 	b.kill()
-	eventually(t, 5*time.Second, "the plugin has ended with the broker", func() bool { return store == 0 || !alive(store) })
+	eventually(t, 20*time.Second, "the plugin has ended with the broker", func() bool { return store == 0 || !alive(store) })
 	d.powerUp()
 }
 

@@ -1,18 +1,22 @@
 package badinput
 
-import "time"
+import (
+	"time"
+
+	"github.com/carillon-mq/carillon/internal/require"
+)
 
 // The bounds of the corpus are those of a machine with nothing else to do. The campaign, which has the machine to itself and does one thing
 // after the other, holds them as they are. In the gate much else goes on at the same time, and they are as wide as stands here.
 var (
-	startMost  = bound(5*time.Second, 6)       // until a broker that does not start has ended (NS)
-	settleTime = bound(5*time.Second, 2)       // until descriptors, goroutines and memory are as before (U4, U5)
-	canaryMost = bound(50*time.Millisecond, 1) // p99 of the canary (U2), to which the gate adds quietTimes
+	startMost  = require.Bound(5*time.Second, 6)       // until a broker that does not start has ended (NS)
+	settleTime = require.Bound(5*time.Second, 2)       // until descriptors, goroutines and memory are as before (U4, U5)
+	canaryMost = require.Bound(50*time.Millisecond, 1) // p99 of the canary (U2), to which the gate adds quietTimes
 )
 
 // quietTimes is how many times the p99 of a canary whose broker is left alone at the same time is added to canaryMost.
 func quietTimes() time.Duration {
-	if campaign() {
+	if require.Campaign() {
 		return 0
 	}
 	return 4
@@ -20,7 +24,7 @@ func quietTimes() time.Duration {
 
 // atATime is how many tests run at once: these tests wait more than they work.
 func atATime() string {
-	if campaign() {
+	if require.Campaign() {
 		return "1"
 	}
 	return "16"
@@ -28,12 +32,3 @@ func atATime() string {
 
 // casesALook is how many cases that change nothing come between two looks at what is kept (U3).
 func casesALook() int { return count(10, 1) }
-
-func campaign() bool { return count(0, 1) > 0 }
-
-func bound(quiet time.Duration, busy int) time.Duration {
-	if campaign() {
-		return quiet
-	}
-	return quiet * time.Duration(busy)
-}

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/carillon-mq/carillon/broker"
+	"github.com/carillon-mq/carillon/internal/require"
 	"github.com/carillon-mq/carillon/plugins/internal/wire"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -94,7 +95,7 @@ func TestAKilledPluginIsSeenAtOnceAndStartedAgain(t *testing.T) {
 	s := until(t, h, "a", func(s Status) bool { return s.State != Ready })
 	t.Logf("seen after %v as %v, %s", time.Since(killed), s.State, s.Trouble)
 	s = until(t, h, "a", func(s Status) bool { return !s.State.Up() })
-	if !strings.Contains(s.LastError, "killed") || time.Since(killed) > time.Second {
+	if !strings.Contains(s.LastError, "killed") || time.Since(killed) > require.Bound(time.Second, 10) {
 		t.Errorf("after %v: %+v", time.Since(killed), s)
 	}
 	s = until(t, h, "a", restarted(pid))
@@ -222,7 +223,7 @@ func TestCloseDoesNotWaitForAPluginThatDoesNotEnd(t *testing.T) {
 	if err := h.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took < 200*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(began); took < 200*time.Millisecond || took > 20*time.Second {
 		t.Errorf("closed after %v", took)
 	}
 	for _, s := range h.List() {
@@ -247,7 +248,7 @@ func TestAPluginWithoutGoPluginIsServedAndStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.line(t, "foreign plugin ends")
-	if took := time.Since(began); took > 4*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("stopped after %v", took)
 	}
 }
