@@ -71,12 +71,19 @@ func (sh *shard) welcome(s *Session, id *Identity) {
 // lasts has the session last as long as id.
 func (sh *shard) lasts(s *Session, id *Identity) {
 	s.heart.asks = id.Decisions != nil
-	s.heart.ends = time.Time{}
-	if !id.Expires.IsZero() {
-		s.heart.ends = id.Expires.Add(sh.b.opt.ExpiryLeeway)
-	}
+	now := time.Now()
+	s.heart.ends = endOf(id, sh.b.opt.ExpiryLeeway, now)
 	sh.wheel.remove(s)
-	sh.wheel.put(s, sh.untilLook(s, time.Now()))
+	sh.wheel.put(s, sh.untilLook(s, now))
+}
+
+// endOf is when a session of id ends, zero: never. It counts from now by the monotonic clock: who is connected stays so when the machine's
+// time of day is set.
+func endOf(id *Identity, leeway time.Duration, now time.Time) time.Time {
+	if id.Expires.IsZero() {
+		return time.Time{}
+	}
+	return now.Add(min(id.Expires.Sub(now), unlimitedTime) + leeway)
 }
 
 // pingEvery is how often the session is pinged.

@@ -18,7 +18,7 @@ import (
 
 // edit is a change of a source file of the product, for a binary with a fault.
 type edit struct {
-	file       string // from the top of the repository
+	file       string // from the top of the repository, or from the root
 	line, with string // line is there once
 }
 
@@ -31,15 +31,21 @@ func buildEdited(t *testing.T, command string, edits []edit, added map[string]st
 	}
 	dir := t.TempDir()
 	replace := map[string]string{}
+	at := func(file string) string {
+		if filepath.IsAbs(file) {
+			return file
+		}
+		return filepath.Join(top, file)
+	}
 	put := func(file, text string) {
 		path := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		replace[filepath.Join(top, file)] = path
+		replace[at(file)] = path
 	}
 	for _, e := range edits {
-		text, err := os.ReadFile(filepath.Join(top, e.file))
+		text, err := os.ReadFile(at(e.file))
 		if err != nil {
 			t.Fatal(err)
 		}
