@@ -7,8 +7,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -50,8 +50,14 @@ func TestAClockThatIsSetCutsNobodyOff(t *testing.T) {
 		t.Skip("CARILLON_CAMPAIGN is not set: this builds the standard library")
 	}
 	clock := filepath.Join(t.TempDir(), "offset")
-	clockEdits := []edit{{filepath.Join(runtime.GOROOT(), "src/time/time.go"), "sec, nsec, mono := runtimeNow()\n\tif mono == 0 {\n\t\treturn Time{", "sec, nsec, mono := shiftedNow()\n\tif mono == 0 {\n\t\treturn Time{"}}
-	sources := map[string]string{filepath.Join(runtime.GOROOT(), "src/time/shifted.go"): fmt.Sprintf(clockSource, clock)}
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkg := filepath.Join(strings.TrimSpace(string(root)), "src", "time")
+	const now = " := runtimeNow()\n\tif mono == 0 {\n\t\treturn Time{"
+	clockEdits := []edit{{filepath.Join(pkg, "time.go"), now, strings.Replace(now, "runtimeNow", "shiftedNow", 1)}}
+	sources := map[string]string{filepath.Join(pkg, "shifted.go"): fmt.Sprintf(clockSource, clock)}
 	product := carillonBinary
 	defer func() { carillonBinary = product }()
 
