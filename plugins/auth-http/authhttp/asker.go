@@ -107,13 +107,11 @@ func (a *asker) request(ctx context.Context, c broker.Credentials) (*http.Reques
 
 func (a *asker) read(answer *http.Response, withToken bool) (*broker.Identity, error) {
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswerBytes+1))
-	if err != nil {
+	switch status := answer.StatusCode; { // which says all but who it is: the page that comes with a 500 may be of any length, or break off
+	case status == http.StatusOK && err != nil:
 		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	if len(body) > maxAnswerBytes {
+	case status == http.StatusOK && len(body) > maxAnswerBytes:
 		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswerBytes)
-	}
-	switch status := answer.StatusCode; {
 	case status == http.StatusOK:
 		return readAnswer(body, a.cfg.Grants, time.Now())
 	case status == http.StatusUnauthorized && withToken:
