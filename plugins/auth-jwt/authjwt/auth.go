@@ -3,6 +3,7 @@ package authjwt
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,6 +143,10 @@ func (a *Auth) issuerOf(t *token) (*trust, error) {
 		WithHint(issuerHint)
 }
 
+// brokerLeeway is how long after an identity's expiry a broker ends its session by itself, as the contract says. What the configured leeway is
+// beyond that stands in the expiry: otherwise a token that is good by it would give an identity that the broker does not take.
+const brokerLeeway = 30 * time.Second
+
 // identity reads the claims of t, whose signature is right.
 func (a *Auth) identity(t *token, from *trust) (*broker.Identity, error) {
 	if err := checkKind(t); err != nil {
@@ -161,15 +166,34 @@ func (a *Auth) identity(t *token, from *trust) (*broker.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	id := &broker.Identity{Expires: expires, Issued: c.issued(a.cfg.Now())}
+	id := &broker.Identity{Expires: expires.Add(max(0, a.cfg.Leeway-brokerLeeway)), Issued: c.issued(a.cfg.Now())}
 	if id.User, err = c.subject(from.userPrefix); err != nil {
 		return nil, err
 	}
 	if id.TokenID, err = c.tokenID(from.userPrefix); err != nil {
 		return nil, err
 	}
+	if err := a.checkOwn(id, from); err != nil {
+		return nil, err
+	}
 	if err := a.revoked.list.Load().check(c, from.name); err != nil {
 		return nil, err
 	}
 	return id, c.fill(id, from.grants)
+}
+
+// checkOwn refuses a user or a token of one issuer that is called as those of another are, whose prefix is longer: each id is one issuer's.
+func (a *Auth) checkOwn(id *broker.Identity, from *trust) error {
+	for _, other := range a.issuers {
+		if len(other.userPrefix) <= len(from.userPrefix) {
+			continue
+		}
+		for name, text := range map[string]string{"sub": id.User, "jti": id.TokenID} {
+			if strings.HasPrefix(text, other.userPrefix) {
+				return badClaims("%s begins with %s, as the users of another issuer do (user_prefix)", name, quote(other.userPrefix)).
+					WithHint("Whoever runs the broker gives that issuer a prefix with which no id of this one's begins.")
+			}
+		}
+	}
+	return nil
 }

@@ -124,6 +124,29 @@ func TestAGoodTokenIsAnIdentity(t *testing.T) {
 	}
 }
 
+// The contract lets an identity have expired 60 s ago at most, and the broker ends its session 30 s behind the expiry.
+func TestATokenThatIsGoodByTheLeewayIsAnIdentityThatTheBrokerTakes(t *testing.T) {
+	for _, leeway := range []time.Duration{time.Second, 30 * time.Second, time.Minute, 5 * time.Minute} {
+		a := newAuthOf(t, Config{Issuer: issuer, Audience: "carillon", Keys: []Key{{ID: "k1", Alg: HS256, Secret: secret1}}, Leeway: leeway})
+		exp := time.Unix(now, 0).Add(time.Second - leeway) // good for one more second
+		token, err := newSigner(t, "k1", secret1).Sign(with(map[string]any{"exp": exp.Unix()}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := authenticate(a, token)
+		if err != nil {
+			t.Errorf("leeway %v: %v", leeway, err)
+			continue
+		}
+		if ago := time.Unix(now, 0).Sub(id.Expires); ago > 30*time.Second {
+			t.Errorf("leeway %v: it expired %v ago", leeway, ago)
+		}
+		if ends := id.Expires.Add(30 * time.Second).Sub(exp); ends != max(leeway, 30*time.Second) {
+			t.Errorf("leeway %v: the session ends %v behind exp", leeway, ends)
+		}
+	}
+}
+
 func TestConfiguredGrantsAreForEverybodyWhoHasTheClaim(t *testing.T) {
 	a, err := New(Config{
 		Issuer: issuer, Audience: "carillon", Keys: []Key{{Alg: HS256, Secret: secret1}}, Logger: discard,

@@ -58,6 +58,34 @@ func TestEachIssuerHasItsOwnKeysAudienceUsersAndGrants(t *testing.T) {
 	}
 }
 
+// Who chooses ids at one issuer must not be able to choose those of another's users.
+func TestNoIssuersUserIsCalledAsAnothers(t *testing.T) {
+	a := twoIssuers(t)
+	for _, test := range []struct {
+		changes map[string]any
+		refused string
+	}{
+		{map[string]any{"sub": "partner-john"}, `sub begins with "partner-"`},
+		{map[string]any{"jti": "partner-t1"}, `jti begins with "partner-"`},
+		{map[string]any{"sub": "partner", "jti": "a-partner-t1"}, ""},
+	} {
+		token, err := newSigner(t, "k", secret1).Sign(with(test.changes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := authenticate(a, token)
+		if test.refused != "" {
+			wantRefusal(t, token, err, protocol.CodeTokenBadClaims, test.refused)
+		} else if err != nil || id.User != "partner" {
+			t.Errorf("%v: %v, %v", test.changes, id, err)
+		}
+	}
+	theirs := signed(t, "k", ES256, with(map[string]any{"iss": partner, "aud": "push", "sub": "partner-john"}))
+	if id, err := authenticate(a, theirs); err != nil || id.User != "partner-partner-john" {
+		t.Errorf("%v, %v", id, err)
+	}
+}
+
 func TestNoIssuersKeyVerifiesAnothersToken(t *testing.T) {
 	a := twoIssuers(t)
 	byUs := func(changes map[string]any) string {
