@@ -130,11 +130,16 @@ func (g *Guard) Authenticate(ctx context.Context, c broker.Credentials) (*broker
 	return nil, err
 }
 
-// refresh asks about a fresh token. The session has an identity to go on with: nothing need stand in.
+// refresh asks about a fresh token. The session has an identity to go on with: nothing need stand in. A token that is refused must not stand
+// in for a login either.
 func (g *Guard) refresh(ctx context.Context, c broker.Credentials) (*broker.Identity, error) {
 	id, err := g.logins.authenticate(ctx, g.plugin, c)
-	if err != nil && !isRefusal(err) {
+	switch {
+	case err == nil:
+	case !isRefusal(err):
 		g.failed.Add(1)
+	case g.memory != nil:
+		g.memory.forget(g.flights.keyOf(&c), g.flights.tokenOf(&c))
 	}
 	return id, err
 }

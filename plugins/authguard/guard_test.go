@@ -170,6 +170,28 @@ func TestARefusalForgetsWhatTheTokenWasGood(t *testing.T) {
 	}
 }
 
+// What the plugin says last of a token is what counts, also when it said so of a session's fresh one.
+func TestATokenThatIsRefusedWhenASessionShowsItStandsInNoMore(t *testing.T) {
+	f := &fake{answer: lets}
+	g := New(f, Options{LastKnownGood: time.Minute})
+	for _, token := range []string{"a", "b"} {
+		if _, err := loginAs(t, g, token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.set(refuses)
+	if id, err := login(t, g, broker.Credentials{Token: "a", Remote: "192.0.2.1", Previous: &broker.Principal{User: "a"}}); id != nil || protocol.CodeOf(err) != protocol.CodeRevoked {
+		t.Fatalf("%v, %v", id, err)
+	}
+	f.set(away)
+	if id, err := loginAs(t, g, "a"); id != nil || !errors.Is(err, errAway) {
+		t.Errorf("%v, %v: it was refused", id, err)
+	}
+	if id, err := loginAs(t, g, "b"); err != nil || id.User != "b" {
+		t.Errorf("%v, %v: nobody refused it", id, err)
+	}
+}
+
 func TestOnlyTheVerySameCredentialsAreKnown(t *testing.T) {
 	shown := broker.Credentials{Token: "t", Transport: "ws", Remote: "192.0.2.1", Header: http.Header{
 		"Cookie": {"a=1"}, "X-Api-Key": {"k"}, "Sec-Websocket-Key": {"random"}, "Traceparent": {"1"},
