@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/plugins/internal/wire"
@@ -22,6 +23,20 @@ func (s *Store) Has(p broker.Power) bool {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	return s.p.present != nil && slices.Contains(s.p.status.Capabilities, string(p))
+}
+
+// storeDeadline is what the contract gives a store's calls that answer or fail.
+const storeDeadline = 5 * time.Second
+
+// askSoon is ask for a call that answers or fails: who has set no deadline gets the contract's. A store that is healthy and leaves one
+// question without an answer would keep the feed waiting for ever.
+func askSoon[A any](ctx context.Context, s *Store, p broker.Power, call func(context.Context, *wire.StoreClient) (A, error)) (A, error) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, storeDeadline)
+		defer cancel()
+	}
+	return ask(ctx, s, p, call)
 }
 
 // ask is one call of the optional power p.
@@ -44,12 +59,12 @@ func ask[A any](ctx context.Context, s *Store, p broker.Power, call func(context
 
 // ListTerms implements broker.TermLister.
 func (s *Store) ListTerms(ctx context.Context) ([]broker.Term, error) {
-	return ask(ctx, s, broker.PowerTerms, func(ctx context.Context, c *wire.StoreClient) ([]broker.Term, error) { return c.ListTerms(ctx) })
+	return askSoon(ctx, s, broker.PowerTerms, func(ctx context.Context, c *wire.StoreClient) ([]broker.Term, error) { return c.ListTerms(ctx) })
 }
 
 // SetRetention implements broker.HistoryStore.
 func (s *Store) SetRetention(ctx context.Context, rules []broker.RetentionRule) error {
-	_, err := ask(ctx, s, broker.PowerHistory, func(ctx context.Context, c *wire.StoreClient) (struct{}, error) {
+	_, err := askSoon(ctx, s, broker.PowerHistory, func(ctx context.Context, c *wire.StoreClient) (struct{}, error) {
 		return struct{}{}, c.SetRetention(ctx, rules)
 	})
 	return err
@@ -57,14 +72,14 @@ func (s *Store) SetRetention(ctx context.Context, rules []broker.RetentionRule) 
 
 // ReadHistory implements broker.HistoryStore.
 func (s *Store) ReadHistory(ctx context.Context, q broker.HistoryQuery) (broker.HistoryPage, error) {
-	return ask(ctx, s, broker.PowerHistory, func(ctx context.Context, c *wire.StoreClient) (broker.HistoryPage, error) {
+	return askSoon(ctx, s, broker.PowerHistory, func(ctx context.Context, c *wire.StoreClient) (broker.HistoryPage, error) {
 		return c.ReadHistory(ctx, q)
 	})
 }
 
 // ReadStatistics implements broker.StatisticsReader.
 func (s *Store) ReadStatistics(ctx context.Context) (broker.StoreStatistics, error) {
-	return ask(ctx, s, broker.PowerStatistics, func(ctx context.Context, c *wire.StoreClient) (broker.StoreStatistics, error) {
+	return askSoon(ctx, s, broker.PowerStatistics, func(ctx context.Context, c *wire.StoreClient) (broker.StoreStatistics, error) {
 		return c.ReadStatistics(ctx)
 	})
 }

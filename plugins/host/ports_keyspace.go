@@ -10,13 +10,10 @@ import (
 
 var _ broker.KeyspaceStore = (*Store)(nil)
 
-// keyspaceDeadline is what the contract gives a call of the keyspace.
-const keyspaceDeadline = 5 * time.Second
-
 // askKeyspace is one call of the keyspace that answers or fails. Unlike ask it returns the answer with an error, too: a
 // broker.ErrKeyChanged comes with the present entry.
 func askKeyspace[A any](ctx context.Context, s *Store, call func(context.Context, *wire.StoreClient) (A, error)) (answer A, err error) {
-	ctx, cancel := context.WithTimeout(ctx, keyspaceDeadline)
+	ctx, cancel := context.WithTimeout(ctx, storeDeadline)
 	defer cancel()
 	_, err = ask(ctx, s, broker.PowerKeyspace, func(ctx context.Context, c *wire.StoreClient) (struct{}, error) {
 		var err error
