@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/carillon-mq/carillon/broker"
@@ -23,6 +25,7 @@ type asker struct {
 	cfg    Config
 	client *http.Client
 	places chan struct{} // one for each question under way
+	asked  string        // method and URL for errors, which are logged: without the query, in which applications keep a key
 }
 
 // newAsker reads the files of c.
@@ -31,7 +34,11 @@ func newAsker(c Config) (*asker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &asker{cfg: c, places: make(chan struct{}, c.Concurrency), client: client}, nil
+	shown, _, hasQuery := strings.Cut(c.URL, "?")
+	if hasQuery {
+		shown += "?…"
+	}
+	return &asker{cfg: c, places: make(chan struct{}, c.Concurrency), client: client, asked: c.Method + " " + shown}, nil
 }
 
 // ask is one question. A *protocol.Error is the application's refusal; any other error means that it has not decided.
@@ -49,8 +56,11 @@ func (a *asker) ask(ctx context.Context, c broker.Credentials) (*broker.Identity
 		return nil, err
 	}
 	answer, err := a.client.Do(request)
+	if failed, is := errors.AsType[*url.Error](err); is {
+		err = failed.Err // what it names is the whole URL
+	}
 	if err != nil {
-		return nil, err // names method and URL
+		return nil, fmt.Errorf("%s: %w", a.asked, err)
 	}
 	defer answer.Body.Close()
 	id, err := a.read(answer, c.Token != "")
@@ -58,7 +68,7 @@ func (a *asker) ask(ctx context.Context, c broker.Credentials) (*broker.Identity
 		return nil, refusal
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", a.cfg.Method, a.cfg.URL, err)
+		return nil, fmt.Errorf("%s: %w", a.asked, err)
 	}
 	return id, nil
 }

@@ -223,6 +223,19 @@ func TestAnApplicationThatIsAwayOrHangsDecidesNothing(t *testing.T) {
 	}
 }
 
+// An application may know its broker by a key in the query. What is wrong is logged, so it names the address without that.
+func TestAKeyInTheQueryOfTheURLIsInNoError(t *testing.T) {
+	away := newAuth(t, Config{URL: "http://127.0.0.1:1/who?key=c0ffee"}, nil)
+	odd := newAuth(t, Config{URL: "/who?key=c0ffee"}, says(http.StatusOK, "<br>Notice"))
+	moved := newAuth(t, Config{URL: "/who?key=c0ffee"}, says(http.StatusTeapot, ""))
+	for name, a := range map[string]*Auth{"away": away, "no JSON": odd, "another status": moved} {
+		_, err := a.Authenticate(t.Context(), withCookie())
+		if err == nil || strings.Contains(err.Error(), "c0ffee") || !strings.Contains(err.Error(), "GET http://127.0.0.1:") || !strings.Contains(err.Error(), "/who?…: ") {
+			t.Errorf("%s: found %v, wanted method and address without the query", name, err)
+		}
+	}
+}
+
 func TestWhatCanNotBeSentIsRefusedAndNotAsked(t *testing.T) {
 	a := newAuth(t, Config{}, func(http.ResponseWriter, *http.Request) { t.Error("the application was asked") })
 	for _, c := range []broker.Credentials{
