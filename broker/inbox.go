@@ -7,13 +7,21 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
-// checkReserved checks a publish to a topic that begins with `$`; free says that it needs no grant.
-func (b *Broker) checkReserved(r *PublishRequest) (free bool, err *protocol.Error) {
+// checkOwn refuses a topic that only the broker publishes to: no grant would help.
+func checkOwn(topic string) *protocol.Error {
 	for _, own := range [...]string{rules.SysPrefix, rules.PresencePrefix} {
-		if strings.HasPrefix(r.Topic, own) {
-			return false, protocol.Errorf(protocol.CodeForbidden, "topic %q is one of the broker's own; nobody may publish to it", r.Topic).
+		if strings.HasPrefix(topic, own) {
+			return protocol.Errorf(protocol.CodeForbidden, "topic %q is one of the broker's own; nobody may publish to it", topic).
 				WithHint("Publish to a topic that does not begin with " + own)
 		}
+	}
+	return nil
+}
+
+// checkReserved checks a publish to a topic that begins with `$`; free says that it needs no grant.
+func (b *Broker) checkReserved(r *PublishRequest) (free bool, err *protocol.Error) {
+	if err := checkOwn(r.Topic); err != nil {
+		return false, err
 	}
 	session, is := rules.InboxOf(r.Topic)
 	switch {

@@ -78,6 +78,9 @@ func (b *Broker) MayPublish(id *Identity, topics []string, exclude bool) (denied
 		return "", err
 	}
 	for _, topic := range topics {
+		if err := checkOwn(topic); err != nil {
+			return topic, err
+		}
 		if !id.CanPublish(topic) {
 			return topic, forbidPublish(id, topic)
 		}

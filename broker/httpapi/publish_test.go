@@ -194,3 +194,19 @@ func FuzzParseJSONEnvelope(f *testing.F) {
 		}
 	})
 }
+
+func TestTopicsOfTheBrokerAreRefusedInTheSameWordsAloneAndAmongOthers(t *testing.T) {
+	for _, topic := range []string{"$sys.a", "$presence.room.7"} {
+		d := newDoor(t, Options{})
+		alone := d.do("POST", "/v1/publish", `{"topic":"`+topic+`","data":1}`, asJSON)
+		d.published = nil
+		among := d.do("POST", "/v1/publish", `{"topics":["a","`+topic+`"],"data":1}`, asJSON)
+		if alone.status != 403 || !strings.Contains(alone.body, "nobody may publish to it") {
+			t.Fatalf("%s alone: %d %s", topic, alone.status, alone.body)
+		}
+		want := strings.Replace(alone.body, "nobody may publish to it", "nobody may publish to it; nothing was published", 1)
+		if among.status != 403 || among.body != want || len(d.published) != 0 {
+			t.Errorf("%s among others: found %d %s after %d publishes, wanted %s after none", topic, among.status, among.body, len(d.published), want)
+		}
+	}
+}

@@ -36,6 +36,8 @@ func publishing(t *testing.T, doc *apidoc.Document) {
 		m.ask(t, s, "?ttl=0", s.auth).wants(t, m.id, 400, "bad_args")
 		m.with("/v1/topics/$sys.a").ask(t, s, "", s.auth).wants(t, m.id, 403, "forbidden")
 	}
+	s.ask(t, "POST", "/v1/topics/$inbox.0123456789abcdef.1", "1", s.auth).wants(t, "a reply to a session that has ended", 404, "not_found")
+	s.ask(t, "DELETE", "/v1/topics/$inbox.0123456789abcdef.1", "", s.auth).wants(t, "an inbox that is cleared", 400, "bad_args")
 	s.ask(t, "POST", "/v1/topics/a", "1", s.auth, "Content-Type: "+strings.Repeat("x", 256)).wants(t, "a long content type", 400, "bad_args")
 	s.ask(t, "POST", "/v1/topics/a", strings.Repeat("x", 64<<10+1), s.auth).wants(t, "a large body", 413, "too_large")
 	s.ask(t, "POST", "/v1/topics/a", "x", s.auth, "Content-Encoding: gzip").wants(t, "a compressed body", 415, "unsupported_media_type")
@@ -84,6 +86,7 @@ func envelopes(t *testing.T, doc *apidoc.Document) {
 	post(`{"topic":"a","data":1,"id":""}`).wants(t, "an empty id", 400, "bad_args")
 	post(`{"topic":"a*","data":1}`).wants(t, "a bad topic", 400, "bad_topic")
 	post(`{"topics":["a","$sys.a"],"data":1}`).wants(t, "one that nobody may publish to", 403, "forbidden")
+	post(`{"topic":"$inbox.0123456789abcdef.1","data":1}`).wants(t, "a reply to a session that has ended", 404, "not_found")
 	post(`{"topic":"a","data_base64":"`+base64.StdEncoding.EncodeToString(make([]byte, 64<<10+1))+`"}`).wants(t, "a large payload", 413, "too_large")
 	post(`{"topic":"a","data":"`+strings.Repeat("x", 200<<10)+`"}`).wants(t, "a large body", 413, "too_large")
 	s.ask(t, "POST", "/v1/publish?id=a", "", s.auth, asJSON).wants(t, "a query", 400, "bad_args")

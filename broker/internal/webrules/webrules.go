@@ -103,6 +103,10 @@ func (r *Rules) CheckHost(req *http.Request) *protocol.Error {
 	if _, err := netip.ParseAddr(host); err == nil && r.anyAddress {
 		return nil
 	}
+	if host == "" { // HTTP/1.0 needs none, and the probes of some load balancers send none
+		return protocol.Errorf(protocol.CodeBadHost, "the request has no Host").
+			WithHint("have it say Host: and a name of this broker; of a load balancer's check that is a setting")
+	}
 	return protocol.Errorf(protocol.CodeBadHost, "the request was sent to host %q, which is not one of this broker's names", clip(host)).
 		WithHint(fmt.Sprintf("if clients use this name, add it to the configuration: hosts: [%s]", clip(host)))
 }

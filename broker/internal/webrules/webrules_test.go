@@ -4,6 +4,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/carillon-mq/carillon/protocol"
 )
 
 func TestHost(t *testing.T) {
@@ -43,6 +45,19 @@ func TestHost(t *testing.T) {
 				t.Errorf("host %q: %v", tc.host, got)
 			}
 		})
+	}
+}
+
+// HTTP/1.0 needs no Host, and the probes of some load balancers come without one: no name can be added to hosts for them.
+func TestARequestWithoutHostIsToldSo(t *testing.T) {
+	r, err := New(Options{Hosts: []string{"push.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := httptest.NewRequest("GET", "/readyz", nil)
+	req.Host = ""
+	if got := r.CheckHost(req); got == nil || got.Code != protocol.CodeBadHost || !strings.Contains(got.Detail, "no Host") || strings.Contains(got.Hint, "[]") {
+		t.Errorf("found %v, wanted bad_host that says that there is none", got)
 	}
 }
 
