@@ -48,11 +48,17 @@ func (f *adminFlags) ask(ctx context.Context, method, path string, patience time
 	return resp.StatusCode, body, nil
 }
 
-// problemText is what a problem document says, on one line.
-func problemText(status int, body []byte) string {
+// problem is the error of an answer that is not 200: what the problem document says, and what to do.
+func problem(status int, body []byte) error {
 	var p struct{ Code, Detail, Hint string }
 	if err := json.Unmarshal(body, &p); err != nil || p.Code == "" {
-		return fmt.Sprintf("status %d", status)
+		return fmt.Errorf("status %d", status)
 	}
-	return oneLine(p.Code + ": " + p.Detail)
+	return &adminError{text: oneLine(p.Code + ": " + p.Detail), hint: p.Hint}
 }
+
+// adminError is a refusal of the admin listener.
+type adminError struct{ text, hint string }
+
+// Error is on one line.
+func (e *adminError) Error() string { return e.text }

@@ -165,17 +165,22 @@ func exitCode(w io.Writer, err error) int {
 		code = exitRefused
 	}
 	fmt.Fprintln(w, "carillon:", printable(err.Error()))
-	if errors.As(err, &refusal) {
-		if hint := hintOf(refusal); hint != "" {
-			fmt.Fprintln(w, "   ", printable(hint))
-		}
+	if hint := hintOf(err); hint != "" {
+		fmt.Fprintln(w, "   ", printable(hint))
 	}
 	return code
 }
 
-// hintOf is what to do about a refusal, in the terms of the command line where the protocol's would not help.
-func hintOf(refusal *carillon.Error) string {
-	if refusal.Code == protocol.CodeTokenMissing {
+// hintOf is what to do about a refusal, in the terms of the command line where the protocol's would not help; "" of any other error.
+func hintOf(err error) string {
+	if problem, ok := errors.AsType[*adminError](err); ok {
+		return problem.hint
+	}
+	refusal, ok := errors.AsType[*carillon.Error](err)
+	switch {
+	case !ok:
+		return ""
+	case refusal.Code == protocol.CodeTokenMissing:
 		return "Give a token with --token or in CARILLON_TOKEN."
 	}
 	return refusal.Packet(0).Hint

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 )
@@ -22,5 +21,5 @@ func (c *healthCmd) Run(ctx context.Context, s streams) error {
 		_, err = fmt.Fprintln(s.out, "ready")
 		return err
 	}
-	return errors.New("not ready: " + problemText(status, body))
+	return fmt.Errorf("not ready: %w", problem(status, body))
 }

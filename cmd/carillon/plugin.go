@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -35,7 +34,7 @@ func (c *pluginReloadCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if status != http.StatusOK {
-		return errors.New(problemText(status, body))
+		return problem(status, body)
 	}
 	var answer struct{ Plugins []admin.Plugin }
 	if err := json.Unmarshal(body, &answer); err != nil {

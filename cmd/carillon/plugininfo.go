@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -45,7 +44,7 @@ func (c *pluginInfoCmd) Run(ctx context.Context, s streams) error {
 	}
 	status, body, err := c.get(ctx, "/v1/admin/plugins/"+url.PathEscape(c.Plugin))
 	if err == nil && status != http.StatusOK {
-		err = errors.New(problemText(status, body))
+		err = problem(status, body)
 	}
 	if err != nil {
 		if info, statErr := os.Stat(c.Plugin); statErr == nil && info.Mode().IsRegular() {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -27,7 +26,7 @@ func (c *pluginListCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	if status != http.StatusOK {
-		return errors.New(problemText(status, body))
+		return problem(status, body)
 	}
 	var answer struct{ Plugins []admin.Plugin }
 	if err := json.Unmarshal(body, &answer); err != nil {

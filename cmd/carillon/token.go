@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carillon-mq/carillon/broker"
 	"github.com/carillon-mq/carillon/plugins/auth-jwt/authjwt"
 	"github.com/carillon-mq/carillon/protocol"
 )
@@ -52,7 +54,7 @@ func (c *tokenNewCmd) Validate() error {
 }
 
 // Run prints the token.
-func (c *tokenNewCmd) Run(s streams) error {
+func (c *tokenNewCmd) Run(ctx context.Context, s streams) error {
 	signer, err := c.signer()
 	if err != nil {
 		return err
@@ -76,8 +78,31 @@ func (c *tokenNewCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
+	if c.Config != "" && c.Key == "" {
+		if err := c.check(ctx, token); err != nil {
+			return err
+		}
+	}
 	_, err = fmt.Fprintln(s.out, token)
 	return err
+}
+
+// check fails if the claims are such that no broker of the configuration would take the token: it lives too long, say.
+func (c *tokenNewCmd) check(ctx context.Context, token string) error {
+	cfg, err := authConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	auth, err := authjwt.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = auth.Close() }()
+	_, err = auth.Authenticate(ctx, broker.Credentials{Token: token, Transport: "http"})
+	if refusal, is := errors.AsType[*protocol.Error](err); is && refusal.Code == protocol.CodeTokenBadClaims {
+		return usage("a broker with %s would refuse this token: %w", c.Config, refusal)
+	}
+	return nil // another issuer or audience may be what was asked for
 }
 
 // signer makes the signer and fills in what the configuration knows.

@@ -132,6 +132,7 @@ func TestMistakesInTheEnvironmentAreNamed(t *testing.T) {
 		{"bad value", "CARILLON_LIMITS_DRAIN=5", `CARILLON_LIMITS_DRAIN: "5" has no unit; write 5ms, 5s or 5m`},
 		{"bad part of a list", "CARILLON_TOPICS=[{match: a, clss: live}]", `CARILLON_TOPICS: unknown key "topics[0].clss"; did you mean "class"?`},
 		{"empty plugin configuration", "CARILLON_STORE_CONFIG=", `CARILLON_STORE_CONFIG: is empty`},
+		{"found by Check in a list", "CARILLON_TOPICS=[{match: $sys.>, class: stored}]", `CARILLON_TOPICS: "$sys.>" is of the broker's own topics`},
 		{"found by Check", "CARILLON_ADMIN_LISTEN=nowhere", `CARILLON_ADMIN_LISTEN: "nowhere" is not an address`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 // KeyError is one mistake in a configuration.
 type KeyError struct {
 	File   string // "" when the value did not come from a file
-	Line   int    // from 1; 0 when unknown
+	Line   int    // from 1, in File; 0 when unknown
 	Column int
 	Key    string // the key, the environment variable or the flag, as it was written
 	Text   string // what was found, and what was wanted
@@ -19,7 +19,7 @@ type KeyError struct {
 func (p KeyError) Error() string {
 	var b strings.Builder
 	switch {
-	case p.Line > 0:
+	case p.Line > 0 && p.File != "":
 		fmt.Fprintf(&b, "%s:%d:%d: ", p.File, p.Line, p.Column)
 	case p.File != "":
 		fmt.Fprintf(&b, "%s: ", p.File)
