@@ -48,16 +48,18 @@ func (r *reloads) end() { r.turn <- struct{}{} }
 type section struct {
 	name  string // of its plugin, when it has no other
 	keys  []string
-	is    func(*config.Config) bool     // there is such a plugin
+	is    func(*config.Config) bool     // there is such a plugin, or one could be without a restart
+	names func(*config.Config) bool     // there is such a plugin
 	take  func(to, from *config.Config) // the keys
 	apply func(context.Context, *plugins, *config.Config) error
 }
 
 var settingsOfPlugins = []section{
 	{
-		name: host.KindAuth,
-		keys: []string{"plugin", "path", "attach", "sha256", "config", "start_timeout", "crash_budget", "crash_window", "rlimit."},
-		is:   (*config.Config).HasAuth,
+		name:  host.KindAuth,
+		keys:  []string{"plugin", "path", "attach", "sha256", "config", "start_timeout", "crash_budget", "crash_window", "rlimit."},
+		is:    (*config.Config).HasAuth,
+		names: (*config.Config).HasAuth,
 		take: func(to, from *config.Config) {
 			t, f := &to.Auth, &from.Auth
 			t.Plugin, t.Path, t.Attach, t.SHA256, t.Config = f.Plugin, f.Path, f.Attach, f.SHA256, f.Config
@@ -74,14 +76,16 @@ var settingsOfPlugins = []section{
 	{
 		name:  host.KindAuth + shadowSuffix,
 		keys:  []string{"shadow."},
-		is:    func(c *config.Config) bool { return c.HasAuth() },
+		is:    (*config.Config).HasAuth,
+		names: (*config.Config).HasShadow,
 		take:  func(to, from *config.Config) { to.Auth.Shadow = from.Auth.Shadow },
 		apply: setShadow,
 	},
 	{
-		name: host.KindStore,
-		keys: []string{"plugin", "path", "attach", "sha256", "config", "start_timeout", "crash_budget", "crash_window", "rlimit."},
-		is:   (*config.Config).HasStore,
+		name:  host.KindStore,
+		keys:  []string{"plugin", "path", "attach", "sha256", "config", "start_timeout", "crash_budget", "crash_window", "rlimit."},
+		is:    (*config.Config).HasStore,
+		names: (*config.Config).HasStore,
 		take: func(to, from *config.Config) {
 			t, f := &to.Store, &from.Store
 			t.Plugin, t.Path, t.Attach, t.SHA256, t.Config = f.Plugin, f.Path, f.Attach, f.SHA256, f.Config
@@ -119,8 +123,8 @@ func setShadow(ctx context.Context, p *plugins, c *config.Config) error {
 	return p.auth.SetShadow(ctx, &spec)
 }
 
-// all reads the configuration again and has what is new of the plugins take effect. A configuration that cannot be read or has a
-// mistake changes nothing. What needs a restart is told.
+// all reads the configuration again, has what is new of the plugins take effect, and starts those that have failed. A configuration that
+// cannot be read or has a mistake changes nothing. What needs a restart is told.
 func (r *reloads) all(ctx context.Context) {
 	if r.begin(ctx) != nil {
 		return
@@ -133,7 +137,10 @@ func (r *reloads) all(ctx context.Context) {
 	}
 	changed := config.Changed(r.inForce, next)
 	var waiting []string
-	applied := map[*section]bool{}
+	applied := r.failed(next)
+	if len(changed) == 0 && len(applied) == 0 {
+		r.log.Info("SIGHUP: the configuration is as it was")
+	}
 	for _, path := range changed {
 		if s := sectionOf(path); s != nil && s.is(r.inForce) && s.is(next) {
 			applied[s] = true
@@ -149,9 +156,21 @@ func (r *reloads) all(ctx context.Context) {
 	if len(waiting) > 0 {
 		r.log.Warn("SIGHUP: what has changed here takes effect with a restart of the broker", "reason", strings.Join(waiting, ", "))
 	}
-	if len(changed) == 0 {
-		r.log.Info("SIGHUP: the configuration is as it was")
+}
+
+// failed are the sections of plugins that nobody starts again. What was wrong may have been mended without a word of the configuration
+// changed: a key file is back, or may be read.
+func (r *reloads) failed(next *config.Config) map[*section]bool {
+	sections := map[*section]bool{}
+	for _, p := range r.plugins.host.List() {
+		if p.State != host.Failed {
+			continue
+		}
+		if s := r.sectionNamed(p.Name); s != nil && s.is(r.inForce) && s.is(next) {
+			sections[s] = true
+		}
 	}
+	return sections
 }
 
 func sectionOf(path string) *section {
@@ -191,6 +210,9 @@ func (r *reloads) named(ctx context.Context, name string) error {
 	if err != nil {
 		r.tellMistakes(err)
 		return fmt.Errorf("the configuration has a mistake: %w", err)
+	}
+	if s.is(next) && !s.names(r.inForce) && !s.names(next) {
+		return admin.ErrNoPlugin
 	}
 	if !s.is(next) {
 		return fmt.Errorf("the configuration has no such plugin anymore: %s; that takes effect with a restart of the broker", s.name)

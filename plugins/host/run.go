@@ -91,7 +91,7 @@ func (p *supervised) left(ctx context.Context, err error) (delay time.Duration, 
 		p.enter(Stopping, nil, nil)
 	case isPermanent(err):
 		p.enter(Failed, err, nil)
-		log.Error("plugin failed and is not started again", "plugin", p.name(), "err", printable(err.Error(), maxText))
+		log.Error("plugin failed and is not started again; mend what is wrong, then send SIGHUP or run carillon plugin reload", "plugin", p.name(), "err", printable(err.Error(), maxText))
 		return 0, true
 	case p.spec.attached():
 		return p.leftAttached(err), false
