@@ -135,22 +135,38 @@ func (h *Handler) check(r *http.Request) error {
 		}
 	}
 	if r.Method != http.MethodGet {
-		return protocol.Errorf(protocol.CodeMethodNotAllowed, "found %s, wanted GET with an upgrade to WebSocket", r.Method)
+		return protocol.Errorf(protocol.CodeMethodNotAllowed, "found %.20q, wanted GET with an upgrade to WebSocket", r.Method)
 	}
 	if !r.ProtoAtLeast(1, 1) || r.ProtoMajor > 1 || !headerHas(r, "Connection", "upgrade") || !headerHas(r, "Upgrade", "websocket") {
 		return protocol.Errorf(protocol.CodeUpgradeRequired, "found a plain HTTP request, wanted an upgrade to WebSocket").
 			WithHint("connect with a WebSocket client; a proxy in between has to pass the Upgrade and Connection headers on")
 	}
 	if !headerHas(r, "Sec-WebSocket-Version", wsVersion) {
-		return protocol.Errorf(protocol.CodeUpgradeRequired, "found Sec-WebSocket-Version %q, wanted %q", r.Header.Get("Sec-WebSocket-Version"), wsVersion).
+		return protocol.Errorf(protocol.CodeUpgradeRequired, "found Sec-WebSocket-Version %.20q, wanted %q", r.Header.Get("Sec-WebSocket-Version"), wsVersion).
 			WithHint("connect with a WebSocket client that speaks RFC 6455")
 	}
 	if !slices.ContainsFunc(subprotocols, func(p string) bool { return headerHas(r, "Sec-WebSocket-Protocol", p) }) {
-		offered := strings.Join(r.Header.Values("Sec-WebSocket-Protocol"), ", ")
-		return protocol.Errorf(protocol.CodeBadSubprotocol, "found subprotocol %q, wanted %q or, for JSON, %q", offered, subprotocols[0], subprotocols[1]).
-			WithHint(`offer one of them: new WebSocket(url, "carillon.v1"), or Sec-WebSocket-Protocol: carillon.v1.json`)
+		return wrongSubprotocol(r)
 	}
 	return checkKey(r)
+}
+
+// wrongSubprotocol refuses what r offers. What is longer than the name of a subprotocol of ours is not repeated, in the answer or in the log:
+// browsers can send no other header, so some clients put a token there.
+func wrongSubprotocol(r *http.Request) *protocol.Error {
+	hint := `offer one of them: new WebSocket(url, "carillon.v1"), or Sec-WebSocket-Protocol: carillon.v1.json`
+	offered := strings.Split(strings.Join(r.Header.Values("Sec-WebSocket-Protocol"), ","), ",")
+	long := false
+	for i, name := range offered {
+		if offered[i] = strings.TrimSpace(name); len(offered[i]) > len(protocol.SubprotocolJSON) {
+			offered[i], long = "…", true
+		}
+	}
+	if long {
+		hint += "; a token is sent in Connect, never as a subprotocol"
+	}
+	return protocol.Errorf(protocol.CodeBadSubprotocol, "found subprotocol %.100q, wanted %q or, for JSON, %q", strings.Join(offered, ", "), subprotocols[0], subprotocols[1]).
+		WithHint(hint)
 }
 
 func headerHas(r *http.Request, name, token string) bool {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/carillon-mq/carillon/protocol"
 	"github.com/coder/websocket"
@@ -21,7 +22,7 @@ func checkKey(r *http.Request) error {
 			return nil
 		}
 	}
-	return protocol.Errorf(protocol.CodeBadArgs, "found Sec-WebSocket-Key %q, wanted 16 bytes in base64", keys)
+	return protocol.Errorf(protocol.CodeBadArgs, "found Sec-WebSocket-Key %.100q, wanted 16 bytes in base64", strings.Join(keys, ", "))
 }
 
 // upgrader has coder/websocket shake hands over a connection that is ours: the library gets a stand-in for it, and has nothing to do with it
