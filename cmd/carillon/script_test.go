@@ -26,7 +26,7 @@ import (
 )
 
 // scriptTime bounds every wait in a script.
-const scriptTime = 30 * time.Second
+const scriptTime = 60 * time.Second
 
 // brokers are the brokers of one script, by name.
 type brokers struct {
