@@ -273,7 +273,7 @@ func TestWhatIsNoSocketOfThisUsersIsNotAttachedTo(t *testing.T) {
 	if err := os.Symlink(l.Addr().String(), link); err != nil {
 		t.Fatal(err)
 	}
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	for name, path := range map[string]string{"file": file, "link": link} {
 		if _, err := h.Auth(Spec{Name: name, Attach: "unix:" + path}); err != nil {
 			t.Fatal(err)

@@ -22,7 +22,7 @@ func TestTheFolderIsForOneHostAndSwept(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(left, "plugin1"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := quick()
+	o := patient()
 	o.Dir = dir
 	h := newHost(t, o)
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
@@ -95,7 +95,7 @@ func TestTheTemporaryFolderOfAHostThatIsGoneIsRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	abandoned.lock.Close()
-	newHost(t, quick())
+	newHost(t, patient())
 	if _, err := os.Stat(abandoned.path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it is still there: %v", err)
 	}

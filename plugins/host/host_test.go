@@ -33,7 +33,7 @@ func TestAPluginIsStartedAnswersAndIsStopped(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHost(t, quick())
+			h := newHost(t, patient())
 			a := startAuth(t, h, spec)
 			id, err := a.Authenticate(t.Context(), broker.Credentials{Token: "x"})
 			if err != nil || id.User != "u" {
@@ -85,7 +85,7 @@ func thisBinary(t *testing.T) (path, sum string) {
 
 func TestAKilledPluginIsSeenAtOnceAndStartedAgain(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	a := startAuth(t, h, bundled("a", "auth"))
 	pid := a.Status().PID
 	killed := time.Now()
@@ -109,7 +109,7 @@ func TestAKilledPluginIsSeenAtOnceAndStartedAgain(t *testing.T) {
 
 func TestAPluginThatEndsInACallFailsTheCallAndComesBack(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	a := startAuth(t, h, bundled("a", "auth"))
 	for token, says := range map[string]string{"panic": "panic: boom at panic", "exit": "exit status 0"} {
 		pid := a.Status().PID
@@ -125,7 +125,7 @@ func TestAPluginThatEndsInACallFailsTheCallAndComesBack(t *testing.T) {
 
 func TestAPluginThatSaysItCannotWorkIsStartedAgain(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	a := startAuth(t, h, bundled("a", "auth"))
 	pid := a.Status().PID
 	if _, err := a.Authenticate(t.Context(), broker.Credentials{Token: "sick"}); err != nil {
@@ -140,9 +140,10 @@ func TestAPluginThatSaysItCannotWorkIsStartedAgain(t *testing.T) {
 func TestMalformedAnswersAreDeniedAndLogged(t *testing.T) {
 	t.Parallel()
 	log, logger := newLog()
-	o := quick()
+	o := patient()
 	o.Logger = logger
 	a := startAuth(t, newHost(t, o), bundled("a", "auth"))
+	began := time.Now()
 	for range 20 {
 		id, err := a.Authenticate(t.Context(), broker.Credentials{Token: "malformed"})
 		if _, refused := errors.AsType[*protocol.Error](err); id != nil || err == nil || refused {
@@ -156,8 +157,8 @@ func TestMalformedAnswersAreDeniedAndLogged(t *testing.T) {
 			n++
 		}
 	}
-	if n > 10 {
-		t.Errorf("%d lines for 20 answers", n)
+	if took := time.Since(began); n > 6+int(took/time.Second) {
+		t.Errorf("%d lines for 20 answers in %v", n, took)
 	}
 }
 
@@ -169,7 +170,7 @@ func TestAPluginSeesOfTheEnvironmentOnlyWhatIsOnTheList(t *testing.T) {
 	t.Setenv("PATH", "/tmp/evil:"+os.Getenv("PATH"))
 	t.Setenv("WANTED", "yes")
 	t.Setenv("TZ", "Asia/Tokyo")
-	o := quick()
+	o := patient()
 	o.PassEnv = []string{"WANTED"}
 	a := startAuth(t, newHost(t, o), bundled("a", "auth"))
 	id, err := a.Authenticate(t.Context(), broker.Credentials{Token: "who"})
@@ -197,7 +198,7 @@ func TestAPluginSeesOfTheEnvironmentOnlyWhatIsOnTheList(t *testing.T) {
 func TestWhatAPluginForkedGoesWithIt(t *testing.T) {
 	t.Parallel()
 	watch := newDeathWatch(t)
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	spec := bundled("a", "auth")
 	spec.Config = []byte(`{"fork": "` + watch.path + `"}`)
 	a := startAuth(t, h, spec)
@@ -205,13 +206,13 @@ func TestWhatAPluginForkedGoesWithIt(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	gone(t, child, 2*time.Second)
+	gone(t, child, require.Bound(2*time.Second, 10))
 	until(t, h, "a", restarted(pid))
 }
 
 func TestCloseDoesNotWaitForAPluginThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
-	o := quick()
+	o := patient()
 	o.StopTimeout = 200 * time.Millisecond
 	h := newHost(t, o)
 	startStore(t, h, bundled("slow", "slow-close"))
@@ -236,7 +237,7 @@ func TestCloseDoesNotWaitForAPluginThatDoesNotEnd(t *testing.T) {
 func TestAPluginWithoutGoPluginIsServedAndStopped(t *testing.T) {
 	t.Parallel()
 	log, logger := newLog()
-	o := quick()
+	o := patient()
 	o.Logger = logger
 	h := newHost(t, o)
 	a := startAuth(t, h, bundled("a", "foreign"))
@@ -256,7 +257,7 @@ func TestAPluginWithoutGoPluginIsServedAndStopped(t *testing.T) {
 func TestAThirdPartysSocketIsForTheHostAlone(t *testing.T) {
 	t.Parallel()
 	self, _ := thisBinary(t)
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	startAuth(t, h, Spec{Name: "a", Path: self, Args: []string{"as:auth"}})
 	for _, dir := range []string{h.folder.path, filepath.Join(h.folder.path, "plugin-dir*")} {
 		found, err := filepath.Glob(dir)

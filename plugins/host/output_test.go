@@ -13,7 +13,7 @@ import (
 func TestAFloodOfOutputIsBoundedAndDisturbsNoCall(t *testing.T) {
 	t.Parallel()
 	log, logger := newLog()
-	o := quick()
+	o := patient()
 	o.Logger = logger
 	a := startAuth(t, newHost(t, o), config(bundled("a", "auth"), `{"flood": true}`))
 	began := time.Now()
@@ -40,7 +40,7 @@ func TestAFloodOfOutputIsBoundedAndDisturbsNoCall(t *testing.T) {
 func TestLinesOfAPluginKeepTheirLevelAndFieldsAndAreEscaped(t *testing.T) {
 	t.Parallel()
 	log, logger := newLog()
-	o := quick()
+	o := patient()
 	o.Logger = logger
 	a := startAuth(t, newHost(t, o), bundled("a", "auth"))
 	for _, token := range []string{"bad lines", "print"} {

@@ -33,7 +33,7 @@ func (*powers) Revocations(ctx context.Context, cursor []byte, on func([]broker.
 }
 
 func TestThePowersOfAnAuthPluginAreCalledAcrossRestarts(t *testing.T) {
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	a := startAuth(t, h, bundled("a", "powers"))
 	questions := []broker.Question{{Action: broker.ActionPublish, Filter: "ann.1"}, {Action: broker.ActionSubscribe, Filter: "bob.>"}}
 	decisions, err := a.Authorize(t.Context(), broker.Principal{User: "ann"}, questions)
@@ -68,7 +68,7 @@ func TestThePowersOfAnAuthPluginAreCalledAcrossRestarts(t *testing.T) {
 }
 
 func TestAPowerThatWasNotAnnouncedIsNotUsed(t *testing.T) {
-	a := startAuth(t, newHost(t, quick()), bundled("a", "auth"))
+	a := startAuth(t, newHost(t, patient()), bundled("a", "auth"))
 	if _, err := a.Authorize(t.Context(), broker.Principal{}, []broker.Question{{Action: broker.ActionPublish, Filter: "a"}}); !errors.Is(err, broker.ErrNoPower) {
 		t.Errorf("Authorize: %v", err)
 	}
@@ -78,7 +78,7 @@ func TestAPowerThatWasNotAnnouncedIsNotUsed(t *testing.T) {
 }
 
 func TestAKitPluginThatAnnouncesWhatItCannotDoIsRefused(t *testing.T) {
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	for _, power := range []string{"authorize", "revocations"} {
 		a, err := h.Auth(bundled(power, "boast", power))
 		if err != nil {

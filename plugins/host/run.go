@@ -98,12 +98,12 @@ func (p *supervised) left(ctx context.Context, err error) (delay time.Duration, 
 	case p.crashes.spend(time.Now(), most, window):
 		p.crashes.reset()
 		err = fmt.Errorf("ended %d times within %v, and is left alone for as long; the last time: %w", most+1, window, err)
-		p.enter(Failed, err, func(s *Status) { s.RetryAt = time.Now().Add(window) })
+		p.enter(Failed, err, func(s *Status) { s.RetryAt = s.Since.Add(window) })
 		log.Error("plugin failed", "plugin", p.name(), "err", printable(err.Error(), maxText))
 		return window, false
 	default:
 		delay = p.wait.next()
-		p.enter(Backoff, err, func(s *Status) { s.RetryAt = time.Now().Add(delay) })
+		p.enter(Backoff, err, func(s *Status) { s.RetryAt = s.Since.Add(delay) })
 		log.Warn("plugin ended and will be started again", "plugin", p.name(), "err", printable(err.Error(), maxText))
 	}
 	return delay, false

@@ -49,7 +49,7 @@ func follow(t *testing.T, s *Store) (<-chan broker.Feed, <-chan error) {
 
 func TestAStoreAppendsFollowsAndLoadsAcrossItsRestart(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	s := startStore(t, h, bundled("s", "store"))
 	pid := s.Status().PID
 	feeds, ended := follow(t, s)
@@ -89,7 +89,7 @@ func TestAStoreAppendsFollowsAndLoadsAcrossItsRestart(t *testing.T) {
 
 func TestAStoreThatIsAwayFailsAtOnce(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, quick())
+	h := newHost(t, patient())
 	s, err := h.Store(bundled("s", "say-and-hang", ""))
 	if err != nil {
 		t.Fatal(err)
