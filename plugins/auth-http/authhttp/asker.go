@@ -102,6 +102,9 @@ func (a *asker) request(ctx context.Context, c broker.Credentials) (*http.Reques
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
+		if request.Header["Idempotency-Key"] == nil { // not sent: net/http is told that it may ask again when the server has closed an idle connection
+			request.Header["Idempotency-Key"] = []string{}
+		}
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("Carillon-Transport", clip(c.Transport))
