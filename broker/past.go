@@ -22,6 +22,7 @@ type past struct {
 	owed    pastGap           // to be told with the next message, or when nothing can come that lies in it; to is 0 if there is none
 	plain   bool              // of topics that are not stored something may be missing, too: told at the join
 	again   bool              // what is retained has to be sent again: a gap was told, or the reader asks for it
+	floor   uint64            // the entry of the log before which a reader without the right to history is sent nothing
 	limit   int               // messages of the next page
 	page    *archive.Page
 	reading bool // or waiting until the store is asked again
@@ -61,6 +62,7 @@ func (b *Broker) resumeInPast(pos protocol.Position, filters []string, history b
 	if history {
 		return p, b.pastReady(p)
 	}
+	p.floor = b.ring.FirstWithin(b.opt.ResumeWindow) // first: what is stored and before it is not above reach
 	reach, err := b.reach(common)
 	if err != nil {
 		return nil, errStoreAway // nobody knows how far back it may go
@@ -224,9 +226,14 @@ func (s *Session) joinStarting(sub *subscription, st *starting, batch []*Packet)
 	return batch, true
 }
 
-// joinPast finds where a reader of the past goes on in the log, not beyond what its shard has passed.
+// joinPast finds where a reader of the past goes on in the log, not beyond what its shard has passed. Of topics that are not stored the log may
+// have what is older than a reader without the right to history may be sent (log.md R6).
 func (s *Session) joinPast(p *past) (next, mark uint64, ok bool) {
 	next, mark, ok = s.b.ring.Join(p.after)
+	if ok && p.plain && next < p.floor {
+		next = p.floor
+		mark, ok = s.b.ring.WatermarkBefore(next)
+	}
 	if passed := s.shard.passedSeq.Load(); ok && next > passed+1 {
 		next = passed + 1
 		mark, ok = s.b.ring.WatermarkBefore(next)
