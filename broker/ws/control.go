@@ -38,7 +38,7 @@ func (c *conn) control(op byte, payload []byte) error {
 		return nil
 	}
 	var pong [2 + maxControl]byte
-	_, err := c.out.Send(append(appendHeader(pong[:0], opPong, len(payload)), payload...))
+	err := c.out.Answer(append(appendHeader(pong[:0], opPong, len(payload)), payload...))
 	if err != nil && !errors.Is(err, outlet.ErrClosed) {
 		return err
 	}

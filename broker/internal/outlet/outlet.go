@@ -33,6 +33,7 @@ type Outlet struct {
 	closing  bool
 	gone     bool
 	rest     []byte // what the socket has not taken
+	answers  int    // bytes of rest that Answer has put there
 	flushing chan struct{}
 	sock     socket
 	tcp      rawSocket // sock, if it is that: a delivery finds all it needs in one place
@@ -117,6 +118,24 @@ func (o *Outlet) sendLocked(b []byte) (done bool, err error) {
 	return false, nil
 }
 
+// mostAnswers is how many bytes of answers wait for the socket.
+const mostAnswers = 4 << 10
+
+// Answer is Send of an answer to what the client asks as often as it likes, as a pong. When the client takes nothing, and many answers wait for that
+// already, it is left out: a client that asks and does not read costs no memory.
+func (o *Outlet) Answer(b []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.answers+len(b) > mostAnswers {
+		return nil
+	}
+	done, err := o.sendLocked(b)
+	if !done {
+		o.answers += len(b)
+	}
+	return err
+}
+
 // Last is Send of the last piece: whatever is sent after it fails with ErrClosed. It reports whether it was the first Last of an open
 // connection, or did nothing.
 func (o *Outlet) Last(b []byte) (first bool) {
@@ -158,7 +177,7 @@ func (o *Outlet) Flush() error {
 	var err error
 	for len(o.rest) > 0 && err == nil && !o.gone {
 		rest := o.rest
-		o.rest = nil
+		o.rest, o.answers = nil, 0
 		o.mu.Unlock()
 		err = o.sock.write(rest, func() { o.accepted.Store(sinceStart()) })
 		o.mu.Lock()
@@ -166,7 +185,7 @@ func (o *Outlet) Flush() error {
 	if o.gone && err == nil {
 		err = ErrGone
 	}
-	o.rest, o.flushing = nil, nil
+	o.rest, o.answers, o.flushing = nil, 0, nil
 	o.mu.Unlock()
 	close(mine)
 	return err

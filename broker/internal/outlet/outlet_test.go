@@ -167,6 +167,44 @@ func TestAnEndAtOnceFreesWhoWaits(t *testing.T) {
 	})
 }
 
+// A client that asks for answers and does not read keeps no more of them waiting than a few KiB; behind that it is answered as before.
+func TestAnswersThatNobodyReadsAreBounded(t *testing.T) {
+	both(t, func(t *testing.T, o *outlet.Outlet, client net.Conn) {
+		sent := 0
+		for done := true; done; {
+			var err error
+			if done, err = o.Send(make([]byte, 1<<20)); err != nil {
+				t.Fatal(err)
+			}
+			sent += 1 << 20
+		}
+		var flushing sync.WaitGroup
+		flushing.Go(func() { _ = o.Flush() })
+		answer := make([]byte, 100)
+		for range 10_000 {
+			if err := o.Answer(answer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kept := make(chan int, 1)
+		go func() {
+			n, _ := io.Copy(io.Discard, client)
+			kept <- int(n) - sent
+		}()
+		flushing.Wait()
+		if err := o.Answer(answer); err != nil {
+			t.Error(err)
+		}
+		if err := o.Flush(); err != nil {
+			t.Error(err)
+		}
+		o.End(false)
+		if n := <-kept; n < 2*len(answer) || n > 16<<10 {
+			t.Errorf("found %d bytes of answers sent, wanted a few KiB of them", n)
+		}
+	})
+}
+
 func TestReadingGivesWhatTheClientSends(t *testing.T) {
 	both(t, func(t *testing.T, o *outlet.Outlet, client net.Conn) {
 		before := o.Received()
