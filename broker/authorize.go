@@ -98,10 +98,29 @@ func (id *Identity) lapsed(r right) bool {
 // ask has decided what is still open of what id wants, for the session of that id or for none. An error says that no decision could be
 // had. It waits for the Authorizer, at most for Limits.AuthTimeout: no lock may be held.
 func (b *Broker) ask(id *Identity, session string, wanted ...right) *protocol.Error {
+	return b.decide(id, session, id.open(wanted))
+}
+
+// askToPublish is ask for what is done at once when it is allowed. Who was sent away while it was decided does nothing any more ([RGT-1]).
+func (b *Broker) askToPublish(id *Identity, session string, wanted []right) *protocol.Error {
+	open := id.open(wanted)
+	if len(open) == 0 {
+		return nil
+	}
+	if err := b.decide(id, session, open); err != nil {
+		return err
+	}
+	if session != "" && !b.registry.isOpen(session) {
+		return protocol.Errorf(protocol.CodeGoingAway, "the session is closed")
+	}
+	return b.revoked(id)
+}
+
+// open is what has to be asked of what id wants.
+func (id *Identity) open(wanted []right) (open []Question) {
 	if id.Ask == 0 || id.Decisions == nil {
 		return nil
 	}
-	var open []Question
 	now := time.Now()
 	for _, r := range wanted {
 		if !id.depends(r) || slices.Contains(open, r.Question) {
@@ -111,7 +130,7 @@ func (b *Broker) ask(id *Identity, session string, wanted ...right) *protocol.Er
 			open = append(open, r.Question)
 		}
 	}
-	return b.decide(id, session, open)
+	return open
 }
 
 // decide asks the Authorizer and keeps its answers.

@@ -42,6 +42,12 @@ func TestALimitIsToldByItsCode(t *testing.T) {
 				return pub(protocol.Publish{ID: uint64(i + 1), Topic: "a", Payload: make([]byte, 100+i)})
 			},
 		},
+		"payload, with few bytes a second": { // which is no reason to try it again later
+			limits: broker.Limits{Payload: 100}, own: broker.SessionLimits{PublishBytes: 50}, within: 1, want: "too_large",
+			send: func(i int) protocol.Packet {
+				return pub(protocol.Publish{ID: uint64(i + 1), Topic: "a", Payload: make([]byte, 101*i)})
+			},
+		},
 		"headers": {
 			limits: broker.Limits{Headers: 100}, within: 1, want: "too_large",
 			send: func(i int) protocol.Packet {
@@ -157,6 +163,7 @@ func TestUnlimitedIsNone(t *testing.T) {
 				Packet: none, Payload: none, Headers: none, Pending: none, Subscriptions: none, SubscribeRate: none, SubscribeBurst: none,
 				PublishRate: none, PublishBurst: none, PublishBytes: none, PingRate: none, Inflight: none, Sessions: none,
 				SubscriptionsIn: none, SessionsOfUser: none, SessionsOfAddr: none, Retained: none, RetainedBytes: none, StorePending: none,
+				MessageIDs: none, Revocations: none,
 				AuthTimeout: none, StoreTimeout: none, ConnectTimeout: none,
 			},
 			Authenticator: decide(nil), Anonymous: anyone(),

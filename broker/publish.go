@@ -292,6 +292,9 @@ func (s *Session) handlePublish(raw protocol.Raw) error {
 	s.done(p.ID)
 	switch {
 	case err != nil:
+		if why := s.b.revoked(s.identity); why != nil { // while it was decided
+			return why
+		}
 		return s.refuse(p.ID, err)
 	case p.ID != 0:
 		ack.ID = p.ID
@@ -309,7 +312,7 @@ func (s *Session) allowPublish(now time.Time, size int) *protocol.Error {
 		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d publishes a second", perSecond).WithRetryAfter(time.Second)
 	}
 	bytes, most := s.publishBytes()
-	if !allow(&s.bytes, now, bytes, most, size) {
+	if !allow(&s.bytes, now, bytes, most, min(size, most)) { // what is beyond any payload is told so, and not to come again later
 		return protocol.Errorf(protocol.CodeRateLimited, "found more than %d payload bytes a second", bytes).WithRetryAfter(time.Second)
 	}
 	return nil

@@ -18,7 +18,7 @@ func (b *Broker) checkPublish(id *Identity, r *PublishRequest) *protocol.Error {
 		}
 	}
 	if id.Ask != 0 {
-		if err := b.ask(id, r.Session, r.wants(free)...); err != nil {
+		if err := b.askToPublish(id, r.Session, r.wants(free)); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ type receipt struct {
 	left       atomic.Int32 // shards that have not passed it
 	told       atomic.Bool
 	b          *Broker
-	p          *publication
+	p          *publication // until it is told: the log keeps the receipt, and nothing else of who has published
 	timer      *time.Timer
 }
 
@@ -53,9 +53,11 @@ func (r *receipt) tell(n int64) {
 		return
 	}
 	r.timer.Stop()
-	ack := r.p.published()
+	p := r.p
+	r.p = nil
+	ack := p.published()
 	ack.Receivers = n
-	r.p.Answer(ack, nil)
+	p.Answer(ack, nil)
 	r.b.flushSoon()
 }
 

@@ -129,18 +129,25 @@ func (s *Session) receive(msg []byte) error {
 	if len(msg) == 0 {
 		return protocol.Errorf(protocol.CodeBadPacket, "found an empty message, wanted at least one packet")
 	}
-	for len(msg) > 0 {
+	for n := 1; len(msg) > 0; n++ {
 		raw, rest, err := protocol.Next(msg)
-		if err != nil {
-			return err
+		if err == nil {
+			err = s.dispatch(raw)
 		}
-		if err := s.dispatch(raw); err != nil {
+		if err == nil && n%packetsAtOnce == 0 {
+			err = s.awaitRoom()
+		}
+		if err != nil {
 			return err
 		}
 		msg = rest
 	}
 	return nil
 }
+
+// packetsAtOnce is how many packets of one message are done before it is seen whether the client takes the answers: a packet may have 2 bytes, and
+// its answer a hundred.
+const packetsAtOnce = 128
 
 // dispatch is the table of contents of a session: one line a packet. The error of a handler closes the session; a request
 // that merely fails is answered with an Error packet.

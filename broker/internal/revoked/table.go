@@ -43,7 +43,7 @@ type subject struct {
 	id   string
 }
 
-// New makes a table.
+// New makes an empty table; a negative number is no limit.
 func New(most int) *Table {
 	return &Table{most: most, entries: map[subject]Entry{}}
 }
@@ -66,7 +66,7 @@ func (t *Table) Put(kind Kind, id string, e Entry, now time.Time) {
 	if !known || !e.Until.Equal(old.Until) {
 		heap.Push(&t.ends, end{e.Until, s})
 	}
-	for len(t.entries) > t.most {
+	for t.most >= 0 && len(t.entries) > t.most {
 		if t.popLocked() {
 			t.forgotten++
 		}

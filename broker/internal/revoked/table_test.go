@@ -108,6 +108,16 @@ func TestTheTableIsBoundedAndGivesUpWhatEndsSoonest(t *testing.T) {
 	}
 }
 
+func TestATableWithoutALimitForgetsNothing(t *testing.T) {
+	table := New(-1)
+	for i := range 1000 {
+		table.Put(User, fmt.Sprint(i), entry(0, time.Hour), now)
+	}
+	if n, forgotten := table.Size(); n != 1000 || forgotten != 0 || table.Find("0", "", now, now) == nil {
+		t.Errorf("%d entries and %d given up, wanted 1000 and none", n, forgotten)
+	}
+}
+
 func TestASubjectRevokedOverAndOverTakesNoMoreRoom(t *testing.T) {
 	table := New(10)
 	for i := range 10_000 {

@@ -13,17 +13,24 @@ type Extra struct {
 	Expires int64   // from when on nobody is sent it ([PUB-13]), by Ring.Now; 0: it does not end
 }
 
-const extraOverhead = int64(unsafe.Sizeof(Extra{}))
+const (
+	extraOverhead = int64(unsafe.Sizeof(Extra{}))
+	receiptRoom   = 256 // about what a Receipt takes, its timer included
+)
 
 // cost is what the log is charged for x.
 func (x *Extra) cost() int64 {
-	switch {
-	case x == nil:
+	if x == nil {
 		return 0
-	case x.Expires != 0:
-		return extraOverhead + int64(len(x.Exclude)) + endOverhead
 	}
-	return extraOverhead + int64(len(x.Exclude))
+	cost := extraOverhead + int64(len(x.Exclude))
+	if x.Expires != 0 {
+		cost += endOverhead
+	}
+	if x.Receipt != nil {
+		cost += receiptRoom
+	}
+	return cost
 }
 
 // Excludes reports whether the sessions of origin are not sent e; "" is nobody's.
