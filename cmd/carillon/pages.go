@@ -18,8 +18,9 @@ func pages(m mode) map[string]http.Handler {
 
 const introduction = `This is Carillon, a pub/sub broker for the web.
 
-  /ws                               WebSocket, subprotocol carillon.v1
-  POST /v1/topics/{topic}           publish
+  /ws                               WebSocket, subprotocol carillon.v1 or carillon.v1.json
+  POST /v1/topics/{topic}           publish the body
+  POST /v1/publish                  publish what a JSON object or a form describes
   GET  /v1/topics/{topic}           read the retained message
   GET  /v1/topics/{topic}/history   read the messages that the store keeps
   GET  /v1/subscribe?filter=FILTER  receive, by server-sent events or long-poll

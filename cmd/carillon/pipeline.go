@@ -28,6 +28,7 @@ type pipeline struct {
 	ack     *json.Encoder // nil: acknowledgements are not printed
 	s       streams
 	id      string // of a single message; "": each has one of its own
+	lines   bool   // each message is another: what is refused of one says nothing of the next
 
 	depth   int
 	waiting []underway
@@ -46,7 +47,7 @@ type sending struct {
 }
 
 func newPipeline(c *carillon.Client, p *pubCmd, s streams) *pipeline {
-	l := &pipeline{c: c, topic: p.Topic, every: p.Every, s: s, depth: pipelineDepth, id: given(p.ID)}
+	l := &pipeline{c: c, topic: p.Topic, every: p.Every, s: s, depth: pipelineDepth, id: given(p.ID), lines: p.fromLines()}
 	l.pace = newPacer(c.Limits()["publish_rate"])
 	if p.Retain {
 		l.options = append(l.options, carillon.Retain())
@@ -163,7 +164,7 @@ func (l *pipeline) settle(ctx context.Context) error {
 	}
 	var refusal *carillon.Error
 	switch {
-	case errors.Is(err, carillon.ErrTooLarge):
+	case errors.Is(err, carillon.ErrTooLarge) && l.lines:
 		l.skip(err)
 		return nil
 	case errors.As(err, &refusal) && refusal.Code.Retry():

@@ -68,11 +68,14 @@ func (p *pubCmd) Validate() error {
 		return errors.New("--every cannot be negative")
 	case len(given(p.ID)) > protocol.MaxMessageID:
 		return fmt.Errorf("--id has %d bytes, want at most %d", len(*p.ID), protocol.MaxMessageID)
-	case p.ID != nil && (given(p.Count) > 1 || p.Data != nil && *p.Data == "-"):
+	case p.ID != nil && (given(p.Count) > 1 || p.fromLines()):
 		return errors.New("--id is that of one message; without it each has one of its own")
 	}
 	return errors.Join(notEmpty("--id", "an id", p.ID), within("--count", p.Count, math.MaxInt), p.validateReach())
 }
+
+// fromLines reports whether the messages are the lines of standard input.
+func (p *pubCmd) fromLines() bool { return p.Data != nil && *p.Data == "-" }
 
 // validateReach checks for how long and for whom the message is.
 func (p *pubCmd) validateReach() error {
@@ -106,7 +109,7 @@ func (p *pubCmd) Run(ctx context.Context, s streams) error {
 
 // source returns where the messages come from: next gives one after the other, and false when there are no more.
 func (p *pubCmd) source(ctx context.Context, s streams) (next func() (value any, ok bool, err error), err error) {
-	if p.Data != nil && *p.Data == "-" {
+	if p.fromLines() {
 		return p.lines(ctx, s), nil
 	}
 	var data []byte
