@@ -210,15 +210,15 @@ func (c *Client) judge(err error, stood bool, delays *backoff) (delay time.Durat
 	switch {
 	case !ok:
 		return delay, true
+	case !r.reconnect:
+		return 0, false
 	case r.why.Code.NeedsToken():
-		if !c.tokens.renew(r.why.Code.String()) && !(stood && r.reconnect) {
+		if !c.tokens.renew(r.why.Code.String()) && !stood {
 			return 0, false
 		}
 		if delays.attempt == 1 { // the first time in a row
 			delay = 0
 		}
-	case !r.reconnect:
-		return 0, false
 	}
 	if r.why.RetryAfter > 0 {
 		delay = r.why.RetryAfter

@@ -158,6 +158,7 @@ type Publishing struct {
 // sending is what is known of the first time that a publish was sent.
 type sending struct {
 	at    time.Time // zero: not yet
+	date  time.Time // the same by the time of day
 	to    peer
 	base  protocol.Position // the session's then
 	again bool              // it has been sent more than once
@@ -174,13 +175,14 @@ const repeatWithin = 90 * time.Second
 
 // repeatable reports whether a publish may be sent to the broker: for the first time, or again because that knows its id.
 func (s *sending) repeatable(to peer, now time.Time) bool {
-	return s.at.IsZero() || s.to == to && now.Sub(s.at) < repeatWithin
+	// the clock that nobody sets stands still in most machines that sleep, and the broker forgets meanwhile
+	return s.at.IsZero() || s.to == to && max(now.Sub(s.at), now.Round(0).Sub(s.date)) < repeatWithin
 }
 
 // note takes down that a publish is sent. What counts is the first time.
 func (s *sending) note(to peer, session protocol.Position, now time.Time) {
 	if s.at.IsZero() {
-		*s = sending{at: now, to: to, base: session}
+		*s = sending{at: now, date: now.Round(0), to: to, base: session}
 		return
 	}
 	s.again = true

@@ -1,6 +1,7 @@
 package carillon
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"testing"
@@ -267,19 +268,25 @@ func TestBrokersAdviceOnWhenToComeBackWins(t *testing.T) {
 }
 
 func TestCodesThatForbidComingBackEndTheClient(t *testing.T) {
+	source := func(context.Context, TokenRequest) (string, error) { return "token", nil }
 	ends := map[string]protocol.Disconnect{
-		"by the table":      {Code: protocol.CodeRevoked, Reconnect: true},
-		"by the packet":     {Code: protocol.CodeGoingAway},
-		"by an unknown one": {Code: 4299, Reconnect: true},
+		"though a fresh token could be had": {Code: protocol.CodeTokenExpired}, // [DIS-1]
+		"by the table":                      {Code: protocol.CodeRevoked, Reconnect: true},
+		"by the packet":                     {Code: protocol.CodeGoingAway},
+		"by an unknown one":                 {Code: 4299, Reconnect: true},
 	}
 	for name, d := range ends {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, b *fakeBroker) {
-				c, fc := b.dial(at(5, 0))
+				c, fc := b.dial(at(5, 0), WithTokenFunc(source))
 				r := read(t, c.Subscribe("a", NoRetained()))
 				fc.live("a", at(5, 0))
 				fc.send(&d)
-				<-c.Done()
+				select {
+				case <-c.Done():
+				case <-b.conns:
+					t.Fatal("it came back")
+				}
 				r.next("error "+d.Code.String(), "end")
 				want := &Error{Code: d.Code}
 				if s := c.Status(); s.State != StateClosed || !errors.Is(s.Err, want) {

@@ -212,3 +212,21 @@ func TestCursorOfARepetitionIsNotBehindTheFirst(t *testing.T) {
 		})
 	}
 }
+
+// The clock that nobody sets stands still while the machine sleeps, and the broker forgets meanwhile ([REC-5]).
+func TestWhatWasSentBeforeASleepIsNotSentAgain(t *testing.T) {
+	now := time.Now()
+	for name, test := range map[string]struct {
+		sent sending
+		want bool
+	}{
+		"awake":                 {sent: sending{at: now.Add(-time.Minute), date: now.Add(-time.Minute).Round(0)}, want: true},
+		"asleep":                {sent: sending{at: now.Add(-time.Second), date: now.Add(-10 * time.Minute).Round(0)}},
+		"the clock was set":     {sent: sending{at: now.Add(-repeatWithin), date: now.Add(time.Hour).Round(0)}},
+		"a clock that was late": {sent: sending{at: now.Add(-time.Second), date: now.Add(time.Hour).Round(0)}, want: true},
+	} {
+		if got := test.sent.repeatable(peer{}, now); got != test.want {
+			t.Errorf("%s: repeatable is %v, want %v", name, got, test.want)
+		}
+	}
+}
