@@ -8,7 +8,7 @@ import { remove } from './list.js'
 import type { Message } from './message.js'
 import { type Clock, type HistoryOptions, type Options, type PublishOptions, type RequestOptions, type SubscribeOptions, systemClock, type Transport } from './options.js'
 import { type Connected, type MessagePacket, shapes } from './packets.js'
-import type { Pending } from './pending.js'
+import type { Pending, Waiting } from './pending.js'
 import type { Position } from './position.js'
 import { type Ack, Publishing, random } from './publish.js'
 import { Phase } from './stream.js'
@@ -181,14 +181,16 @@ export class ClientImpl implements Client {
     return this._ask(new Reading(filter, options))
   }
 
-  async request(topic: string, data: unknown, { headers, ...options }: RequestOptions = {}): Promise<Message> {
-    await this.ready
+  async request(topic: string, data: unknown, { headers, timeout = 10_000, ...options }: RequestOptions = {}): Promise<Message> {
+    const [given, giveUp] = promise()
+    options.signal?.throwIfAborted()
+    await this._until(Promise.race([this.ready, given]), { ...options, timeout }, giveUp)
     const { session } = this.status
     if (!session) throw new CarillonError(this.transport ? 'unsupported' : 'connection')
     const inbox = `$inbox.${session}.`
     this._replies ??= this.subscribe(inbox + '>', (m: Message) => this._requests.get(m.headers['correlation-id'])?._settle(m), { retained: false })
     const id = random()
-    const p = new Publishing<Message>(topic, data, { timeout: 10_000, ...options, id, headers: { ...headers, 'reply-to': inbox + 'r', 'correlation-id': id }, receivers: true })
+    const p = new Publishing<Message>(topic, data, { ...options, timeout, id, headers: { ...headers, 'reply-to': inbox + 'r', 'correlation-id': id }, receivers: true })
     // its reply settles it
     p._answer = ({ receivers }) => receivers === 0 && p._fail(new CarillonError('no_responder'))
     this._requests.set(id, p)
@@ -207,32 +209,37 @@ export class ClientImpl implements Client {
   }
 
   async _ask<T>(p: Pending<T>): Promise<T> {
-    const { signal, timeout } = p._options
-    signal?.throwIfAborted()
+    p._options.signal?.throwIfAborted()
     if (this._closing || this._ended) throw (this._ended && this.status.error) || closed()
     if (this._unsettled >= (this._options.pendingLimit ?? 1024)) throw new CarillonError('queue_full')
     this._unsettled++
     this._queue.push(p)
     this._link?._wake()
-    const abort = () => this._abandon(p)
-    const timer = timeout && this._clock._setTimeout(abort, timeout)
-    signal?.addEventListener('abort', abort)
     try {
-      const answer = await p._settled
+      const answer = await this._until(p._settled, p._options, (why) => this._abandon(p, why))
       if (p instanceof Publishing) this.latency = this._clock._now() - p._sentAt
       return answer
     } finally {
-      this._clock._clearTimeout(timer)
-      signal?.removeEventListener('abort', abort)
       if (!--this._unsettled) this._flushed?.()
     }
   }
 
+  /** _until waits for p. When the time is up, or the signal is aborted for a reason, it calls giveUp, which has to settle it. */
+  private _until<T>(p: Promise<T>, { signal, timeout }: Waiting, giveUp: (why?: unknown) => void): Promise<T> {
+    const abort = () => giveUp(signal?.reason)
+    const timer = timeout && this._clock._setTimeout(abort, timeout)
+    signal?.addEventListener('abort', abort)
+    return p.finally(() => {
+      this._clock._clearTimeout(timer)
+      signal?.removeEventListener('abort', abort)
+    })
+  }
+
   /** _abandon gives up what nobody waits for any more. */
-  private _abandon(p: Pending): void {
+  private _abandon(p: Pending, why: unknown = lost('no answer in time')): void {
     remove(this._queue, p)
     p._over = true
-    p._end(p._options.signal?.reason ?? lost('no answer in time'))
+    p._end(why)
   }
 
   /** It is closed, for good. */
@@ -242,7 +249,10 @@ export class ClientImpl implements Client {
   private async _run(): Promise<void> {
     let shown = false // what there is once more, for want of a fresh token
     for (let attempt = 0; !this._ended; attempt++) {
-      const why = await this._serve().catch((error: unknown) => error)
+      const why: unknown = await this._tokens
+        ._next()
+        .then((token) => this._ended || this._way(this, token))
+        .catch((error: unknown) => error)
       if (this._ended) return
       this._weed()
       if (this._clock._now() - (this._since ?? Infinity) >= stableAfter) {
@@ -262,11 +272,6 @@ export class ClientImpl implements Client {
       this._tell({ state: 'reconnecting', error, retryIn })
       await pause(this._clock, retryIn, (end) => (this._goOn = end))
     }
-  }
-
-  private async _serve(): Promise<void> {
-    const token = await this._tokens._next()
-    if (!this._ended) await this._way(this, token)
   }
 
   /** _weed ends the publishes that were sent and may not be sent again: too late, or in a session that is not of that kind. */
@@ -307,7 +312,7 @@ export class ClientImpl implements Client {
   }
 
   /** _refuse ends a subscription with an error of the broker. */
-  _refuse(s: Sub, error: CarillonError): void {
+  _refuse(s: Sub, error?: CarillonError): void {
     this._drop(s)
     s._end(error)
   }
@@ -321,10 +326,7 @@ export class ClientImpl implements Client {
     this._stop.abort()
     this._first(why)
     for (const p of this._queue.splice(0)) p._end(why)
-    for (const s of this._subs.splice(0)) {
-      s._phase = Phase.Ended
-      s._end(error)
-    }
+    for (const s of [...this._subs]) this._refuse(s, error)
     this._flushed?.()
     this._goOn?.()
     this._tell({ state: 'closed', error })

@@ -84,7 +84,7 @@ export function serveWebSocket(c: ClientImpl, token: string, timeout = 10_000): 
     ws.onerror = ({ message }: { message?: string } = {}) => void (said = message ?? '') // the close event follows
     ws.onclose = ({ code, reason }: { code: number; reason: string }) => {
       const known = code > 3999 && code < 5000
-      void handle(known ? errorOf({ _code: code, _name: reason || `code_${code}` }) : lost(`closed with ${code}${(said = reason || said) && `: ${said}`}`, undefined, greeted ? '' : guess))
+      void handle(known ? errorOf({ _code: code, _name: reason || `code_${code}` }) : lost(`closed with ${code}${(said = reason || said) && ': ' + said}`, undefined, greeted ? '' : guess))
     }
   })
 }

@@ -118,7 +118,7 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
     if (c._link === link && (!known || c.transport === way)) return
     if (known) c._attached(link, c._pos, { transport: way })
     else c._link = link
-    if (c._queue.length) wake()
+    wake()
   }
 
   const leaveAll = (): void => {
@@ -241,7 +241,7 @@ export function newHttpSession(c: ClientImpl, token: string, way: Transport, may
     if (changed || over.signal.aborted) return
     if (!mayPoll) throw lost('silence')
     way = 'poll'
-    attach()
+    if (c._link === link) attach() // else it is known when a poll is answered
   }
 
   const event = (event: string | undefined, data: unknown, id?: string): Slow => {

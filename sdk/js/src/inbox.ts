@@ -58,7 +58,6 @@ export class Inbox {
   async _wait(): Promise<void> {
     const began = this._clock._now()
     await pause(this._clock, this._patience, (end) => (this._wakeGiver = end))
-    this._wakeGiver = undefined
     this._patience -= this._clock._now() - began
   }
 

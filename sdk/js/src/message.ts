@@ -74,8 +74,7 @@ export interface Content {
 
 /** deliverable makes the application's message of what came. */
 export function deliverable(m: Content, retained: boolean, position: Position | undefined): Message {
-  const { payload, type: contentType = '' } = m
-  let { data } = m
+  let { payload, type: contentType = '', data } = m
   let error: Error | undefined
   if (payload) {
     try {

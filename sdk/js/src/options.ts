@@ -159,7 +159,7 @@ export interface RequestOptions extends Pick<PublishOptions, 'headers' | 'conten
 
 /** What the client needs of its surroundings; tests bring their own. */
 export interface Clock {
-  /** Milliseconds of a clock that nobody sets. */
+  /** Milliseconds of a clock that never goes back, and goes on while the machine sleeps. */
   _now(): number
   /** Milliseconds since the Unix epoch. */
   _date(): number
@@ -168,10 +168,13 @@ export interface Clock {
   _random(): number
 }
 
+/** How far the time of day is ahead of the clock that nobody sets, which stands still in most machines that sleep: the most that was seen. */
+let ahead = 0
+
 export const systemClock: Clock = {
-  _now: () => performance.now(),
+  _now: () => performance.now() + (ahead = Math.max(ahead, Date.now() - performance.now())),
   _date: Date.now,
-  _setTimeout: (f, ms) => setTimeout(f, ms),
-  _clearTimeout: (timer) => clearTimeout(timer as number),
+  _setTimeout: (f, ms) => setTimeout(f, Math.min(ms, 2e9)), // more than 2^31 is none at all
+  _clearTimeout: (timer) => clearTimeout(timer as never),
   _random: Math.random,
 }

@@ -1,4 +1,4 @@
-import { CarillonError, retryable } from './errors.js'
+import { CarillonError } from './errors.js'
 import { type Position, parsePosition } from './position.js'
 import { fail, Pairs, Reader } from './reader.js'
 import { msgpack, utf8 } from './writer.js'
@@ -108,7 +108,8 @@ export interface Disconnect {
   readonly _code: number
   readonly _name: string
   readonly _detail: string
-  readonly reconnect: boolean
+  /** What the code says if it is absent. */
+  readonly reconnect?: boolean
   readonly after?: number
   readonly hint?: string
 }
@@ -178,9 +179,7 @@ function decode(values: unknown): Packet | null {
     const v = read(kind.toUpperCase(), given.get(name))
     if (v !== null) packet[name] = v
   }
-  const p = packet as unknown as Disconnect
-  if (is === Type.Disconnect) packet['reconnect'] ??= retryable(p._code)
-  return p
+  return packet as unknown as Packet
 }
 
 /** read takes a value of that kind; nil only if the letter is in upper case. */

@@ -1,7 +1,7 @@
 import { CarillonError } from './errors.js'
 
 /** How long the application waits. */
-interface Waiting {
+export interface Waiting {
   signal?: AbortSignal | undefined
   /** In milliseconds; for ever if it is absent. */
   timeout?: number | undefined

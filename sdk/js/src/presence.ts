@@ -122,7 +122,7 @@ async function insist(c: ClientImpl, topic: string, signal: AbortSignal | undefi
       return await presence(c, topic, { signal })
     } catch (error) {
       const { retryable, retryAfter = 0 } = error as CarillonError
-      if (!retryable || signal?.aborted) throw error
+      if (!retryable || signal?.aborted || c._ended) throw error
       await pause(c._clock, retryAfter + backoff(attempt, c), (end) => whenAborted(signal, end))
     }
   }

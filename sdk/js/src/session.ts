@@ -82,7 +82,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
     const parts = control.splice(0)
     const subs: Sub[] = []
     let first = 0 // of parts, for them
-    let size = parts.reduce((n, b) => n + b.length, 0)
+    let size = 2 * parts.length // they are Pongs
     full: for (const queue of [requests, asked, c._queue] as Request[][]) {
       for (let r; (r = queue[0]) !== undefined; ) {
         if (queue === c._queue ? inflight.size >= most : subs.length > 999) break full
@@ -114,9 +114,8 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
 
   /** many asks for them in one packet, and a while later one by one if that has brought nothing: who does not know it does not answer ([ENC-9]). */
   const many = (subs: Sub[]): Uint8Array => {
-    const [s] = subs as [Sub]
-    const id = s._id
-    together ??= !!timers.push(c._clock._setTimeout(() => s._id === id && s._phase === Phase.Asked && oneByOne(), patience))
+    const { _id: id } = subs[0] as Sub
+    together ??= !!timers.push(c._clock._setTimeout(() => inflight.has(id) && oneByOne(), patience))
     return encodeSubscribes(subs.map((s) => s._wanted(s._id)))
   }
 
@@ -205,7 +204,7 @@ export function newSession(c: ClientImpl, wake: () => void, began: (hello: Conne
         refused(p)
         break
       case Type.Disconnect:
-        throw errorOf(p, p.reconnect ? p._code : 4200)
+        throw errorOf(p, p.reconnect === false ? 4200 : p._code)
       default: // an answer, and Pong, which answers nothing
         ;(answered((p as Published)._id) as Partial<Pending> | undefined)?._answer?.(p)
     }

@@ -27,6 +27,8 @@ export class Stream {
   _shared?: boolean
   /** It waits for the end of a snapshot: when it is cut before that it asks for it again ([SUB-15]). */
   _awaiting?: boolean
+  /** Up to where it had been served before what waits for room at present. */
+  _before: Position | undefined
   /** Where it stood when it had to start afresh: over HTTP, where a snapshot cannot be asked for again. */
   _restarted: Position | undefined
   /** The application has been given something, and that before the snapshot under way began. */
@@ -54,8 +56,7 @@ export class Stream {
 
   /** _packet asks for the stream from where it is. */
   _packet(id: number): Uint8Array {
-    const [, filter, options] = this._wanted(id)
-    return encode([Type.Subscribe, id, filter], options)
+    return encode([Type.Subscribe, id, this.filter], this._wanted(id)[2])
   }
 
   _wanted(id: number): Wanted {
@@ -180,7 +181,8 @@ export class Stream {
   /** _idle takes the subscription off the wire and keeps its place, if it has one to resume from. */
   _idle(session: Position | undefined, told?: boolean): void {
     this._told = told
-    this._own = this._position(session)
+    this._own = this._before ?? this._position(session)
+    this._before = undefined
     this._shared = false
     if (this._phase !== Phase.Ended) this._phase = Phase.Idle
     this._id = 0

@@ -127,15 +127,16 @@ export class Sub extends Stream implements Subscription {
    */
   _accept(link: Link, e: Event, at: Position | undefined, taken?: () => void, size = 0): Slow {
     const id = this._id
+    this._before = at
     switch (this._in._offer(e, size)) {
       case Offer.Taken:
+        this._before = undefined
         taken?.()
         return undefined
       case Offer.Wait:
         return this._in._wait().then(() => (this._id === id ? this._accept(link, e, at, taken, size) : undefined))
     }
     link._leave(this)
-    this._own = at
     return undefined
   }
 

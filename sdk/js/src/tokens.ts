@@ -17,9 +17,6 @@ export interface Tokens {
   _renew(reason: string): boolean
 }
 
-/** The longest that a timer can take, in milliseconds. */
-const most = 2 ** 31 - 1
-
 export function newTokens(source: Options['token'], clock: Clock, signal: AbortSignal): Tokens {
   let current = ''
   let expires = NaN // unless the broker has said when
@@ -52,7 +49,7 @@ export function newTokens(source: Options['token'], clock: Clock, signal: AbortS
       const wait = () => {
         // a clock by which one has expired that the broker takes is wrong, and tells nothing
         const left = expires - clock._date()
-        if (left > 0 && !fixed && serving === take) timer = clock._setTimeout(() => ask('expiring').then(take, wait), Math.min(most, Math.max(5_000, Math.min(left * 0.8, left - 10_000))))
+        if (left > 0 && !fixed && serving === take) timer = clock._setTimeout(() => ask('expiring').then(take, wait), Math.max(5_000, Math.min(left * 0.8, left - 10_000)))
       }
       wait()
     },

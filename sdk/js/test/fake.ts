@@ -23,7 +23,7 @@ export class FakeClock implements Clock {
   _now = () => this.time
   _random = () => 0.5
   _setTimeout = (f: () => void, ms: number) => {
-    const timer = { at: this.time + ms, f }
+    const timer = { at: this.time + Math.min(ms, 2 ** 31 - 1), f } // as timers are
     this.timers.push(timer)
     return timer
   }

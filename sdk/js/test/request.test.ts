@@ -166,3 +166,20 @@ test('over HTTP the broker is told the origin of a client, and what a publish le
   const { body } = b.requests.find((r) => r.method === 'POST') as unknown as { body: Record<string, unknown> }
   assert.deepEqual([body['exclude'], body['ttl']], ['mine', '500ms'])
 })
+
+test('a request does not wait for the first connection longer than it is told to, nor behind its signal', async () => {
+  const b = new FakeBroker()
+  const c = b.client()
+  const abort = new AbortController()
+  const outcomes: unknown[] = []
+  for (const options of [{ timeout: 1_000 }, { signal: abort.signal }]) void c.request('a', 1, options).catch((e: CarillonError) => outcomes.push(e.code ?? e))
+  await b.clock.advance(999)
+  assert.deepEqual(outcomes, [])
+  await b.clock.advance(1)
+  assert.deepEqual(outcomes, ['connection'])
+  abort.abort('left')
+  await settled()
+  assert.deepEqual(outcomes, ['connection', 'left'])
+  const socket = await b.accept()
+  assert.deepEqual(socket.sent.map((p) => p[0]), [1], 'nothing of them is sent')
+})

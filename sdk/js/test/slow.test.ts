@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { FakeBroker, live, message, record, settled, type Socket, token } from './fake.js'
+import { FakeBroker, live, message, quiet, record, settled, type Socket, token } from './fake.js'
+import { cursor, event, FakeHttp, id, said } from './fakehttp.js'
+
+const path = '/v1/subscribe'
 
 /** take reads n events by hand. */
 async function take(s: AsyncIterator<{ type: string }>, n: number): Promise<unknown[]> {
@@ -105,4 +108,41 @@ test('what comes behind a connection that is lost while an application is slow i
   assert.deepEqual(options, { position: token(1), retained: false })
   await again.packets([4, id, token(1)], [10, id, 1, 0], message(2, 'a'), [12, id, token(2)])
   assert.deepEqual(await take(events, 2), [2, 'live'])
+})
+
+test('what waits for a slow application when its connection ends by the clock comes again on the next one [POS-10]', async () => {
+  const b = new FakeBroker()
+  const { socket, s } = await live(b, { buffer: { messages: 1 }, maxSilence: 50 })
+  await socket.packets(message(1, 'a'), message(2, 'a'))
+  await b.clock.advance(50) // of the 100 ms that it may wait
+  assert.ok(socket.terminated)
+  const events = s.events()
+  assert.deepEqual(await take(events, 1), [1])
+  await b.clock.advance(250)
+  const again = await b.accept([2, 's2', token(2), 0])
+  again.take(1)
+  const [, id, , options] = again.take(3)
+  assert.deepEqual(options, { position: token(1), retained: false })
+  await again.packets([4, id, token(1)], [10, id, 1, 0], message(2, 'a'), [12, id, token(2)])
+  assert.deepEqual(await take(events, 2), [2, 'live'])
+})
+
+test('what waits for a slow application when a publish ends the session over HTTP is not lost', async () => {
+  const b = new FakeHttp()
+  const c = b.client('sse', { buffer: { messages: 1 } })
+  const s = c.subscribe('a', { retained: false })
+  await b.start(0)
+  const stream = await (await b.take(path)).open(id(0), event('live', {}, cursor(0)))
+  const events = s.events()
+  assert.deepEqual(await take(events, 1), ['live'])
+  await stream.send(said(1, 'a'), said(2, 'a'))
+  const lost = quiet(c.publish('b', 1))
+  await (await b.take('/v1/publish', 'POST')).fail()
+  await assert.rejects(lost, /unknown_outcome/)
+  assert.deepEqual(await take(events, 1), [1])
+  await b.clock.advance(250)
+  const again = await b.take(path)
+  assert.equal(again.url.searchParams.get('after'), cursor(1))
+  await again.open(said(2, 'a'), said(3, 'a'))
+  assert.deepEqual(await take(events, 1), [2])
 })

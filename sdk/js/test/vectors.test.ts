@@ -110,6 +110,7 @@ function described(packet: object): unknown {
     else if (v && typeof v === 'object' && !Array.isArray(v)) out[k] = { ...v }
     else out[k] = v
   }
+  if (name === 'Disconnect') out['reconnect'] ??= retryable(out['code'] as number)
   return { [name]: out }
 }
 

@@ -208,3 +208,31 @@ test('every request over HTTP sends cookies as it is told to, and without a toke
     await c.close()
   }
 })
+
+test('a stream that cannot be asked for is no connection: what is published waits, and the way that works is kept', async () => {
+  const b = new FakeHttp()
+  const c = b.client()
+  record(c.subscribe('a'))
+  await settled()
+  await b.ws.sockets.shift()!.drop()
+  await b.start(5)
+  const stream = await (await b.take(path)).open(id(5), event('live', {}, cursor(5)))
+  await stream.end()
+  const published = quiet(c.publish('b', 1))
+  for (const wait of [250, 500]) {
+    await b.clock.advance(wait)
+    await (await b.take(path)).fail()
+    const poll = await b.take(path)
+    assert.equal(poll.url.searchParams.get('wait'), '1s', 'it is soon known whether that comes through')
+    await poll.fail()
+    assert.equal(c.status.state, 'reconnecting')
+    assert.equal(b.requests.length, 0, 'nothing is posted')
+  }
+  await b.clock.advance(1_000)
+  const again = await b.take(path)
+  assert.equal(again.url.searchParams.get('mode'), null)
+  await again.open(id(5))
+  await (await b.take('/v1/publish', 'POST')).json({ seq: 6, offset: 0, durability: 'appended' })
+  assert.equal((await published).seq, 6)
+  assert.deepEqual(b.ws.statuses.map((s) => (s as Status).transport ?? '-'), ['sse', '-', '-', '-', 'sse'])
+})
