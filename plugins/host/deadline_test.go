@@ -38,7 +38,8 @@ func TestACallOfAStoreEndsAlthoughNobodyHasSetADeadline(t *testing.T) {
 				p := &supervised{status: Status{Name: "store", State: Ready, Capabilities: []string{
 					string(broker.PowerTerms), string(broker.PowerHistory), string(broker.PowerStatistics), string(broker.PowerKeyspace),
 				}}}
-				p.present = &instance{p: p, store: wire.NewStoreClient(silent{}), current: t.Context()}
+				in := &instance{p: p, store: wire.NewStoreClient(silent{}), current: t.Context()}
+				p.present = in
 				began := time.Now()
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -46,6 +47,12 @@ func TestACallOfAStoreEndsAlthoughNobodyHasSetADeadline(t *testing.T) {
 				defer giveUp.Stop()
 				if err := call(ctx, &Store{p}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != 5*time.Second {
 					t.Errorf("after %v: %v", time.Since(began), err)
+				}
+				if in.spec.Attach = "unix:/s"; name == "GetKey" {
+					return
+				}
+				if err := call(ctx, &Store{p}); !errors.Is(err, context.Canceled) || time.Since(began) != time.Hour {
+					t.Errorf("at a breakpoint, after %v: %v", time.Since(began), err)
 				}
 			})
 		})

@@ -29,9 +29,11 @@ func (s *Store) Has(p broker.Power) bool {
 const storeDeadline = 5 * time.Second
 
 // askSoon is ask for a call that answers or fails: who has set no deadline gets the contract's. A store that is healthy and leaves one
-// question without an answer would keep the feed waiting for ever.
+// question without an answer would keep the feed waiting for ever. One that is attached to may stand at a breakpoint as long as it likes.
 func askSoon[A any](ctx context.Context, s *Store, p broker.Power, call func(context.Context, *wire.StoreClient) (A, error)) (A, error) {
-	if _, bounded := ctx.Deadline(); !bounded {
+	_, bounded := ctx.Deadline()
+	in, err := s.p.ready()
+	if attached := err == nil && in.spec.attached(); !bounded && !attached {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, storeDeadline)
 		defer cancel()
