@@ -114,7 +114,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, info broker.Co
 	session, err := h.b.Open(conn, info)
 	if err != nil {
 		refusal := asRefusal(err)
-		h.b.Refused(broker.Refusal{Code: refusal.Code, Detail: refusal.Detail, Hint: refusal.Hint, Transport: "ws", Remote: info.Remote})
+		h.b.Refused(broker.Refusal{Code: refusal.Code, Detail: refusal.Detail, Hint: refusal.Packet(0).Hint, Transport: "ws", Remote: info.Remote})
 		conn.Close(refusal.Disconnect())
 		h.conns.Go(conn.discard)
 		return err
@@ -182,7 +182,7 @@ func headerHas(r *http.Request, name, token string) bool {
 
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, remote string, err error) {
 	refusal := asRefusal(err)
-	h.b.Refused(broker.Refusal{Code: refusal.Code, Detail: refusal.Detail, Hint: refusal.Hint, Transport: "ws", Remote: remote})
+	h.b.Refused(broker.Refusal{Code: refusal.Code, Detail: refusal.Detail, Hint: refusal.Packet(0).Hint, Transport: "ws", Remote: remote})
 	switch refusal.Code {
 	case protocol.CodeUpgradeRequired:
 		w.Header().Set("Upgrade", "websocket")

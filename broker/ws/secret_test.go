@@ -68,3 +68,21 @@ func TestATokenAmongTheSubprotocolsIsNotRepeated(t *testing.T) {
 		}
 	}
 }
+
+// The hint that the code has of itself is logged here as by the other doors.
+func TestARefusedUpgradeIsLoggedWithItsHint(t *testing.T) {
+	log := &written{}
+	_, url := serve(t, broker.Options{Logger: slog.New(slog.NewTextHandler(log, nil))}, ws.Options{})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, strings.Replace(url, "ws", "http", 1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if logged := log.String(); resp.StatusCode != http.StatusMethodNotAllowed || !strings.Contains(logged, `hint="Use a method that the Allow header names."`) {
+		t.Errorf("found %s and %q in the log, wanted the hint of method_not_allowed", resp.Status, logged)
+	}
+}
