@@ -119,3 +119,14 @@ test('a broker that says nothing to Subscribes is asked one by one after 5 s [EN
   await b.clock.advance(60_000)
   assert.equal(socket.sent.length, 5)
 })
+
+test('that is so as well when the first of them has been closed meanwhile', async () => {
+  const b = new FakeBroker()
+  const { c, socket } = await asking(b)
+  const subs = ['a', 'b'].map((f) => c.subscribe(f, plain))
+  await settled()
+  socket.take(25)
+  subs[0]?.close()
+  await b.clock.advance(5_000)
+  assert.deepEqual(socket.sent, [[5, 3, 1], [5, 4, 2], [3, 5, 'b', plain]])
+})
