@@ -11,6 +11,21 @@ import (
 	"github.com/carillon-mq/carillon/protocol"
 )
 
+// undecided allows what is below yes, once decided is closed, and revokes.
+type undecided struct {
+	*authorizing
+	*revoking
+	decided chan struct{}
+}
+
+func newUndecided() *undecided {
+	decided := make(chan struct{})
+	return &undecided{&authorizing{allow: under("yes."), answer: func(d []broker.Decision) []broker.Decision {
+		<-decided
+		return d
+	}}, newRevoking(nil), decided}
+}
+
 // [RGT-1]: what was revoked while the Authorizer was asked about a publish is not published, whatever the Authorizer says then.
 func TestNothingIsPublishedForWhoWasRevokedWhileItWasDecided(t *testing.T) {
 	for name, revocation := range map[string]func(session string) broker.Revocation{
@@ -24,14 +39,7 @@ func TestNothingIsPublishedForWhoWasRevokedWhileItWasDecided(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				decided := make(chan struct{})
-				a := struct {
-					*authorizing
-					*revoking
-				}{&authorizing{allow: under("yes."), answer: func(d []broker.Decision) []broker.Decision {
-					<-decided
-					return d
-				}}, newRevoking(nil)}
+				a := newUndecided()
 				b := start(t, broker.Options{Authenticator: a, PingEvery: time.Hour})
 				c := login(t, b, "t")
 				go func() { _ = c.TrySend(&protocol.Publish{ID: 1, Topic: "yes.a"}) }()
@@ -40,7 +48,7 @@ func TestNothingIsPublishedForWhoWasRevokedWhileItWasDecided(t *testing.T) {
 				for endedBy(c) == 0 { // its reader is busy: the bubble does not come to rest
 					runtime.Gosched()
 				}
-				close(decided)
+				close(a.decided)
 				synctest.Wait()
 				if at := b.Position(); at.Seq != 0 {
 					t.Errorf("found the log at %d, wanted nothing in it", at.Seq)
@@ -56,14 +64,7 @@ func TestNothingIsPublishedForWhoWasRevokedWhileItWasDecided(t *testing.T) {
 // [RGT-1]: it is so through the other doors, too, which have no session.
 func TestAPublishWithoutASessionEndsWithItsToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		decided := make(chan struct{})
-		a := struct {
-			*authorizing
-			*revoking
-		}{&authorizing{allow: under("yes."), answer: func(d []broker.Decision) []broker.Decision {
-			<-decided
-			return d
-		}}, newRevoking(nil)}
+		a := newUndecided()
 		b := start(t, broker.Options{Authenticator: a, PingEvery: time.Hour})
 		id, err := b.Authenticate(t.Context(), broker.Credentials{Token: "t"})
 		if err != nil {
@@ -76,7 +77,7 @@ func TestAPublishWithoutASessionEndsWithItsToken(t *testing.T) {
 		}()
 		synctest.Wait()
 		a.revoke(broker.Revocation{User: "ann", Until: time.Now().Add(time.Hour)})
-		close(decided)
+		close(a.decided)
 		if err := <-refusals; code(err) != protocol.CodeRevoked || b.Position().Seq != 0 {
 			t.Errorf("found %v, and the log at %d", err, b.Position().Seq)
 		}
